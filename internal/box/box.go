@@ -1,0 +1,150 @@
+// Package box seals and opens messages under one key of 128, 192 or 256 bits: an authenticated encryption that commits to key and
+// context, with no practical limit to the number of messages.
+//
+// Construction (docs/formats.md, "Box"): a key is derived for each message and committed to, so that a box opens
+// under one key and one context only ("no invisible salamanders"), and random nonces never meet twice under a key:
+//
+//	okm = HKDF-Expand(SHA-512, K, label ‖ 00 ‖ header ‖ salt(24) ‖ SHA-512/256(aad), |K| + 32)    → AES key (as long as K) ‖ commitment (32)
+//	box = salt(24) ‖ commitment(32) ‖ AES-GCM with random nonce(12) of plaintext and aad, tag(16)
+//
+// The header (of fixed length for each label) is authenticated and carried by the caller. Sources: RFC 5869 §2.3, SP 800-38D §8.2.2,
+// Go's cipher.NewGCMWithRandomNonce. A box gives one error for every reason to fail.
+package box
+
+import (
+	"crypto/aes"
+	"crypto/cipher"
+	"crypto/hkdf"
+	"crypto/rand"
+	"crypto/sha512"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+
+	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/secret/reveal"
+)
+
+// Sizes in bytes.
+const (
+	KeySize        = 32 // of every key but a caller's AES-128 and AES-192 keys
+	saltSize       = 24
+	commitmentSize = 32
+	gcmOverhead    = 28 // nonce 12, tag 16
+	Overhead       = saltSize + commitmentSize + gcmOverhead
+)
+
+// ErrOpen is the one error of Open.
+var ErrOpen = errors.New("box does not open")
+
+// Label names a use, so that a box of one use never opens in another.
+type Label string
+
+// The labels in use. docs/formats.md lists their headers.
+const (
+	Blob     Label = "keyhold/blob/v1"     // ciphertexts given to callers
+	Record   Label = "keyhold/record/v1"   // records in the store
+	Material Label = "keyhold/material/v1" // wrapped key material
+	KEK      Label = "keyhold/kek/v1"      // wrapped key-encryption keys
+	Shred    Label = "keyhold/shred/v1"    // shred secrets under an epoch KEK
+	Root     Label = "keyhold/root/v1"     // the root key under a recipient
+	Keychain Label = "keyhold/keychain/v1" // store and audit keys under the root
+	Page     Label = "keyhold/page/v1"     // page tokens
+)
+
+// Key seals and opens. It is safe for concurrent use.
+type Key struct{ k *secret.Bytes }
+
+// NewKey takes a secret of 16, 24 or 32 bytes. The key owns it: Zero erases it.
+func NewKey(k *secret.Bytes) (*Key, error) {
+	if n := k.Len(); n != 16 && n != 24 && n != 32 {
+		return nil, fmt.Errorf("box key: %d bytes, want 16, 24 or 32", n)
+	}
+	return &Key{k: k}, nil
+}
+
+// Zero erases the key; the key is useless afterwards.
+func (k *Key) Zero() { k.k.Zero() }
+
+// Seal appends the box of plaintext to dst. The header must have the label's fixed length; it is not appended.
+func (k *Key) Seal(dst []byte, label Label, header, plaintext, aad []byte) ([]byte, error) {
+	var salt [saltSize]byte
+	rand.Read(salt[:]) //nolint:errcheck // never fails since Go 1.24
+	aead, commitment, err := k.derive(label, header, salt[:], aad)
+	if err != nil {
+		return nil, err
+	}
+	need := len(dst) + Overhead + len(plaintext)
+	if cap(dst) < need {
+		dst = append(make([]byte, 0, need), dst...)
+	}
+	dst = append(dst, salt[:]...)
+	dst = append(dst, commitment...)
+	return aead.Seal(dst, nil, plaintext, aad), nil
+}
+
+// Open appends the plaintext of a box to dst. The only error is ErrOpen.
+func (k *Key) Open(dst []byte, label Label, header, sealed, aad []byte) ([]byte, error) {
+	if len(sealed) < Overhead {
+		return nil, ErrOpen
+	}
+	aead, commitment, err := k.derive(label, header, sealed[:saltSize], aad)
+	if err != nil {
+		return nil, ErrOpen
+	}
+	if subtle.ConstantTimeCompare(commitment, sealed[saltSize:saltSize+commitmentSize]) != 1 {
+		return nil, ErrOpen
+	}
+	out, err := aead.Open(dst, nil, sealed[saltSize+commitmentSize:], aad)
+	if err != nil {
+		return nil, ErrOpen
+	}
+	return out, nil
+}
+
+func (k *Key) derive(label Label, header, salt, aad []byte) (cipher.AEAD, []byte, error) {
+	key := k.k.Reveal(reveal.Key{})
+	size := len(key)
+	if size == 0 {
+		return nil, nil, errors.New("box key was erased")
+	}
+	digest := sha512.Sum512_256(aad)
+	info := make([]byte, 0, 160)
+	info = append(info, label...)
+	info = append(info, 0)
+	info = append(info, header...)
+	info = append(info, salt...)
+	info = append(info, digest[:]...)
+	okm, err := hkdf.Expand(sha512.New, key, string(info), size+commitmentSize)
+	if err != nil {
+		return nil, nil, fmt.Errorf("derive: %w", err)
+	}
+	block, err := aes.NewCipher(okm[:size])
+	if err != nil {
+		return nil, nil, fmt.Errorf("derive: %w", err)
+	}
+	aead, err := cipher.NewGCMWithRandomNonce(block)
+	clear(okm[:size])
+	if err != nil {
+		return nil, nil, fmt.Errorf("derive: %w", err)
+	}
+	return aead, okm[size:], nil
+}
+
+// Derive makes the key that wraps a child: HKDF-Expand(SHA-512, parent, "keyhold/wrap/v1" ‖ 00 ‖ place ‖ SHA-512/256(shred secret) …).
+// Extract over both secrets binds the child to its parent and to its own shred secret: without either, nothing opens.
+func (k *Key) Derive(shred *secret.Bytes, place []byte) (*Key, error) {
+	parent := k.k.Reveal(reveal.Key{})
+	if len(parent) != KeySize || shred.Len() != KeySize {
+		return nil, errors.New("box key or shred secret was erased")
+	}
+	ikm := make([]byte, 0, 2*KeySize)
+	ikm = append(ikm, parent...)
+	ikm = append(ikm, shred.Reveal(reveal.Key{})...)
+	okm, err := hkdf.Key(sha512.New, ikm, []byte("keyhold/wrap/v1"), string(place), KeySize)
+	clear(ikm)
+	if err != nil {
+		return nil, fmt.Errorf("derive wrapping key: %w", err)
+	}
+	return NewKey(secret.Take(okm))
+}

@@ -1,0 +1,211 @@
+package kms
+
+// Action is what a caller wants to do. It names the operation in policies, records and metrics.
+type Action uint8
+
+// The actions. The order is part of the audit format: append only.
+const (
+	CreateKey Action = iota + 1
+	DescribeKey
+	ListKeys
+	UpdateKey
+	Encrypt
+	Decrypt
+	ReEncryptFrom
+	ReEncryptTo
+	GenerateDataKey
+	GenerateDataKeyWithoutPlaintext
+	Sign
+	Verify
+	GenerateMAC
+	VerifyMAC
+	GenerateRandom
+	GetPublicKey
+	RotateKey
+	EnableKey
+	DisableKey
+	SuspendKey
+	ResumeKey
+	DeactivateVersion
+	ScheduleKeyDestruction
+	CancelKeyDestruction
+	DestroyKey // performed by the system when the window ends
+	ReEncrypt  // the name of the operation; callers are granted ReEncryptFrom and ReEncryptTo
+
+	CreateNamespace
+	ReadNamespace
+	UpdateNamespace
+	PutPolicy
+	ReadPolicy
+	DeletePolicy
+	TestPolicy // can-i and explain
+	CreateToken
+	ReadToken
+	RevokeToken
+	CreateCredential
+	ReadCredential
+	RevokeCredential
+	ReadAudit
+	ReadJobs
+	RollEpoch
+	RotateRoot
+	SealServer
+	UnsealServer
+	InitServer
+	EnrollAdministrator
+	MintEnrollment
+	StartServer
+	StopServer
+	ReadHealth
+	CheckStore
+	ExportStore
+	Withhold // an output that was ready was not released
+	WhoAmI
+	Authenticate // a failed authentication that is worth a record: a lock-out
+
+	actionEnd
+)
+
+// Group classes actions for roles and for separation of duties.
+type Group uint8
+
+// The groups.
+const (
+	UseGroup      Group = iota + 1 // cryptography with a key
+	ManageGroup                    // the life of a key
+	ReadGroup                      // looking at metadata
+	AuditGroup                     // looking at the trail
+	AdminGroup                     // namespaces, policies, tokens, credentials
+	OperatorGroup                  // the server itself
+	SelfGroup                      // what every authenticated caller may do
+)
+
+type actionFacts struct {
+	name  string
+	group Group
+	key   bool // acts on a key (not on a namespace or the server)
+}
+
+var actions = [...]actionFacts{
+	CreateKey:                       {"CreateKey", ManageGroup, true},
+	DescribeKey:                     {"DescribeKey", ReadGroup, true},
+	ListKeys:                        {"ListKeys", ReadGroup, false},
+	UpdateKey:                       {"UpdateKey", ManageGroup, true},
+	Encrypt:                         {"Encrypt", UseGroup, true},
+	Decrypt:                         {"Decrypt", UseGroup, true},
+	ReEncryptFrom:                   {"ReEncryptFrom", UseGroup, true},
+	ReEncryptTo:                     {"ReEncryptTo", UseGroup, true},
+	GenerateDataKey:                 {"GenerateDataKey", UseGroup, true},
+	GenerateDataKeyWithoutPlaintext: {"GenerateDataKeyWithoutPlaintext", UseGroup, true},
+	Sign:                            {"Sign", UseGroup, true},
+	Verify:                          {"Verify", UseGroup, true},
+	GenerateMAC:                     {"GenerateMac", UseGroup, true},
+	VerifyMAC:                       {"VerifyMac", UseGroup, true},
+	GenerateRandom:                  {"GenerateRandom", UseGroup, false},
+	GetPublicKey:                    {"GetPublicKey", ReadGroup, true},
+	RotateKey:                       {"RotateKey", ManageGroup, true},
+	EnableKey:                       {"EnableKey", ManageGroup, true},
+	DisableKey:                      {"DisableKey", ManageGroup, true},
+	SuspendKey:                      {"SuspendKey", ManageGroup, true},
+	ResumeKey:                       {"ResumeKey", ManageGroup, true},
+	DeactivateVersion:               {"DeactivateVersion", ManageGroup, true},
+	ScheduleKeyDestruction:          {"ScheduleKeyDestruction", ManageGroup, true},
+	CancelKeyDestruction:            {"CancelKeyDestruction", ManageGroup, true},
+	DestroyKey:                      {"DestroyKey", OperatorGroup, true},
+	ReEncrypt:                       {"ReEncrypt", UseGroup, true},
+	CreateNamespace:                 {"CreateNamespace", AdminGroup, false},
+	ReadNamespace:                   {"ReadNamespace", ReadGroup, false},
+	UpdateNamespace:                 {"UpdateNamespace", AdminGroup, false},
+	PutPolicy:                       {"PutPolicy", AdminGroup, false},
+	ReadPolicy:                      {"ReadPolicy", ReadGroup, false},
+	DeletePolicy:                    {"DeletePolicy", AdminGroup, false},
+	TestPolicy:                      {"TestPolicy", AdminGroup, false},
+	CreateToken:                     {"CreateToken", AdminGroup, false},
+	ReadToken:                       {"ReadToken", AdminGroup, false},
+	RevokeToken:                     {"RevokeToken", AdminGroup, false},
+	CreateCredential:                {"CreateCredential", AdminGroup, false},
+	ReadCredential:                  {"ReadCredential", AdminGroup, false},
+	RevokeCredential:                {"RevokeCredential", AdminGroup, false},
+	ReadAudit:                       {"ReadAudit", AuditGroup, false},
+	ReadJobs:                        {"ReadJobs", OperatorGroup, false},
+	RollEpoch:                       {"RollEpoch", OperatorGroup, false},
+	RotateRoot:                      {"RotateRoot", OperatorGroup, false},
+	SealServer:                      {"SealServer", OperatorGroup, false},
+	UnsealServer:                    {"UnsealServer", OperatorGroup, false},
+	InitServer:                      {"InitServer", OperatorGroup, false},
+	EnrollAdministrator:             {"EnrollAdministrator", OperatorGroup, false},
+	MintEnrollment:                  {"MintEnrollment", OperatorGroup, false},
+	StartServer:                     {"StartServer", OperatorGroup, false},
+	StopServer:                      {"StopServer", OperatorGroup, false},
+	ReadHealth:                      {"ReadHealth", OperatorGroup, false},
+	CheckStore:                      {"CheckStore", OperatorGroup, false},
+	ExportStore:                     {"ExportStore", OperatorGroup, false},
+	Withhold:                        {"Withhold", OperatorGroup, false},
+	WhoAmI:                          {"WhoAmI", SelfGroup, false},
+	Authenticate:                    {"Authenticate", SelfGroup, false},
+}
+
+// AllActions lists every action, for tables and tests that range over them.
+func AllActions() []Action {
+	var all []Action
+	for a := CreateKey; a < actionEnd; a++ {
+		all = append(all, a)
+	}
+	return all
+}
+
+// ActionCount is one more than the highest action: the size of an array indexed by action.
+const ActionCount = int(actionEnd)
+
+func (a Action) String() string {
+	if a > 0 && a < actionEnd {
+		return actions[a].name
+	}
+	return "UnknownAction"
+}
+
+// Group tells the class of an action.
+func (a Action) Group() Group {
+	if a > 0 && a < actionEnd {
+		return actions[a].group
+	}
+	return 0
+}
+
+// OnKey tells whether the action's resource is a key, not a namespace.
+func (a Action) OnKey() bool { return a > 0 && a < actionEnd && actions[a].key }
+
+// ParseAction reads the name of an action.
+func ParseAction(s string) (Action, error) {
+	for a := CreateKey; a < actionEnd; a++ {
+		if actions[a].name == s {
+			return a, nil
+		}
+	}
+	return 0, Errorf(CodeBadRequest, "%q is not an action", clip(s))
+}
+
+func (g Group) String() string {
+	switch g {
+	case UseGroup:
+		return "UseKey"
+	case ManageGroup:
+		return "ManageKey"
+	case ReadGroup:
+		return "Read"
+	case AuditGroup:
+		return "Audit"
+	case AdminGroup:
+		return "Administer"
+	case OperatorGroup:
+		return "Operate"
+	case SelfGroup:
+		return "Self"
+	}
+	return "UnknownGroup"
+}
+
+// AllGroups lists every group.
+func AllGroups() []Group {
+	return []Group{UseGroup, ManageGroup, ReadGroup, AuditGroup, AdminGroup, OperatorGroup, SelfGroup}
+}
