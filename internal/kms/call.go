@@ -55,11 +55,10 @@ type Principal struct {
 	Scope      []Action  // if not empty, the only actions this credential may ask for
 	Standing   Standing  // nil: cannot be withdrawn (the server itself)
 
-	// Alias is a keyed hash of the name for the audit trail; Salt and Commit bind the erasable display
-	// name to the record (docs/formats.md, "Audit record"). Computed once, when the credential is read.
-	Alias  [16]byte
-	Salt   [16]byte
-	Commit [32]byte
+	// Alias is a keyed hash of the name for the audit trail; Salt (random) hides the erasable display name in the
+	// record's commitment to it (docs/formats.md, "Audit record"). Computed once, when the credential is read.
+	Alias [16]byte
+	Salt  [16]byte
 }
 
 // Has tells whether the principal carries a role.
