@@ -1,0 +1,219 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/policy"
+	"github.com/keyhold/keyhold/internal/secret"
+)
+
+// NamespaceInput creates or changes a namespace.
+type NamespaceInput struct {
+	Name               kms.Namespace
+	Description        *string
+	SeparationOfDuties *bool // nil: on for a new namespace, unchanged for an old one
+
+	made *newKEK
+}
+
+// NamespaceOutput is a namespace as it is.
+type NamespaceOutput struct{ Namespace NamespaceInfo }
+
+// NamespaceInfo describes a namespace.
+type NamespaceInfo struct {
+	Name               kms.Namespace
+	Description        string
+	SeparationOfDuties bool
+	Created            time.Time
+	Rev                kms.Rev
+}
+
+// PageInput asks for one page of a listing.
+type PageInput struct {
+	Page  string
+	Limit int // 0: 100; at most 1000
+}
+
+// NamespacesOutput is one page.
+type NamespacesOutput struct {
+	Namespaces []NamespaceInfo
+	Next       string
+}
+
+// PutPolicyInput stores a policy of the call's namespace, validated strictly.
+type PutPolicyInput struct {
+	ID   string // [a-z0-9][a-z0-9-]{0,62}
+	Text string // Cedar
+}
+
+// PolicyInput names a policy.
+type PolicyInput struct{ ID string }
+
+// PolicyInfo is a stored policy.
+type PolicyInfo struct {
+	ID      string
+	Text    string
+	Changed time.Time
+	By      string
+	Rev     kms.Rev
+}
+
+// PolicyOutput is one policy.
+type PolicyOutput struct{ Policy PolicyInfo }
+
+// PoliciesOutput is one page.
+type PoliciesOutput struct {
+	Policies []PolicyInfo
+	Next     string
+}
+
+// CanIInput asks whether a principal may do something. Asking about others needs TestPolicy.
+type CanIInput struct {
+	Action    kms.Action
+	Key       kms.Ref // for actions on keys
+	Principal string  // empty: the caller
+	Roles     []kms.Role
+	Groups    []string
+	Context   kms.Context
+}
+
+// ExplainInput names a decision: the id that a denial carried.
+type ExplainInput struct{ Decision string }
+
+// ExplainOutput is the answer to both.
+type ExplainOutput struct {
+	Record      *audit.Record // of the decision asked about; nil for CanI
+	Explanation policy.Explanation
+}
+
+// CreateTokenInput asks for a bearer token for a principal of the call's namespace.
+type CreateTokenInput struct {
+	Principal string // name, e.g. "svc/orders"
+	Roles     []kms.Role
+	Groups    []string
+	Scope     []kms.Action  // empty: everything its roles and policies permit
+	TTL       time.Duration // 0: 24 hours; at most a year
+}
+
+// TokenInfo describes a token; it never holds the token itself.
+type TokenInfo struct {
+	ID        kms.ID
+	Namespace kms.Namespace
+	Principal string
+	Roles     []kms.Role
+	Groups    []string
+	Scope     []kms.Action
+	Created   time.Time
+	By        string
+	Expires   time.Time
+	Revoked   time.Time // zero: it stands
+}
+
+// CreateTokenOutput shows the token, this once.
+type CreateTokenOutput struct {
+	Token secret.Released
+	Info  TokenInfo
+}
+
+// IDInput names a token.
+type IDInput struct{ ID kms.ID }
+
+// TokenOutput is one token.
+type TokenOutput struct{ Token TokenInfo }
+
+// TokensOutput is one page.
+type TokensOutput struct {
+	Tokens []TokenInfo
+	Next   string
+}
+
+// CreateCredentialInput binds a client certificate's identity to a principal of the call's namespace.
+type CreateCredentialInput struct {
+	// Subject is "spiffe://…" (the certificate's URI SAN) or "sha256:…" (hex fingerprint of the certificate).
+	Subject   string
+	Principal string
+	Roles     []kms.Role
+	Groups    []string
+}
+
+// CredentialInfo describes a binding.
+type CredentialInfo struct {
+	Subject   string
+	Namespace kms.Namespace
+	Principal string
+	Roles     []kms.Role
+	Groups    []string
+	Created   time.Time
+	By        string
+	Revoked   time.Time
+}
+
+// SubjectInput names a binding.
+type SubjectInput struct{ Subject string }
+
+// CredentialOutput is one binding.
+type CredentialOutput struct{ Credential CredentialInfo }
+
+// CredentialsOutput is one page.
+type CredentialsOutput struct {
+	Credentials []CredentialInfo
+	Next        string
+}
+
+// WhoAmIOutput tells the caller who the server takes it for.
+type WhoAmIOutput struct {
+	Principal *kms.Principal
+	Namespace kms.Namespace
+}
+
+// AuditListInput asks for records of the call's namespace; operators see all.
+type AuditListInput struct {
+	Filter      audit.Filter
+	Page        string
+	Limit       int
+	OldestFirst bool
+}
+
+// AuditEntry is one record with its place in the log.
+type AuditEntry struct {
+	Position audit.Position
+	Record   audit.Record
+}
+
+// AuditListOutput is one page.
+type AuditListOutput struct {
+	Entries []AuditEntry
+	Next    string
+}
+
+// ProveInput names a record by its position ("n1-000012-3456").
+type ProveInput struct{ Position string }
+
+// ProveOutput is a proof bundle that keyhold-verify checks offline, and the key to check it with.
+type ProveOutput struct {
+	Bundle      []byte
+	VerifierKey string
+}
+
+// CheckStoreOutput is the finding of a walk over every record and key.
+type CheckStoreOutput struct {
+	Records, Keys, Versions int
+	Damaged                 []string // at most 100, each named
+	DamagedCount            int
+}
+
+// JobInfo is one long-running or scheduled piece of work.
+type JobInfo struct {
+	Name     string
+	State    string // "idle", "running", "failed"
+	Done     uint64
+	Total    uint64
+	LastRun  time.Time
+	NextRun  time.Time
+	LastNote string
+}
+
+// JobsOutput lists the jobs.
+type JobsOutput struct{ Jobs []JobInfo }

@@ -1,0 +1,94 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/keyhold/keyhold/internal/kms"
+)
+
+// CreateKeyInput asks for a new key with its first version.
+type CreateKeyInput struct {
+	Name        string
+	Algorithm   kms.Algorithm
+	Usage       kms.Usage // 0: the algorithm's only one
+	Description string
+	Labels      map[string]string
+	Aliases     []string
+
+	made *newVersion // filled by prepare, outside the transaction
+}
+
+// KeyOutput is a key after a change, or as described.
+type KeyOutput struct {
+	Key      kms.Key
+	Versions []kms.Version // DescribeKey: the newest, at most 20; after a change: the version concerned, if any
+}
+
+// KeyInput names a key.
+type KeyInput struct{ Key kms.Ref }
+
+// RotateKeyInput asks for a new primary version.
+type RotateKeyInput struct {
+	Key kms.Ref
+
+	made *newVersion
+}
+
+// VersionsInput pages through a key's versions, newest first.
+type VersionsInput struct {
+	Key    kms.Ref
+	Before uint32 // 0: from the newest
+	Limit  int    // 0: 100; at most 1000
+}
+
+// VersionsOutput is one page.
+type VersionsOutput struct {
+	Versions []kms.Version
+	Next     uint32 // pass as Before; 0: no more
+}
+
+// ListKeysInput pages through the keys of a namespace that the caller may describe, in order of creation.
+type ListKeysInput struct {
+	Filter KeyFilter
+	Page   string // the previous answer's Next
+	Limit  int    // 0: 100; at most 1000
+}
+
+// KeyFilter selects keys; zero fields select all.
+type KeyFilter struct {
+	NamePrefix string
+	Algorithm  kms.Algorithm
+	Usage      kms.Usage
+	Switch     kms.Switch
+	Labels     map[string]string // all must be equal
+}
+
+// ListKeysOutput is one page. It may hold fewer keys than the limit although more follow: only an empty Next ends it.
+type ListKeysOutput struct {
+	Keys []kms.Key
+	Next string
+}
+
+// UpdateKeyInput changes metadata. Nil pointers and empty lists leave things as they are.
+type UpdateKeyInput struct {
+	Key           kms.Ref
+	Name          *string
+	Description   *string
+	SetLabels     map[string]string
+	RemoveLabels  []string
+	AddAliases    []string
+	RemoveAliases []string
+	IfRev         kms.Rev // 0: whatever revision; else CodeConflict if the key has changed since
+}
+
+// DeactivateInput ends a version's life of use: it neither protects nor processes any more.
+type DeactivateInput struct {
+	Key     kms.Ref
+	Version uint32
+}
+
+// DestroyInput schedules the destruction of a key with all its versions.
+type DestroyInput struct {
+	Key    kms.Ref
+	Window time.Duration // 0: the default of 30 days; at least 7 days outside development namespaces
+}

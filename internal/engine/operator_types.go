@@ -1,0 +1,72 @@
+package engine
+
+import (
+	"time"
+
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/secret"
+)
+
+// InitInput initialises an empty store. At least two recipients of the root key result.
+type InitInput struct {
+	Shares     int           // n custodian shares, 2 to 255
+	Threshold  int           // k of them open the root key, 2 to n
+	Passphrase *secret.Bytes // a further recipient; nil: none
+	KeyFile    *secret.Bytes // the 32-byte seed of a key-file recipient; nil: none
+	Dev        bool          // marks the store for ever as a development store
+}
+
+// InitOutput shows what is shown once.
+type InitOutput struct {
+	Cluster    kms.ID
+	Shares     []secret.Released // printable text, one for each custodian
+	Enrollment Enrollment
+	AuditKey   string // verifier key of the audit log: pin it
+}
+
+// Enrollment is a one-time code with which an administrator enrols.
+type Enrollment struct {
+	Code    secret.Released
+	Expires time.Time
+}
+
+// UnsealInput is one step of unsealing: one share, or a whole passphrase or key file.
+type UnsealInput struct {
+	Share      *secret.Bytes
+	Passphrase *secret.Bytes
+	KeyFile    *secret.Bytes
+	Reset      bool // forget the shares given so far
+}
+
+// Status is the server's condition.
+type Status struct {
+	Initialised bool
+	Sealed      bool
+	Dev         bool
+	Cluster     kms.ID
+	Recipients  []RecipientInfo
+	Threshold   int   // of shares; 0 if there is no share recipient
+	Given       []int // indexes of the shares given so far
+	RootGen     uint32
+	Ready       bool
+	Problem     *kms.Error // why it is not ready
+	AuditKey    string
+	Epoch       uint32 // current shred epoch
+}
+
+// RecipientInfo describes one recipient of the root key.
+type RecipientInfo struct {
+	ID          string
+	Kind        string // "shares", "passphrase", "keyfile"
+	Label       string
+	Fingerprint string
+}
+
+// EnrollInput redeems a one-time code.
+type EnrollInput struct {
+	Code      *secret.Bytes
+	Principal string // the administrator's name; empty: "admin"
+}
+
+// MintInput mints another enrolment code with a quorum of custodian shares.
+type MintInput struct{ Shares []*secret.Bytes }
