@@ -1,0 +1,15 @@
+// Package soft is the provider that keeps and uses key material in this process: AES-GCM, HMAC, ECDSA, Ed25519 and RSA
+// by Go's own cryptography, which in the FIPS build is the FIPS 140-3 module.
+//
+// Material leaves it wrapped only, bound to its place, and enters it wrapped only, verified by its check value
+// (docs/formats.md, "Wrapped key material"). A new version is proven before it is given out: what was wrapped is opened
+// again and passes a pairwise consistency test (FIPS 140-3 IG 10.3.A; SP 800-56B rev. 2 §6.4.1.1) or, for a symmetric key,
+// a round trip.
+//
+// It refuses: what the algorithm table of package kms refuses under its profile, at the door of every method; to make
+// anything when its random source fails a health test; to wait without limit for a place to generate a slow key. It
+// knows nothing of states, policy or storage, and cannot know a key's usage: that an RSA key made to sign is not asked to
+// decrypt is decided by its caller.
+//
+// Honest limits: parsed RSA and EC keys live on the Go heap, and parts of them (the module's own copies) cannot be erased.
+package soft

@@ -1,0 +1,251 @@
+package soft
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math/big"
+
+	"github.com/keyhold/keyhold/internal/box"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/secret/reveal"
+)
+
+// key is parsed material, ready for use. Exactly one of aes, mac and private is set.
+type key struct {
+	aes     *box.Key
+	mac     *secret.Bytes
+	private crypto.Signer // *ecdsa.PrivateKey, ed25519.PrivateKey or *rsa.PrivateKey
+	public  []byte        // DER SubjectPublicKeyInfo of asymmetric keys
+	sum     []byte        // check value of symmetric keys, computed while the bytes were at hand
+}
+
+// kind is how the material of an algorithm is made and read.
+type kind struct {
+	form  form
+	make  func(*Provider, kms.Algorithm) (*secret.Bytes, []byte, error) // secret, public
+	parse func(kms.Algorithm, *secret.Bytes) (*key, error)              // owns the secret
+}
+
+var kinds = [...]kind{
+	kms.AES128GCM:  {rawForm, makeRandom, parseAES},
+	kms.AES192GCM:  {rawForm, makeRandom, parseAES},
+	kms.AES256GCM:  {rawForm, makeRandom, parseAES},
+	kms.HMACSHA256: {rawForm, makeRandom, parseHMAC},
+	kms.HMACSHA384: {rawForm, makeRandom, parseHMAC},
+	kms.HMACSHA512: {rawForm, makeRandom, parseHMAC},
+	kms.ECDSAP256:  {pkcs8Form, makeECDSA, parseECDSA},
+	kms.ECDSAP384:  {pkcs8Form, makeECDSA, parseECDSA},
+	kms.Ed25519:    {seedForm, makeEd25519, parseEd25519},
+	kms.RSA2048:    {pkcs8Form, makeRSA, parseRSA},
+	kms.RSA3072:    {pkcs8Form, makeRSA, parseRSA},
+	kms.RSA4096:    {pkcs8Form, makeRSA, parseRSA},
+}
+
+// kindOf is the row of an algorithm: nil for one that is not built.
+func kindOf(a kms.Algorithm) *kind {
+	if int(a) >= len(kinds) || kinds[a].make == nil {
+		return nil
+	}
+	return &kinds[a]
+}
+
+func curveOf(a kms.Algorithm) elliptic.Curve {
+	if a == kms.ECDSAP384 {
+		return elliptic.P384()
+	}
+	return elliptic.P256()
+}
+
+// make makes new material. Errors: CodeRandomness, CodeInternal.
+func (p *Provider) make(kind *kind, a kms.Algorithm) (*material, error) {
+	s, public, err := kind.make(p, a)
+	if err != nil {
+		var known *kms.Error
+		if errors.As(err, &known) {
+			return nil, err
+		}
+		return nil, kms.Errorf(kms.CodeInternal, "a new %s key could not be made", a).Because(err)
+	}
+	return &material{algorithm: a, form: kind.form, secret: s, public: public}, nil
+}
+
+func makeRandom(p *Provider, a kms.Algorithm) (*secret.Bytes, []byte, error) {
+	b := make([]byte, a.Facts().Bits/8)
+	if err := p.random.fill(b); err != nil {
+		return nil, nil, err
+	}
+	return secret.Take(b), nil, nil
+}
+
+func makeEd25519(p *Provider, _ kms.Algorithm) (*secret.Bytes, []byte, error) {
+	seed := make([]byte, ed25519.SeedSize)
+	if err := p.random.fill(seed); err != nil {
+		return nil, nil, err
+	}
+	private := ed25519.NewKeyFromSeed(seed)
+	defer clear(private)
+	public, err := x509.MarshalPKIXPublicKey(private.Public())
+	if err != nil {
+		clear(seed)
+		return nil, nil, err
+	}
+	return secret.Take(seed), public, nil
+}
+
+// makeECDSA lets Go's module make the key (FIPS 186-5 §A.2.2) after a sample of the source has passed.
+func makeECDSA(p *Provider, a kms.Algorithm) (*secret.Bytes, []byte, error) {
+	if err := p.random.sample(); err != nil {
+		return nil, nil, err
+	}
+	private, err := ecdsa.GenerateKey(curveOf(a), rand.Reader)
+	if err != nil {
+		return nil, nil, err
+	}
+	return encodePair(private)
+}
+
+// makeRSA lets Go's module make the key (FIPS 186-5 §A.1.3) after a sample of the source has passed.
+func makeRSA(p *Provider, a kms.Algorithm) (*secret.Bytes, []byte, error) {
+	if err := p.random.sample(); err != nil {
+		return nil, nil, err
+	}
+	private, err := rsa.GenerateKey(rand.Reader, a.Facts().Bits)
+	if err != nil {
+		return nil, nil, err
+	}
+	return encodePair(private)
+}
+
+// encodePair writes both halves of a new key and erases the parsed one: what is used later is read back.
+func encodePair(private crypto.Signer) (*secret.Bytes, []byte, error) {
+	defer erasePrivate(private)
+	public, err := x509.MarshalPKIXPublicKey(private.Public())
+	if err != nil {
+		return nil, nil, err
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(private)
+	if err != nil {
+		return nil, nil, err
+	}
+	return secret.Take(der), public, nil
+}
+
+func parseAES(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+	if err := wantBytes(s, a.Facts().Bits/8); err != nil {
+		return nil, err
+	}
+	k, err := box.NewKey(s)
+	if err != nil {
+		s.Zero()
+		return nil, err
+	}
+	return &key{aes: k, sum: checkSecret(a, s.Reveal(reveal.Key{}))}, nil
+}
+
+func parseHMAC(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+	if err := wantBytes(s, a.Facts().Bits/8); err != nil {
+		return nil, err
+	}
+	return &key{mac: s, sum: checkSecret(a, s.Reveal(reveal.Key{}))}, nil
+}
+
+func parseEd25519(_ kms.Algorithm, s *secret.Bytes) (*key, error) {
+	defer s.Zero()
+	if err := wantBytes(s, ed25519.SeedSize); err != nil {
+		return nil, err
+	}
+	return pair(ed25519.NewKeyFromSeed(s.Reveal(reveal.Key{})))
+}
+
+func parseECDSA(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+	defer s.Zero()
+	parsed, err := x509.ParsePKCS8PrivateKey(s.Reveal(reveal.Key{}))
+	if err != nil {
+		return nil, err
+	}
+	private, ok := parsed.(*ecdsa.PrivateKey)
+	if !ok || private.Curve != curveOf(a) {
+		return nil, fmt.Errorf("the PKCS #8 key is not of %s", a)
+	}
+	return pair(private)
+}
+
+func parseRSA(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+	defer s.Zero()
+	parsed, err := x509.ParsePKCS8PrivateKey(s.Reveal(reveal.Key{}))
+	if err != nil {
+		return nil, err
+	}
+	private, ok := parsed.(*rsa.PrivateKey)
+	if !ok || private.N.BitLen() != a.Facts().Bits || len(private.Primes) != 2 {
+		return nil, fmt.Errorf("the PKCS #8 key is not of %s", a)
+	}
+	return pair(private)
+}
+
+func pair(private crypto.Signer) (*key, error) {
+	public, err := x509.MarshalPKIXPublicKey(private.Public())
+	if err != nil {
+		erasePrivate(private)
+		return nil, err
+	}
+	return &key{private: private, public: public}, nil
+}
+
+func wantBytes(s *secret.Bytes, n int) error {
+	if got := s.Len(); got != n {
+		s.Zero()
+		return fmt.Errorf("the material has %d bytes, want %d", got, n)
+	}
+	return nil
+}
+
+// check is the check value of what was parsed.
+func (k *key) check() []byte {
+	if k.public != nil {
+		return checkPublic(k.public)
+	}
+	return k.sum
+}
+
+// erase wipes what can be reached. Copies inside Go's cryptography remain until the garbage collector reuses them.
+func (k *key) erase() {
+	if k.aes != nil {
+		k.aes.Zero()
+	}
+	k.mac.Zero()
+	erasePrivate(k.private)
+	k.private = nil
+}
+
+func erasePrivate(private crypto.Signer) {
+	switch k := private.(type) {
+	case ed25519.PrivateKey:
+		clear(k)
+	case *ecdsa.PrivateKey:
+		eraseInt(k.D) //nolint:staticcheck // SA1019: there is no other way to reach the scalar
+	case *rsa.PrivateKey:
+		eraseInt(k.D)
+		for _, p := range k.Primes {
+			eraseInt(p)
+		}
+		eraseInt(k.Precomputed.Dp)
+		eraseInt(k.Precomputed.Dq)
+		eraseInt(k.Precomputed.Qinv)
+	}
+}
+
+func eraseInt(n *big.Int) {
+	if n != nil {
+		clear(n.Bits())
+		n.SetInt64(0)
+	}
+}

@@ -1,0 +1,104 @@
+package soft
+
+import (
+	"crypto/hkdf"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/subtle"
+
+	"github.com/keyhold/keyhold/internal/box"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/secret/reveal"
+)
+
+// form says how material is written inside its wrapping. The numbers are part of the format.
+type form uint8
+
+const (
+	rawForm   form = 1 // the key itself: AES, HMAC
+	seedForm  form = 2 // the 32-byte seed of RFC 8032 §5.1.5: Ed25519
+	pkcs8Form form = 3 // PKCS #8 PrivateKeyInfo in DER, RFC 5208 §5: ECDSA, RSA
+)
+
+// The header of wrapped material: 01 | algorithm u8 | form u8. It is authenticated by the box that follows.
+const (
+	materialVersion = 1
+	materialHeader  = 3
+)
+
+// material is one version's key while it is being made.
+type material struct {
+	algorithm kms.Algorithm
+	form      form
+	secret    *secret.Bytes // as its form says
+	public    []byte        // DER SubjectPublicKeyInfo of asymmetric keys
+}
+
+func (m *material) erase() { m.secret.Zero() }
+
+// wrap seals the material for one place.
+func (m *material) wrap(k *box.Key, place []byte) ([]byte, error) {
+	header := []byte{materialVersion, byte(m.algorithm), byte(m.form)}
+	out := make([]byte, materialHeader, materialHeader+box.Overhead+m.secret.Len())
+	copy(out, header)
+	out, err := k.Seal(out, box.Material, header, m.secret.Reveal(reveal.Key{}), place)
+	if err != nil {
+		return nil, kms.Errorf(kms.CodeInternal, "new key material could not be wrapped").Because(err)
+	}
+	return out, nil
+}
+
+func (m *material) check() []byte {
+	if m.public != nil {
+		return checkPublic(m.public)
+	}
+	return checkSecret(m.algorithm, m.secret.Reveal(reveal.Key{}))
+}
+
+// checkSecret is the check value of a symmetric key: 8 bytes of HKDF-SHA-512 with salt "keyhold/check/v1" and the algorithm's
+// name as info. The key is HKDF's input here, never its PRK or an HMAC key, so that no MAC or box under the key is
+// related to its check value.
+func checkSecret(a kms.Algorithm, key []byte) []byte {
+	out, err := hkdf.Key(sha512.New, key, []byte("keyhold/check/v1"), a.String(), CheckSize)
+	if err != nil {
+		return nil // not reached: the length is small; an absent check value matches nothing
+	}
+	return out
+}
+
+// checkPublic is the check value of a key pair: the first 8 bytes of SHA-256 over its SubjectPublicKeyInfo.
+func checkPublic(spki []byte) []byte {
+	sum := sha256.Sum256(spki)
+	return sum[:CheckSize]
+}
+
+// open unwraps, parses and verifies. The place where every wrapped form is read.
+func (p *Provider) open(kind *kind, a kms.Algorithm, wrapped []byte, wrap *box.Key, place, check []byte) (*handle, error) {
+	if len(wrapped) < materialHeader+box.Overhead || len(wrapped) > MaxWrapped {
+		return nil, damaged(nil)
+	}
+	header := wrapped[:materialHeader]
+	if header[0] != materialVersion || header[1] != byte(a) || header[2] != byte(kind.form) {
+		return nil, damaged(nil)
+	}
+	raw, err := wrap.Open(nil, box.Material, header, wrapped[materialHeader:], place)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	k, err := kind.parse(a, secret.Take(raw))
+	if err != nil {
+		return nil, damaged(err)
+	}
+	got := k.check()
+	if len(got) != CheckSize || subtle.ConstantTimeCompare(got, check) != 1 {
+		k.erase()
+		return nil, kms.Errorf(kms.CodeCheckValue, "the key material is not what its record says was created")
+	}
+	return &handle{algorithm: a, profile: p.profile, key: k}, nil
+}
+
+// damaged is the one error for material that does not open, whatever the reason.
+func damaged(cause error) error {
+	return kms.Errorf(kms.CodeRecordDamaged, "the key material does not open: it was changed, belongs elsewhere, or was wrapped by another key").Because(cause)
+}

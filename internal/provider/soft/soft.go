@@ -1,0 +1,212 @@
+package soft
+
+import (
+	"crypto/rand"
+	"fmt"
+	"io"
+	"runtime"
+	"sync/atomic"
+
+	"github.com/keyhold/keyhold/internal/box"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/provider"
+)
+
+// Limits of a provider.
+const (
+	MaxRandom    = 128 << 10 // bytes of one Random call
+	MaxMessage   = 16 << 20  // bytes of one input or ciphertext; dialects have lower limits of their own
+	MaxAAD       = 1 << 20   // bytes of additional authenticated data
+	MaxPlace     = 1 << 10   // bytes of a place
+	MaxWrapped   = 4 << 10   // bytes of wrapped material: RSA-4096 takes about 2500
+	CheckSize    = 8         // bytes of a check value
+	DefaultQueue = 16        // slow generations that may wait
+	maxWorkers   = 64
+	maxQueue     = 1 << 10
+)
+
+// retryBusy is what a caller is told to wait, in milliseconds, when the pool is full: about one RSA-3072 key.
+const retryBusy = 500
+
+// Config is what a provider is made of. The zero value is usable.
+type Config struct {
+	Profile kms.Profile
+	// Workers is the number of slow generations (RSA) at a time; 0: half the processors, at least one. At most 64.
+	Workers int
+	// Queue is the number of slow generations that may wait for a worker before CodeBusy; 0: DefaultQueue, negative: none.
+	// At most 1024.
+	Queue int
+	// Random is the random source; nil: crypto/rand. Symmetric and Ed25519 keys and Random are made of it. ECDSA and RSA
+	// keys are made by Go from crypto/rand whatever is set here, after a sample of this source has passed.
+	Random io.Reader
+	// Source names the random source in key records; empty: "getrandom", or "sp800-90a-drbg" where Go's FIPS mode is on.
+	Source string
+}
+
+// Provider makes and opens software keys. It is safe for concurrent use.
+type Provider struct {
+	profile kms.Profile
+	source  string
+	random  *tested
+	workers chan struct{} // a place is taken by sending
+	waiting atomic.Int64  // slow generations that run or wait
+	most    int64         // limit of waiting
+}
+
+var _ provider.Provider = (*Provider)(nil)
+
+// New makes a provider and runs the start-up health test on its random source: CodeRandomness if that fails.
+func New(c Config) (*Provider, error) {
+	if c.Profile != kms.ProfileDefault && c.Profile != kms.ProfileFIPS {
+		return nil, fmt.Errorf("software provider: there is no profile %d", c.Profile)
+	}
+	if c.Workers == 0 {
+		c.Workers = min(max(1, runtime.GOMAXPROCS(0)/2), maxWorkers)
+	}
+	switch {
+	case c.Queue == 0:
+		c.Queue = DefaultQueue
+	case c.Queue < 0:
+		c.Queue = 0
+	}
+	if c.Workers < 0 || c.Workers > maxWorkers || c.Queue > maxQueue {
+		return nil, fmt.Errorf("software provider: %d workers and a queue of %d, want at most %d and %d", c.Workers, c.Queue, maxWorkers, maxQueue)
+	}
+	if c.Random == nil {
+		c.Random = rand.Reader
+	}
+	if c.Source == "" {
+		c.Source = defaultSource()
+	}
+	p := &Provider{
+		profile: c.Profile, source: c.Source,
+		random:  &tested{from: c.Random},
+		workers: make(chan struct{}, c.Workers),
+		most:    int64(c.Workers + c.Queue),
+	}
+	if err := p.random.start(); err != nil {
+		return nil, err
+	}
+	return p, nil
+}
+
+// Random gives n random bytes, 1 to MaxRandom, that passed the health tests.
+func (p *Provider) Random(n int) ([]byte, error) {
+	if n < 1 {
+		return nil, kms.Errorf(kms.CodeBadRequest, "%d random bytes were asked for, at least 1 is needed", n)
+	}
+	if n > MaxRandom {
+		return nil, kms.Errorf(kms.CodeTooLarge, "%d random bytes were asked for, the limit is %d", n, MaxRandom)
+	}
+	b := make([]byte, n)
+	if err := p.random.fill(b); err != nil {
+		return nil, err
+	}
+	return b, nil
+}
+
+// Generate makes material of an algorithm, wraps it, opens what it wrapped and proves that it works. Errors: CodeAlgorithm and
+// CodeProfile from the algorithm table, CodeBusy when too many slow generations wait, CodeRandomness, CodeInternal.
+func (p *Provider) Generate(a kms.Algorithm, wrap *box.Key, place []byte) (provider.Generated, error) {
+	kind, err := p.mayCreate(a)
+	if err != nil {
+		return provider.Generated{}, err
+	}
+	if err := checkPlace(wrap, place); err != nil {
+		return provider.Generated{}, err
+	}
+	if a.Facts().Slow {
+		leave, err := p.queue()
+		if err != nil {
+			return provider.Generated{}, err
+		}
+		defer leave()
+	}
+	m, err := p.make(kind, a)
+	if err != nil {
+		return provider.Generated{}, err
+	}
+	defer m.erase()
+	wrapped, err := m.wrap(wrap, place)
+	if err != nil {
+		return provider.Generated{}, err
+	}
+	made := provider.Generated{Wrapped: wrapped, Public: m.public, Check: m.check(), Source: p.source}
+	if err := p.prove(kind, a, made, wrap, place); err != nil {
+		return provider.Generated{}, err
+	}
+	return made, nil
+}
+
+// prove opens what was just wrapped, as a later reader will, and runs the self-test on it.
+func (p *Provider) prove(kind *kind, a kms.Algorithm, made provider.Generated, wrap *box.Key, place []byte) error {
+	h, err := p.open(kind, a, made.Wrapped, wrap, place, made.Check)
+	if err == nil {
+		defer h.Close()
+		err = h.selfTest(made.Public)
+	}
+	if err != nil {
+		return kms.Errorf(kms.CodeInternal, "a new %s key failed its self-test and was thrown away", a).Because(err)
+	}
+	return nil
+}
+
+// Open unwraps material and verifies its check value. Errors: CodeRecordDamaged, one for every reason not to open;
+// CodeCheckValue; CodeAlgorithm; CodeInternal for a missing wrapping key or place.
+func (p *Provider) Open(a kms.Algorithm, wrapped []byte, wrap *box.Key, place, check []byte) (provider.Handle, error) {
+	kind := kindOf(a)
+	if kind == nil {
+		return nil, noAlgorithm()
+	}
+	if err := checkPlace(wrap, place); err != nil {
+		return nil, err
+	}
+	h, err := p.open(kind, a, wrapped, wrap, place, check)
+	if err != nil {
+		return nil, err
+	}
+	return h, nil
+}
+
+// mayCreate asks the algorithm table whether keys of an algorithm may be made for any usage: which one is its caller's to check.
+func (p *Provider) mayCreate(a kms.Algorithm) (*kind, error) {
+	kind, err := kindOf(a), error(noAlgorithm())
+	if kind == nil {
+		return nil, err
+	}
+	for _, u := range a.Usages() {
+		if _, err = kms.CheckCreate(a, u, p.profile); err == nil {
+			return kind, nil
+		}
+	}
+	return nil, err
+}
+
+func noAlgorithm() *kms.Error {
+	return kms.Errorf(kms.CodeAlgorithm, "there is no such algorithm among software keys")
+}
+
+// queue takes a place among the slow generations, or says busy. The returned function gives it back.
+func (p *Provider) queue() (leave func(), err error) {
+	if p.waiting.Add(1) > p.most {
+		p.waiting.Add(-1)
+		busy := kms.Errorf(kms.CodeBusy, "%d slow key generations run or wait already", p.most)
+		busy.RetryMS = retryBusy
+		return nil, busy
+	}
+	p.workers <- struct{}{}
+	return func() {
+		<-p.workers
+		p.waiting.Add(-1)
+	}, nil
+}
+
+func checkPlace(wrap *box.Key, place []byte) error {
+	if wrap == nil {
+		return kms.Errorf(kms.CodeInternal, "key material was handled without a wrapping key")
+	}
+	if len(place) == 0 || len(place) > MaxPlace {
+		return kms.Errorf(kms.CodeInternal, "key material was handled with a place of %d bytes, want 1 to %d", len(place), MaxPlace)
+	}
+	return nil
+}
