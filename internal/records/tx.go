@@ -1,0 +1,198 @@
+package records
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/store"
+)
+
+// maxAttempts bounds how often a transaction that loses a race is run again.
+const maxAttempts = 16
+
+// TouchKind says what kind of thing a change touched.
+type TouchKind uint8
+
+// The kinds of touches.
+const (
+	TouchKey TouchKind = iota + 1
+	TouchVersion
+	TouchName
+	TouchNamespace
+	TouchPolicy
+	TouchToken
+	TouchCredential
+	TouchAll
+)
+
+// Touch says what to forget: caches of what it names are stale.
+type Touch struct {
+	Kind      TouchKind
+	Namespace kms.Namespace
+	ID        kms.ID // of a key or token
+	Version   uint32
+	Name      string // of a key, policy or subject
+}
+
+// Tx is a transaction in the making. It reads its own writes; everything it reads becomes a condition.
+type Tx struct {
+	ctx     context.Context //nolint:containedctx // a Tx lives within one Update call and is its context's carrier
+	r       *Records
+	rows    map[string]*txRow
+	order   []string
+	touched []Touch
+}
+
+type txRow struct {
+	row
+	written bool
+	deleted bool
+	blind   bool // deleted without having been read: no condition
+}
+
+// Update runs fn and commits what it wrote, with everything it read as conditions; if another change came between, it
+// runs again. fn must have no effects but on the Tx. It answers the revision (0 if fn wrote nothing) and what to forget.
+func (r *Records) Update(ctx context.Context, fn func(*Tx) error) (kms.Rev, []Touch, error) {
+	for range maxAttempts {
+		tx := &Tx{ctx: ctx, r: r, rows: map[string]*txRow{}}
+		if err := fn(tx); err != nil {
+			return 0, nil, err
+		}
+		txn, err := tx.txn()
+		if err != nil {
+			return 0, nil, err
+		}
+		if len(txn.Then) == 0 {
+			return 0, nil, nil
+		}
+		rev, err := r.commit(ctx, txn)
+		if errors.Is(err, store.ErrConflict) {
+			continue
+		}
+		if err != nil {
+			return 0, nil, storeError(err)
+		}
+		return rev, tx.touched, nil
+	}
+	return 0, nil, kms.Errorf(kms.CodeConflict, "other changes came between %d times", maxAttempts)
+}
+
+// commit resolves an unknown outcome by its token before anything is told to anyone.
+func (r *Records) commit(ctx context.Context, txn store.Txn) (kms.Rev, error) {
+	rand.Read(txn.Token[:]) //nolint:errcheck // never fails since Go 1.24
+	rev, err := r.store.Commit(ctx, txn)
+	for tries := 0; errors.Is(err, store.ErrUnknown) && tries < 3; tries++ {
+		rev, err = r.store.Commit(context.WithoutCancel(ctx), txn)
+	}
+	return rev, err
+}
+
+func (tx *Tx) txn() (store.Txn, error) {
+	var t store.Txn
+	for _, p := range tx.order {
+		w := tx.rows[p]
+		path := []byte(p)
+		if !w.blind {
+			t.If = append(t.If, store.Cond{Key: path, Rev: w.rev})
+		}
+		switch {
+		case w.deleted:
+			t.Then = append(t.Then, store.Write{Key: path, Delete: true})
+		case w.written:
+			var err error
+			value := w.plain
+			if path[0] != byte(kindSystem) {
+				if value, err = tx.r.chain.SealRecord(nil, w.logical, w.plain, tx.r.aad(path)); err != nil {
+					return t, kms.Errorf(kms.CodeInternal, "the record could not be sealed").Because(err)
+				}
+			}
+			t.Then = append(t.Then, store.Write{Key: path, Value: value})
+		}
+	}
+	return t, nil
+}
+
+// row reads a path once; later reads see the transaction's own writes.
+func (tx *Tx) row(path []byte) (*txRow, error) {
+	if w, ok := tx.rows[string(path)]; ok && !w.blind {
+		return w, nil
+	}
+	var got row
+	var err error
+	if path[0] == byte(kindSystem) {
+		var recs []store.Record
+		if recs, _, err = tx.r.store.Get(tx.ctx, path); err == nil {
+			got = row{plain: recs[0].Value, rev: recs[0].Rev}
+		}
+	} else {
+		got, err = tx.r.get(tx.ctx, path)
+	}
+	if err != nil {
+		return nil, storeError(err)
+	}
+	w := &txRow{row: got}
+	tx.rows[string(path)] = w
+	tx.order = append(tx.order, string(path))
+	return w, nil
+}
+
+// fetch reads a typed record within the transaction; found is false if it is absent.
+func fetch[T any](tx *Tx, path []byte) (v T, rev kms.Rev, found bool, err error) {
+	w, err := tx.row(path)
+	if err != nil || w.deleted || w.rev == 0 && !w.written {
+		return v, 0, false, err
+	}
+	if err := json.Unmarshal(w.plain, &v); err != nil {
+		return v, 0, false, damaged(path, err)
+	}
+	return v, w.rev, true, nil
+}
+
+func (tx *Tx) put(path []byte, v any) error {
+	w, err := tx.row(path)
+	if err != nil {
+		return err
+	}
+	b, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		return kms.Errorf(kms.CodeInternal, "the record could not be encoded").Because(err)
+	}
+	if !w.written {
+		w.logical++
+	}
+	w.plain, w.written, w.deleted = b, true, false
+	return nil
+}
+
+func (tx *Tx) remove(path []byte) error {
+	w, err := tx.row(path)
+	if err != nil {
+		return err
+	}
+	w.deleted, w.written = w.rev != 0, false
+	return nil
+}
+
+// drop deletes a path whatever its revision.
+func (tx *Tx) drop(path []byte) {
+	if _, ok := tx.rows[string(path)]; !ok {
+		tx.rows[string(path)] = &txRow{blind: true, deleted: true}
+		tx.order = append(tx.order, string(path))
+	}
+}
+
+func decode[T any](r *Records, rec store.Record) (T, error) {
+	var v T
+	w, err := r.open(rec)
+	if err != nil || w.rev == 0 {
+		return v, err
+	}
+	if err := json.Unmarshal(w.plain, &v); err != nil {
+		return v, damaged(rec.Key, err)
+	}
+	return v, nil
+}

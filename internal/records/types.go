@@ -1,0 +1,128 @@
+package records
+
+import (
+	"time"
+
+	"github.com/keyhold/keyhold/internal/kms"
+)
+
+// A record of a resource that changes carries Change: the leaf hash of the audit record of its last change, so that the
+// changes of one resource chain in the audit log and a removed one shows.
+
+// Key is a key's metadata as stored.
+type Key struct {
+	kms.Key
+	Change [32]byte `json:"change"`
+}
+
+// Version is one version as stored, with its wrapped material.
+type Version struct {
+	kms.Version
+	Wrapped []byte `json:"wrapped,omitempty"` // under HKDF(namespace KEK, shred secret, place); erased at destruction
+}
+
+// Name maps a name or alias to its key.
+type Name struct {
+	Key   kms.ID `json:"key"`
+	Name  string `json:"name"`
+	Alias bool   `json:"alias,omitempty"`
+}
+
+// Shred is a shred secret, wrapped by an epoch KEK.
+type Shred struct {
+	Row []byte `json:"row"`
+}
+
+// Namespace is a tenant as stored.
+type Namespace struct {
+	Name               kms.Namespace `json:"name"`
+	Description        string        `json:"desc,omitempty"`
+	SeparationOfDuties bool          `json:"duties"`
+	Dev                bool          `json:"dev,omitempty"` // no minimum destruction window
+	Created            time.Time     `json:"created"`
+	KEK                []byte        `json:"kek"` // wrapped by the root; empty for the system namespace
+	KEKCheck           []byte        `json:"kek_check,omitempty"`
+	PolicyRev          uint64        `json:"policy_rev"` // counts changes of policies, so that rules are one snapshot
+	Change             [32]byte      `json:"change"`
+
+	Rev kms.Rev `json:"-"`
+}
+
+// Policy is a stored policy.
+type Policy struct {
+	ID      string    `json:"id"`
+	Text    string    `json:"text"`
+	Changed time.Time `json:"changed"`
+	By      string    `json:"by"`
+	Change  [32]byte  `json:"change"`
+
+	Rev kms.Rev `json:"-"`
+}
+
+// Token is a bearer token as stored: its digest, never itself.
+type Token struct {
+	ID        kms.ID        `json:"id"`
+	Digest    [32]byte      `json:"digest"` // SHA-256 of the secret
+	Namespace kms.Namespace `json:"ns"`
+	Principal string        `json:"principal"`
+	Roles     []kms.Role    `json:"roles,omitempty"`
+	Groups    []string      `json:"groups,omitempty"`
+	Scope     []kms.Action  `json:"scope,omitempty"`
+	Created   time.Time     `json:"created"`
+	By        string        `json:"by"`
+	Expires   time.Time     `json:"expires"`
+	Revoked   time.Time     `json:"revoked,omitzero"`
+	Change    [32]byte      `json:"change"`
+
+	Rev kms.Rev `json:"-"`
+}
+
+// Credential binds a certificate's subject to a principal.
+type Credential struct {
+	Subject   string        `json:"subject"`
+	Namespace kms.Namespace `json:"ns"`
+	Principal string        `json:"principal"`
+	Roles     []kms.Role    `json:"roles,omitempty"`
+	Groups    []string      `json:"groups,omitempty"`
+	Created   time.Time     `json:"created"`
+	By        string        `json:"by"`
+	Revoked   time.Time     `json:"revoked,omitzero"`
+	Change    [32]byte      `json:"change"`
+
+	Rev kms.Rev `json:"-"`
+}
+
+// Outbox is an audit record that was committed with its change and may not be in the log yet.
+type Outbox struct {
+	ID    kms.ID    `json:"id"`
+	Body  []byte    `json:"body"`
+	Annex []byte    `json:"annex"`
+	Time  time.Time `json:"time"`
+}
+
+// Idem is the remembered outcome of a change that carried an idempotency token.
+type Idem struct {
+	Request [32]byte  `json:"request"` // digest of the request
+	Output  []byte    `json:"output"`  // JSON; empty where it must not be shown twice
+	Time    time.Time `json:"time"`
+}
+
+// Enrollment is the one-time code in force.
+type Enrollment struct {
+	Digest  [32]byte  `json:"digest"`
+	Expires time.Time `json:"expires"`
+	Used    bool      `json:"used"`
+	Tries   int       `json:"tries"`
+}
+
+// Job is where a long piece of work stands, so that it resumes after a restart.
+type Job struct {
+	Name    string    `json:"name"`
+	State   string    `json:"state"`
+	Cursor  []byte    `json:"cursor,omitempty"`
+	Done    uint64    `json:"done"`
+	Total   uint64    `json:"total"`
+	Target  uint32    `json:"target,omitempty"` // an epoch or generation
+	LastRun time.Time `json:"last"`
+	Note    string    `json:"note,omitempty"`
+}
