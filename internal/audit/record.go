@@ -70,6 +70,8 @@ type Record struct {
 	// resource chain, so that a removed one shows. Zero for the first, and for records that change nothing.
 	PrevChange [32]byte
 	Change     bool // the record belongs to a store transaction
+	// Prev commits the first record of a boot epoch to everything recorded before it. Zero in all other records.
+	Prev Link
 
 	// The annex.
 	Name       string // display name of the principal
@@ -77,5 +79,13 @@ type Record struct {
 	Credential string
 	Remote     netip.AddrPort
 	Salt       [16]byte
-	Commit     [32]byte // in the body: SHA-256(Salt ‖ canonical annex)
+	Commit     [32]byte // in the body: SHA-256(Salt ‖ canonical annex); Encode computes it unless the annex is erased
+	Erased     bool     // the annex was blanked: its five fields are zero and Commit alone remains
+}
+
+// Link names the tree of an earlier boot epoch: its origin, its final size in records and its root (RFC 6962 §2.1).
+type Link struct {
+	Origin string // "keyhold.<cluster>/<node>/<epoch>"; empty: no link
+	Size   uint64
+	Root   [32]byte
 }
