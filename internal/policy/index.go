@@ -69,7 +69,8 @@ func newIndex() *index {
 	return &index{buckets: map[types.EntityUID]map[types.EntityUID][]*statement{}}
 }
 
-func (ix *index) add(s *statement) {
+// add files a statement and tells how many are now filed in the same place.
+func (ix *index) add(s *statement) int {
 	ix.all = append(ix.all, s)
 	b := ix.buckets[s.resource]
 	if b == nil {
@@ -77,6 +78,7 @@ func (ix *index) add(s *statement) {
 		ix.buckets[s.resource] = b
 	}
 	b[s.caller] = append(b[s.caller], s)
+	return len(b[s.caller])
 }
 
 // slice appends the statements that can match principal, resource and one of the actions.

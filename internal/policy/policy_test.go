@@ -67,4 +67,3 @@ func findings(t *testing.T, text string) Findings {
 	}
 	return f
 }
-

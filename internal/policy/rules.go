@@ -4,8 +4,13 @@ import (
 	"github.com/keyhold/keyhold/internal/kms"
 )
 
-// MaxPolicies limits the policies of one namespace.
-const MaxPolicies = 20_000
+// Limits of one namespace.
+const (
+	MaxPolicies = 20_000
+	// MaxAlike limits the statements whose scopes name the same principal (or none) and the same resource (or none): all of
+	// them are evaluated for one request, at about 0.3 µs each.
+	MaxAlike = 500
+)
 
 // Settings are a namespace's choices among the built-in guardrails.
 type Settings struct {
@@ -43,7 +48,10 @@ func Compile(ns kms.Namespace, set Settings, policies []*Policy, rev kms.Rev) (*
 		}
 		seen[p.id] = true
 		for _, s := range p.statements {
-			r.own.add(s)
+			if n := r.own.add(s); n > MaxAlike {
+				return nil, kms.Errorf(kms.CodeTooLarge,
+					"more than %d statements of namespace %s name the same principal and resource in their scope as policy %s: name one or the other, or join conditions with ||", MaxAlike, ns, s.id)
+			}
 		}
 	}
 	return r, nil
