@@ -1,0 +1,363 @@
+package pebble
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/keyhold/keyhold/internal/store"
+)
+
+const (
+	groupMax   = 512     // transactions in one commit
+	groupBytes = 2 << 20 // of keys and values in one commit, after which no other transaction joins
+
+	// stallMax is how long a caller whose context has ended waits for the outcome of what is being committed already.
+	// A healthy disk answers in milliseconds; knowing is worth more than returning early.
+	stallMax = 5 * time.Second
+)
+
+// The states of a request.
+const (
+	waiting   = iota
+	claimed   // the committer has it
+	withdrawn // the caller has given up; it will not be committed
+)
+
+// request is a transaction on its way. It owns its bytes: a caller may give up and reuse his.
+type request struct {
+	txn    store.Txn
+	trace  []byte // for the running hash
+	events []byte // for the feed
+	size   int    // bytes of keys and values
+	state  atomic.Int32
+	done   chan result
+}
+
+// result answers a request.
+type result struct {
+	rev store.Rev
+	err error
+}
+
+func newRequest(t *store.Txn) *request {
+	r := &request{trace: t.Trace(), done: make(chan result, 1)}
+	for i := range t.If {
+		r.size += len(t.If[i].Key)
+	}
+	for i := range t.Then {
+		r.size += len(t.Then[i].Key) + len(t.Then[i].Value)
+	}
+	own := make([]byte, 0, r.size)
+	clone := func(b []byte) []byte {
+		own = append(own, b...)
+		return own[len(own)-len(b) : len(own) : len(own)]
+	}
+	r.txn.Token = t.Token
+	r.txn.If = make([]store.Cond, len(t.If))
+	for i, c := range t.If {
+		r.txn.If[i] = store.Cond{Key: clone(c.Key), Rev: c.Rev}
+	}
+	r.txn.Then = make([]store.Write, len(t.Then))
+	for i, w := range t.Then {
+		r.txn.Then[i] = store.Write{Key: clone(w.Key), Value: clone(w.Value), Delete: w.Delete}
+	}
+	r.events = appendFeedEvents(make([]byte, 0, len(t.Then)*feedEntry+r.size), r.txn.Then)
+	return r
+}
+
+func (r *request) claim() bool    { return r.state.CompareAndSwap(waiting, claimed) }
+func (r *request) withdraw() bool { return r.state.CompareAndSwap(waiting, withdrawn) }
+
+func (r *request) refuse(err error) {
+	if r.claim() {
+		r.done <- result{err: err}
+	}
+}
+
+// Commit implements store.Store. A transaction whose context ends while it waits its turn is not committed; one
+// that is being committed already is waited for, five seconds at most, and then store.ErrUnknown. While the store is opening its
+// database again the error is store.ErrFull or store.ErrDamaged or store.ErrClosed, by its cause.
+func (s *Store) Commit(ctx context.Context, t store.Txn) (store.Rev, error) {
+	if err := t.Check(); err != nil {
+		return 0, err
+	}
+	if err := ctx.Err(); err != nil {
+		return 0, err
+	}
+	r := newRequest(&t)
+	select {
+	case s.queue <- r:
+	case <-ctx.Done():
+		return 0, ctx.Err()
+	case <-s.gone:
+		return 0, store.ErrClosed
+	}
+	select {
+	case res := <-r.done:
+		return res.rev, res.err
+	case <-ctx.Done():
+		if r.withdraw() {
+			return 0, ctx.Err()
+		}
+	case <-s.gone:
+		if r.withdraw() {
+			return 0, store.ErrClosed
+		}
+	}
+	patience := time.NewTimer(stallMax)
+	defer patience.Stop()
+	select {
+	case res := <-r.done:
+		return res.rev, res.err
+	case <-patience.C:
+		return 0, fmt.Errorf("%w: the disk does not answer", store.ErrUnknown)
+	}
+}
+
+// committer is the state of the one goroutine that commits. Its maps and slices are reused.
+type committer struct {
+	s    *Store
+	view *view // the current one
+
+	reqs    []*request
+	answers []answer
+	written map[string]store.Rev      // what this group has written: key → revision, 0 for a deletion
+	tokens  map[store.Token]store.Rev // the tokens of this group
+	at      position
+	batch   *pebble.Batch
+	room    error // why nothing can be written, once asked
+	asked   bool
+	young   int64 // until when the oldest feed row is too young to be pruned, Unix nanoseconds
+	key     []byte
+}
+
+// answer is a result that is not given yet. A settled one rests on durable state only; any other is true only if
+// the group becomes durable.
+type answer struct {
+	result
+	settled bool
+	staged  bool // its own writes are in the group
+}
+
+func (c *committer) init(s *Store) {
+	c.s = s
+	c.written, c.tokens = make(map[string]store.Rev), make(map[store.Token]store.Rev)
+}
+
+// gather takes what is waiting besides first, without waiting for more.
+func (c *committer) gather(first *request) []*request {
+	c.reqs = c.reqs[:0]
+	size := 0
+	for r := first; ; {
+		if r.claim() {
+			c.reqs = append(c.reqs, r)
+			size += r.size
+		}
+		if len(c.reqs) == groupMax || size >= groupBytes {
+			return c.reqs
+		}
+		select {
+		case r = <-c.s.queue:
+		default:
+			return c.reqs
+		}
+	}
+}
+
+// commit makes one durable commit of a group and answers its requests.
+func (c *committer) commit(reqs []*request) {
+	c.answers = c.answers[:0]
+	c.at, c.room, c.asked = c.view.at, nil, false
+	c.batch = c.view.eng.db.NewBatch()
+	now := time.Now().UnixNano()
+	for _, r := range reqs {
+		c.answers = append(c.answers, c.decide(r, now))
+	}
+	var failed, unknown error
+	if c.at.head.Rev != c.view.at.head.Rev {
+		if err := c.prune(now); err != nil {
+			c.s.cfg.Logger.Warn("store feed not pruned", "error", cut(err.Error()))
+		}
+		failed, unknown = c.apply()
+	}
+	_ = c.batch.Close()
+	c.batch = nil
+	if failed == nil && c.at.head.Rev != c.view.at.head.Rev {
+		c.s.publish(c.view.eng, c.at)
+	}
+	for i, r := range reqs {
+		a := c.answers[i]
+		if failed != nil && !a.settled {
+			a.result = result{err: failed}
+			if a.staged {
+				a.err = unknown
+			}
+		}
+		r.done <- a.result
+		reqs[i] = nil
+	}
+	clear(c.written)
+	clear(c.tokens)
+}
+
+// apply makes the batch durable. If it fails: what to tell those whose writes are in it, and everybody else.
+func (c *committer) apply() (failed, unknown error) {
+	e := c.view.eng
+	if cause := e.failure(); cause != nil {
+		err := unavailable(cause)
+		return err, err
+	}
+	if err := apply(e.db, c.batch); err != nil {
+		e.fence.trip(err)
+	}
+	if cause := e.failure(); cause != nil {
+		return unavailable(cause), fmt.Errorf("%w: %w", store.ErrUnknown, cause)
+	}
+	return nil, nil
+}
+
+// apply is the engine's Apply without its panics.
+func apply(db *pebble.DB, b *pebble.Batch) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("engine: %v", p)
+		}
+	}()
+	return db.Apply(b, pebble.Sync)
+}
+
+// decide checks a transaction against the state and the group before it, and puts its writes into the batch.
+func (c *committer) decide(r *request, now int64) answer {
+	t := &r.txn
+	if t.Token != (store.Token{}) {
+		if rev, ok := c.tokens[t.Token]; ok {
+			return answer{result: result{rev: rev}, staged: true} // unknown when the group is
+		}
+		rev, err := c.rev(appendTokenKey(c.key[:0], t.Token), decodeRev)
+		if err != nil || rev != 0 {
+			return answer{result: result{rev, err}, settled: true}
+		}
+	}
+	settled := true
+	for _, cond := range t.If {
+		rev, ours := c.written[string(cond.Key)]
+		if !ours {
+			var err error
+			if rev, err = c.rev(appendDataKey(c.key[:0], cond.Key), dataRev); err != nil {
+				return answer{result: result{err: err}, settled: true}
+			}
+		}
+		settled = settled && !ours
+		if rev != cond.Rev {
+			err := fmt.Errorf("%w: %q has revision %d, not %d", store.ErrConflict, cond.Key, rev, cond.Rev)
+			return answer{result: result{err: err}, settled: settled}
+		}
+	}
+	if len(t.Then) == 0 {
+		return answer{result: result{rev: c.at.head.Rev}, settled: c.at.head.Rev == c.view.at.head.Rev}
+	}
+	if err := c.space(); err != nil {
+		return answer{result: result{err: err}, settled: true}
+	}
+	rev, err := c.stage(r, now)
+	return answer{result: result{rev, err}, staged: true}
+}
+
+func dataRev(row []byte) (store.Rev, error) {
+	rev, _, err := decodeData(row)
+	return rev, err
+}
+
+// rev reads the revision in a row; 0 if there is none. The key is c's own buffer.
+func (c *committer) rev(key []byte, decode func([]byte) (store.Rev, error)) (store.Rev, error) {
+	c.key = key
+	row, closer, err := c.view.eng.db.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, fault(c.view, err)
+	}
+	defer closer.Close()
+	rev, err := decode(row)
+	if err != nil {
+		return 0, fmt.Errorf("%w: row %q", err, key)
+	}
+	return rev, nil
+}
+
+// stage puts the writes of a transaction, its feed row and its token into the batch.
+func (c *committer) stage(r *request, now int64) (store.Rev, error) {
+	head := c.at.head.Next(r.trace)
+	rev := uint64(head.Rev)
+	for i := range r.txn.Then {
+		w := &r.txn.Then[i]
+		if w.Delete {
+			c.key = appendDataKey(c.key[:0], w.Key)
+			if err := c.batch.Delete(c.key, nil); err != nil {
+				return 0, err
+			}
+			c.written[string(w.Key)] = 0
+			continue
+		}
+		op := c.batch.SetDeferred(1+len(w.Key), revSize+len(w.Value))
+		op.Key[0] = prefixData
+		copy(op.Key[1:], w.Key)
+		binary.BigEndian.PutUint64(op.Value, rev)
+		copy(op.Value[revSize:], w.Value)
+		if err := op.Finish(); err != nil {
+			return 0, err
+		}
+		c.written[string(w.Key)] = head.Rev
+	}
+	op := c.batch.SetDeferred(1+revSize, feedRowHead+len(r.events))
+	op.Key[0] = prefixFeed
+	binary.BigEndian.PutUint64(op.Key[1:], rev)
+	appendFeedHead(op.Value[:0], head.Hash, now, r.txn.Token)
+	copy(op.Value[feedRowHead:], r.events)
+	if err := op.Finish(); err != nil {
+		return 0, err
+	}
+	if t := r.txn.Token; t != (store.Token{}) {
+		op := c.batch.SetDeferred(tokenRowSize, revSize)
+		appendTokenKey(op.Key[:0], t)
+		binary.BigEndian.PutUint64(op.Value, rev)
+		if err := op.Finish(); err != nil {
+			return 0, err
+		}
+		c.tokens[t] = head.Rev
+	}
+	c.at.head = head
+	return head.Rev, nil
+}
+
+// space tells why nothing can be written; it asks the disk once for each group.
+func (c *committer) space() error {
+	if !c.asked {
+		c.asked, c.room = true, c.s.space(c.view.eng)
+	}
+	return c.room
+}
+
+func (s *Store) space(e *engine) error {
+	if e.fence.isCrowded() {
+		return fmt.Errorf("%w: the disk has no room for compactions", store.ErrFull)
+	}
+	usage, err := s.cfg.FS.GetDiskUsage(s.cfg.Dir)
+	switch {
+	case errors.Is(err, vfs.ErrUnsupported): // a file system in memory
+		return nil
+	case err != nil:
+		return unavailable(fmt.Errorf("ask for free space: %w", err))
+	case usage.AvailBytes < s.cfg.MinFree:
+		return fmt.Errorf("%w: %d bytes are free on the disk of %s, %d must be", store.ErrFull, usage.AvailBytes, s.cfg.Dir, s.cfg.MinFree)
+	}
+	return nil
+}
