@@ -68,17 +68,17 @@ func (k *Key) Zero() { k.k.Zero() }
 
 // Seal appends the box of plaintext to dst. The header must have the label's fixed length; it is not appended.
 func (k *Key) Seal(dst []byte, label Label, header, plaintext, aad []byte) ([]byte, error) {
-	var salt [saltSize]byte
-	rand.Read(salt[:]) //nolint:errcheck // never fails since Go 1.24
-	aead, commitment, err := k.derive(label, header, salt[:], aad)
+	at := len(dst)
+	if need := at + Overhead + len(plaintext); cap(dst) < need {
+		dst = append(make([]byte, 0, need), dst...)
+	}
+	dst = dst[:at+saltSize]
+	salt := dst[at:]
+	rand.Read(salt) //nolint:errcheck // never fails since Go 1.24
+	aead, commitment, err := k.derive(label, header, salt, aad)
 	if err != nil {
 		return nil, err
 	}
-	need := len(dst) + Overhead + len(plaintext)
-	if cap(dst) < need {
-		dst = append(make([]byte, 0, need), dst...)
-	}
-	dst = append(dst, salt[:]...)
 	dst = append(dst, commitment...)
 	return aead.Seal(dst, nil, plaintext, aad), nil
 }
@@ -109,8 +109,8 @@ func (k *Key) derive(label Label, header, salt, aad []byte) (cipher.AEAD, []byte
 		return nil, nil, errors.New("box key was erased")
 	}
 	digest := sha512.Sum512_256(aad)
-	info := make([]byte, 0, 160)
-	info = append(info, label...)
+	var buf [160]byte // on the stack: label and header are short
+	info := append(buf[:0], label...)
 	info = append(info, 0)
 	info = append(info, header...)
 	info = append(info, salt...)
