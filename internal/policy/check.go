@@ -100,7 +100,7 @@ func Check(id string, text []byte) (*Policy, error) {
 	}
 	for _, s := range statements {
 		if s.context {
-			s.bound = cedar.NewPolicyFromAST((*cast.Policy)(s.anyContext((*xast.Policy)(s.policy.AST()))))
+			s.bound = cedar.NewPolicyFromAST((*cast.Policy)(s.anyContext(s.tree())))
 		}
 	}
 	return &Policy{id: id, text: string(text), statements: statements}, nil

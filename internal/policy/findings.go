@@ -141,7 +141,7 @@ func attrNames(attrs []attribute) []string {
 // enough to check one action for each type of resource; statements that speak of actions in their conditions are checked
 // against every action (the two agree: TestBriefSchemaAgreesWithFull).
 func typecheck(s *statement, p *place) Findings {
-	tree := (*xast.Policy)(s.policy.AST())
+	tree := s.tree()
 	err := s.validate(tree)
 	if err == nil {
 		return nil
@@ -272,7 +272,8 @@ var plain = strings.NewReplacer(
 var (
 	syntaxAt  = regexp.MustCompile(`(?s)parse error at <input>:(\d+):(\d+) "(?:[^"\\]|\\.)*": (.*)$`)
 	lexicalAt = regexp.MustCompile(`<input>:(\d+):(\d+)|^parser error: :?(\d+):(\d+)`)
-	notTaken  = regexp.MustCompile("^(?:got .* want ,|duplicate .*|.* expects (?:no|one) argument.*|`.*` is (?:not a|a) .*)$")
+	notTaken  = regexp.MustCompile("^(?:got .* want ,|duplicate key.*|.* expects (?:no|one) argument.*|`.*` is (?:not a|a) .*)$")
+	notThere  = regexp.MustCompile("^`(.*)` is (?:not a|a) ")
 	exactGot  = regexp.MustCompile(`(?s)^exact got (.*) want (.*)$`)
 )
 
@@ -294,7 +295,10 @@ func locateSyntax(err error, tokens []token) Finding {
 	if i < 0 {
 		i = len(tokens) // the end of the text
 	}
-	if !notTaken.MatchString(m[3]) && i > 0 && !(i == len(tokens) && strings.HasPrefix(m[3], "exact got  want")) {
+	if name := notThere.FindStringSubmatch(m[3]); name != nil { // read on past its arguments
+		for i = min(i, len(tokens)-1); i > 0 && tokens[i].text != name[1]; i-- {
+		}
+	} else if !notTaken.MatchString(m[3]) && i > 0 && !(i == len(tokens) && strings.HasPrefix(m[3], "exact got  want")) {
 		i--
 	}
 	got := "the end of the text"
@@ -304,7 +308,7 @@ func locateSyntax(err error, tokens []token) Finding {
 	switch e := exactGot.FindStringSubmatch(m[3]); {
 	case e != nil:
 		f.What, f.Want = "unexpected "+clip(got), "want "+e[2]
-	case notTaken.MatchString(m[3]):
+	case notTaken.MatchString(m[3]), strings.HasPrefix(m[3], "duplicate"):
 		f.What = plain.Replace(m[3])
 	case strings.HasPrefix(m[3], "unexpected effect"):
 		f.What, f.Want = "unexpected "+clip(got), "want permit or forbid"

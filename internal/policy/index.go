@@ -24,6 +24,9 @@ type statement struct {
 	text     string
 }
 
+// tree is the syntax tree. It must not be changed.
+func (s *statement) tree() *xast.Policy { return (*xast.Policy)(s.policy.AST()) }
+
 func (s *statement) readScope(p *xast.Policy) {
 	switch sc := p.Principal.(type) {
 	case xast.ScopeTypeEq:

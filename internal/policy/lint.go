@@ -16,7 +16,7 @@ import (
 // actions and values that do not exist, arithmetic that can overflow.
 func lint(s *statement, p *place) Findings {
 	l := &linter{s: s, place: p}
-	tree := (*xast.Policy)(s.policy.AST())
+	tree := s.tree()
 	l.scope(tree)
 	for _, c := range tree.Conditions {
 		xast.Inspect(xast.NewNode(c.Body), func(n xast.IsNode) bool {
@@ -172,7 +172,7 @@ func (s *statement) resourceCanBe(t types.EntityType) bool {
 	below := func(e types.EntityUID) bool {
 		return t == typeKey && e.Type != typeKey || e.Type == t
 	}
-	switch sc := (*xast.Policy)(s.policy.AST()).Resource.(type) {
+	switch sc := s.tree().Resource.(type) {
 	case xast.ScopeTypeEq:
 		return sc.Entity.Type == t
 	case xast.ScopeTypeIn:
