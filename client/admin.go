@@ -1,0 +1,195 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	"google.golang.org/protobuf/types/known/durationpb"
+
+	keyholdv1 "github.com/keyhold/keyhold/api/keyhold/v1"
+)
+
+// NamespaceInfo describes a namespace.
+type NamespaceInfo struct {
+	Name               string    `json:"name"`
+	Description        string    `json:"description,omitempty"`
+	SeparationOfDuties bool      `json:"separation_of_duties"`
+	CreatedAt          time.Time `json:"created_at,omitzero"`
+	Revision           uint64    `json:"revision"`
+}
+
+// NamespaceInput creates or changes a namespace. Nil fields leave things as they are, or take the default.
+type NamespaceInput struct {
+	Name               string
+	Description        *string
+	SeparationOfDuties *bool // nil for a new namespace: on
+}
+
+// CreateNamespace makes a namespace.
+func (c *Client) CreateNamespace(ctx context.Context, in NamespaceInput, options ...Option) (NamespaceInfo, error) {
+	res, err := invoke(ctx, c, c.admin.CreateNamespace, &keyholdv1.CreateNamespaceRequest{
+		Name: in.Name, Description: in.Description, SeparationOfDuties: in.SeparationOfDuties,
+	}, changes, options)
+	return toNamespace(res.GetNamespace()), err
+}
+
+// UpdateNamespace changes a namespace.
+func (c *Client) UpdateNamespace(ctx context.Context, in NamespaceInput, options ...Option) (NamespaceInfo, error) {
+	res, err := invoke(ctx, c, c.admin.UpdateNamespace, &keyholdv1.UpdateNamespaceRequest{
+		Name: in.Name, Description: in.Description, SeparationOfDuties: in.SeparationOfDuties,
+	}, changes, options)
+	return toNamespace(res.GetNamespace()), err
+}
+
+// DescribeNamespace answers a namespace.
+func (c *Client) DescribeNamespace(ctx context.Context, name string, options ...Option) (NamespaceInfo, error) {
+	res, err := invoke(ctx, c, c.admin.DescribeNamespace, &keyholdv1.DescribeNamespaceRequest{Name: name}, reads, options)
+	return toNamespace(res.GetNamespace()), err
+}
+
+// ListNamespaces goes through the namespaces.
+func (c *Client) ListNamespaces(ctx context.Context, options ...Option) iter.Seq2[NamespaceInfo, error] {
+	return pages(func(token string) ([]NamespaceInfo, string, error) {
+		res, err := invoke(ctx, c, c.admin.ListNamespaces, &keyholdv1.ListNamespacesRequest{PageToken: token}, reads, options)
+		return each(res.GetNamespaces(), toNamespace), res.GetNextPageToken(), err
+	})
+}
+
+func toNamespace(n *keyholdv1.Namespace) NamespaceInfo {
+	return NamespaceInfo{
+		Name: n.GetName(), Description: n.GetDescription(), SeparationOfDuties: n.GetSeparationOfDuties(),
+		CreatedAt: timeOf(n.GetCreatedAt()), Revision: n.GetRevision(),
+	}
+}
+
+// Identity is who the server takes the caller for.
+type Identity struct {
+	Principal  string    `json:"principal"`
+	Home       string    `json:"home"`
+	Namespace  string    `json:"namespace"` // of the call
+	Roles      []string  `json:"roles,omitempty"`
+	Groups     []string  `json:"groups,omitempty"`
+	Method     string    `json:"method"`
+	Credential string    `json:"credential,omitempty"`
+	ExpiresAt  time.Time `json:"expires_at,omitzero"`
+	Scope      []string  `json:"scope,omitempty"`
+}
+
+// WhoAmI answers who the server takes the caller for.
+func (c *Client) WhoAmI(ctx context.Context, options ...Option) (Identity, error) {
+	p, err := invoke(ctx, c, c.admin.WhoAmI, &keyholdv1.WhoAmIRequest{}, reads, options)
+	return Identity{
+		Principal: p.GetPrincipal(), Home: p.GetHome(), Namespace: p.GetNamespace(), Roles: p.GetRoles(), Groups: p.GetGroups(),
+		Method: p.GetMethod(), Credential: p.GetCredential(), ExpiresAt: timeOf(p.GetExpiresAt()), Scope: p.GetScope(),
+	}, err
+}
+
+// Token describes a bearer token; it never holds the token itself.
+type Token struct {
+	ID        string    `json:"id"`
+	Namespace string    `json:"namespace"`
+	Principal string    `json:"principal"`
+	Roles     []string  `json:"roles,omitempty"`
+	Groups    []string  `json:"groups,omitempty"`
+	Scope     []string  `json:"scope,omitempty"`
+	CreatedAt time.Time `json:"created_at,omitzero"`
+	CreatedBy string    `json:"created_by,omitempty"`
+	ExpiresAt time.Time `json:"expires_at,omitzero"`
+	RevokedAt time.Time `json:"revoked_at,omitzero"` // zero: it stands
+}
+
+// CreateTokenInput asks for a token.
+type CreateTokenInput struct {
+	Principal string // for example "svc/orders"
+	Roles     []string
+	Groups    []string
+	Scope     []string      // the only actions it may ask for; empty: whatever roles and policies permit
+	TTL       time.Duration // 0: 24 hours; at most a year
+}
+
+// NewToken is a token that was just made. Secret is the token itself, shown this once.
+type NewToken struct {
+	Secret string `json:"secret"`
+	Token  Token  `json:"token"`
+}
+
+// CreateToken makes a bearer token.
+func (c *Client) CreateToken(ctx context.Context, in CreateTokenInput, options ...Option) (NewToken, error) {
+	req := &keyholdv1.CreateTokenRequest{Principal: in.Principal, Roles: in.Roles, Groups: in.Groups, Scope: in.Scope}
+	if in.TTL != 0 {
+		req.Ttl = durationpb.New(in.TTL)
+	}
+	res, err := invoke(ctx, c, c.admin.CreateToken, req, changes, options)
+	return NewToken{Secret: res.GetSecret(), Token: toToken(res.GetToken())}, err
+}
+
+// ListTokens goes through the tokens.
+func (c *Client) ListTokens(ctx context.Context, options ...Option) iter.Seq2[Token, error] {
+	return pages(func(token string) ([]Token, string, error) {
+		res, err := invoke(ctx, c, c.admin.ListTokens, &keyholdv1.ListTokensRequest{PageToken: token}, reads, options)
+		return each(res.GetTokens(), toToken), res.GetNextPageToken(), err
+	})
+}
+
+// RevokeToken ends a token at once. The id is the public one.
+func (c *Client) RevokeToken(ctx context.Context, id string, options ...Option) (Token, error) {
+	res, err := invoke(ctx, c, c.admin.RevokeToken, &keyholdv1.RevokeTokenRequest{Id: id}, changes, options)
+	return toToken(res.GetToken()), err
+}
+
+func toToken(t *keyholdv1.Token) Token {
+	return Token{
+		ID: t.GetId(), Namespace: t.GetNamespace(), Principal: t.GetPrincipal(), Roles: t.GetRoles(), Groups: t.GetGroups(), Scope: t.GetScope(),
+		CreatedAt: timeOf(t.GetCreatedAt()), CreatedBy: t.GetCreatedBy(), ExpiresAt: timeOf(t.GetExpiresAt()), RevokedAt: timeOf(t.GetRevokedAt()),
+	}
+}
+
+// Credential binds the identity of a TLS client certificate to a principal.
+type Credential struct {
+	Subject   string    `json:"subject"`
+	Namespace string    `json:"namespace"`
+	Principal string    `json:"principal"`
+	Roles     []string  `json:"roles,omitempty"`
+	Groups    []string  `json:"groups,omitempty"`
+	CreatedAt time.Time `json:"created_at,omitzero"`
+	CreatedBy string    `json:"created_by,omitempty"`
+	RevokedAt time.Time `json:"revoked_at,omitzero"` // zero: it stands
+}
+
+// CreateCredentialInput asks for a binding.
+type CreateCredentialInput struct {
+	Subject   string // "spiffe://…" or "sha256:…"
+	Principal string
+	Roles     []string
+	Groups    []string
+}
+
+// CreateCredential binds a certificate's identity to a principal.
+func (c *Client) CreateCredential(ctx context.Context, in CreateCredentialInput, options ...Option) (Credential, error) {
+	res, err := invoke(ctx, c, c.admin.CreateCredential, &keyholdv1.CreateCredentialRequest{
+		Subject: in.Subject, Principal: in.Principal, Roles: in.Roles, Groups: in.Groups,
+	}, changes, options)
+	return toCredential(res.GetCredential()), err
+}
+
+// ListCredentials goes through the bindings.
+func (c *Client) ListCredentials(ctx context.Context, options ...Option) iter.Seq2[Credential, error] {
+	return pages(func(token string) ([]Credential, string, error) {
+		res, err := invoke(ctx, c, c.admin.ListCredentials, &keyholdv1.ListCredentialsRequest{PageToken: token}, reads, options)
+		return each(res.GetCredentials(), toCredential), res.GetNextPageToken(), err
+	})
+}
+
+// RevokeCredential ends a binding at once.
+func (c *Client) RevokeCredential(ctx context.Context, subject string, options ...Option) (Credential, error) {
+	res, err := invoke(ctx, c, c.admin.RevokeCredential, &keyholdv1.RevokeCredentialRequest{Subject: subject}, changes, options)
+	return toCredential(res.GetCredential()), err
+}
+
+func toCredential(p *keyholdv1.Credential) Credential {
+	return Credential{
+		Subject: p.GetSubject(), Namespace: p.GetNamespace(), Principal: p.GetPrincipal(), Roles: p.GetRoles(), Groups: p.GetGroups(),
+		CreatedAt: timeOf(p.GetCreatedAt()), CreatedBy: p.GetCreatedBy(), RevokedAt: timeOf(p.GetRevokedAt()),
+	}
+}

@@ -1,0 +1,115 @@
+package client
+
+import (
+	"context"
+	"iter"
+	"time"
+
+	keyholdv1 "github.com/keyhold/keyhold/api/keyhold/v1"
+)
+
+// AuditRecord is what happened, once. docs/formats.md describes its fields.
+type AuditRecord struct {
+	Position       string        `json:"position"` // also the id of a decision
+	ID             string        `json:"id"`
+	Time           time.Time     `json:"time"`
+	Action         string        `json:"action"`
+	Outcome        string        `json:"outcome"`
+	Code           string        `json:"code,omitempty"`
+	Dialect        string        `json:"dialect"`
+	Method         string        `json:"method"`
+	Principal      string        `json:"principal,omitempty"`
+	PrincipalAlias []byte        `json:"principal_alias,omitempty"`
+	Home           string        `json:"home,omitempty"`
+	Credential     string        `json:"credential,omitempty"`
+	Remote         string        `json:"remote,omitempty"`
+	Namespace      string        `json:"namespace"`
+	Keys           []AuditKeyUse `json:"keys,omitempty"`
+	Resource       string        `json:"resource,omitempty"`
+	Scheme         string        `json:"scheme,omitempty"`
+	RequestID      string        `json:"request_id,omitempty"`
+	PolicyRevision uint64        `json:"policy_revision,omitempty"`
+	Policies       []string      `json:"policies,omitempty"`
+	ContextDigest  []byte        `json:"context_digest,omitempty"`
+	Items          []AuditItem   `json:"items,omitempty"`
+	Bytes          uint64        `json:"bytes,omitempty"`
+	Reason         string        `json:"reason,omitempty"`
+	Detail         string        `json:"detail,omitempty"`
+	Change         bool          `json:"change,omitempty"`
+	Erased         bool          `json:"erased,omitempty"`
+}
+
+// AuditKeyUse names a key version that an operation touched.
+type AuditKeyUse struct {
+	KeyID    string `json:"key_id"`
+	Version  uint32 `json:"version,omitempty"`
+	Revision uint64 `json:"revision,omitempty"`
+}
+
+// AuditItem is the outcome of one item of a batch.
+type AuditItem struct {
+	Code  string `json:"code,omitempty"` // empty: success
+	Bytes uint32 `json:"bytes"`
+}
+
+// AuditFilter selects records; zero fields select all.
+type AuditFilter struct {
+	Principal   string
+	Action      string
+	KeyID       string
+	Outcome     string
+	RequestID   string
+	Since       time.Time
+	Until       time.Time
+	OldestFirst bool
+}
+
+// ListRecords goes through the audit records of the namespace, newest first unless the filter says otherwise. Records
+// that are added meanwhile may or may not appear.
+func (c *Client) ListRecords(ctx context.Context, f AuditFilter, options ...Option) iter.Seq2[AuditRecord, error] {
+	return pages(func(token string) ([]AuditRecord, string, error) {
+		res, err := invoke(ctx, c, c.audit.ListRecords, &keyholdv1.ListRecordsRequest{
+			Principal: f.Principal, Action: f.Action, KeyId: f.KeyID, Outcome: f.Outcome, RequestId: f.RequestID,
+			Since: stamp(f.Since), Until: stamp(f.Until), OldestFirst: f.OldestFirst, PageToken: token,
+		}, reads, options)
+		return each(res.GetRecords(), toRecord), res.GetNextPageToken(), err
+	})
+}
+
+// Proof is what keyhold-verify checks offline.
+type Proof struct {
+	Bundle      []byte `json:"bundle"`
+	VerifierKey string `json:"verifier_key"` // compare it with the one you pinned
+}
+
+// ProveRecord answers a proof bundle for the record at a position.
+func (c *Client) ProveRecord(ctx context.Context, position string, options ...Option) (Proof, error) {
+	res, err := invoke(ctx, c, c.audit.ProveRecord, &keyholdv1.ProveRecordRequest{Position: position}, reads, options)
+	return Proof{Bundle: res.GetBundle(), VerifierKey: res.GetVerifierKey()}, err
+}
+
+// Checkpoint is a signed note that commits to the whole log.
+type Checkpoint struct {
+	Note        []byte `json:"checkpoint"`
+	VerifierKey string `json:"verifier_key"` // compare it with the one you pinned
+}
+
+// GetCheckpoint answers the newest checkpoint of the log.
+func (c *Client) GetCheckpoint(ctx context.Context, options ...Option) (Checkpoint, error) {
+	res, err := invoke(ctx, c, c.audit.GetCheckpoint, &keyholdv1.GetCheckpointRequest{}, reads, options)
+	return Checkpoint{Note: res.GetCheckpoint(), VerifierKey: res.GetVerifierKey()}, err
+}
+
+func toRecord(r *keyholdv1.AuditRecord) AuditRecord {
+	return AuditRecord{
+		Position: r.GetPosition(), ID: r.GetId(), Time: timeOf(r.GetTime()), Action: r.GetAction(), Outcome: r.GetOutcome(), Code: r.GetCode(),
+		Dialect: r.GetDialect(), Method: r.GetMethod(), Principal: r.GetPrincipal(), PrincipalAlias: r.GetPrincipalAlias(), Home: r.GetHome(),
+		Credential: r.GetCredential(), Remote: r.GetRemote(), Namespace: r.GetNamespace(), Resource: r.GetResource(), Scheme: r.GetScheme(),
+		RequestID: r.GetRequestId(), PolicyRevision: r.GetPolicyRevision(), Policies: r.GetPolicies(), ContextDigest: r.GetContextDigest(),
+		Bytes: r.GetBytes(), Reason: r.GetReason(), Detail: r.GetDetail(), Change: r.GetChange(), Erased: r.GetErased(),
+		Keys: each(r.GetKeys(), func(k *keyholdv1.AuditKeyUse) AuditKeyUse {
+			return AuditKeyUse{KeyID: k.GetKeyId(), Version: k.GetVersion(), Revision: k.GetRevision()}
+		}),
+		Items: each(r.GetItems(), func(i *keyholdv1.AuditItem) AuditItem { return AuditItem{Code: i.GetCode(), Bytes: i.GetBytes()} }),
+	}
+}

@@ -1,0 +1,73 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"connectrpc.com/connect"
+
+	"github.com/keyhold/keyhold/api/keyhold/v1/keyholdv1connect"
+)
+
+// maxAnswer bounds one answer of the server, in bytes.
+const maxAnswer = 32 << 20
+
+// Client calls one Keyhold server. It is safe for concurrent use.
+type Client struct {
+	namespace string
+	userAgent string
+	timeout   time.Duration
+	retry     Retry
+	token     func(context.Context) (string, error)
+	http      *http.Client
+
+	keys     keyholdv1connect.KeyServiceClient
+	crypto   keyholdv1connect.CryptoServiceClient
+	admin    keyholdv1connect.AdminServiceClient
+	audit    keyholdv1connect.AuditServiceClient
+	operator keyholdv1connect.OperatorServiceClient
+}
+
+// New makes a client. It does not connect yet.
+func New(cfg Config) (*Client, error) {
+	transport, base, err := cfg.transport()
+	if err != nil {
+		return nil, err
+	}
+	c := &Client{
+		namespace: cfg.Namespace, userAgent: cfg.UserAgent, timeout: cfg.Timeout, retry: cfg.Retry.withDefaults(), token: cfg.TokenSource,
+		http: &http.Client{
+			Transport: transport,
+			// A redirect could carry the token to another host.
+			CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		},
+	}
+	if c.userAgent == "" {
+		c.userAgent = "keyhold-go"
+	}
+	if c.timeout == 0 {
+		c.timeout = DefaultTimeout
+	}
+	if c.token == nil {
+		token := cfg.Token
+		c.token = func(context.Context) (string, error) { return token, nil }
+	}
+	options := []connect.ClientOption{connect.WithProtoJSON(), connect.WithReadMaxBytes(maxAnswer)}
+	c.keys = keyholdv1connect.NewKeyServiceClient(c.http, base, options...)
+	c.crypto = keyholdv1connect.NewCryptoServiceClient(c.http, base, options...)
+	c.admin = keyholdv1connect.NewAdminServiceClient(c.http, base, options...)
+	c.audit = keyholdv1connect.NewAuditServiceClient(c.http, base, options...)
+	c.operator = keyholdv1connect.NewOperatorServiceClient(c.http, base, options...)
+	return c, nil
+}
+
+// InNamespace is the same client, with the same connections, for another namespace.
+func (c *Client) InNamespace(namespace string) *Client {
+	other := *c
+	other.namespace = namespace
+	return &other
+}
+
+// Close closes connections that are idle. The client can still be used.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
