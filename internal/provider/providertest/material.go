@@ -13,6 +13,9 @@ import (
 // material: what is generated opens in its place, with its wrapping key and its check value, and in no other way.
 func (o Options) material(t *testing.T, p provider.Provider) {
 	for _, a := range o.Algorithms {
+		if o.Small && slower(a) {
+			continue
+		}
 		t.Run(a.String(), func(t *testing.T) {
 			m := o.make(t, p, a)
 			if len(m.Check) != 8 || m.Source == "" {

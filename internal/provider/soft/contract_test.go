@@ -17,11 +17,15 @@ func TestContract(t *testing.T) {
 				New:        func(t *testing.T) provider.Provider { return newProvider(t, soft.Config{Profile: profile}) },
 				Algorithms: kms.AllAlgorithms(),
 				Profile:    profile,
-				Thorough:   os.Getenv("KEYHOLD_LONG") == "1",
+				Thorough:   long(),
+				Small:      profile != kms.ProfileDefault && !long(),
 			})
 		})
 	}
 }
+
+// long asks for the full sizes.
+func long() bool { return os.Getenv("KEYHOLD_LONG") == "1" }
 
 func newProvider(t testing.TB, c soft.Config) *soft.Provider {
 	t.Helper()

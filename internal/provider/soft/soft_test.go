@@ -1,0 +1,246 @@
+package soft_test
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/x509"
+	"hash"
+	"os"
+	"os/exec"
+	"strings"
+	"testing"
+
+	"github.com/keyhold/keyhold/internal/box"
+	"github.com/keyhold/keyhold/internal/box/boxtest"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/provider/soft"
+	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/wire/blob"
+)
+
+var place = []byte("key/1")
+
+// keyOf makes a wrapping key whose bytes the test knows.
+func keyOf(t testing.TB) (*box.Key, []byte) {
+	t.Helper()
+	raw := make([]byte, box.KeySize)
+	for i := range raw {
+		raw[i] = byte(7 * i)
+	}
+	k, err := box.NewKey(secret.Copy(raw))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return k, raw
+}
+
+// TestWrittenFormatsAreWhatIsWritten opens wrapped material, and then a ciphertext, with nothing but the pages of
+// docs/formats.md: header by hand, boxes by the second implementation; and the other way round.
+func TestWrittenFormatsAreWhatIsWritten(t *testing.T) {
+	p := newProvider(t, soft.Config{})
+	wrap, wrapRaw := keyOf(t)
+	header := blob.AppendHeader(nil, blob.Header{Suite: blob.Software, Key: kms.ID{1}, Version: 3})
+	for a, want := range map[kms.Algorithm]struct{ number, form, size byte }{
+		kms.AES128GCM: {1, 1, 16}, kms.AES192GCM: {2, 1, 24}, kms.AES256GCM: {3, 1, 32},
+		kms.HMACSHA256: {4, 1, 32}, kms.HMACSHA384: {5, 1, 48}, kms.HMACSHA512: {6, 1, 64},
+		kms.ECDSAP256: {7, 3, 0}, kms.ECDSAP384: {8, 3, 0}, kms.Ed25519: {9, 2, 32}, kms.RSA2048: {10, 3, 0},
+	} {
+		made, err := p.Generate(a, wrap, place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := made.Wrapped[:3]; !bytes.Equal(got, []byte{1, want.number, want.form}) {
+			t.Errorf("%s: header got %x", a, got)
+		}
+		raw, err := boxtest.Open(wrapRaw, "keyhold/material/v1", made.Wrapped[:3], made.Wrapped[3:], place)
+		if err != nil || want.size != 0 && len(raw) != int(want.size) {
+			t.Fatalf("%s: material of %d bytes, %v want %d", a, len(raw), err, want.size)
+		}
+		if want.form == 3 {
+			if _, err := x509.ParsePKCS8PrivateKey(raw); err != nil {
+				t.Errorf("%s: PKCS #8: %v", a, err)
+			}
+		}
+		if !a.Facts().Asymmetric {
+			if got := handCheck(raw, a); !bytes.Equal(made.Check, got) {
+				t.Errorf("%s: check value got %x want %x", a, made.Check, got)
+			}
+		}
+		h, err := p.Open(a, made.Wrapped, wrap, place, made.Check)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer h.Close()
+		switch a.Usages()[0] {
+		case kms.MAC:
+			hash := map[kms.Algorithm]func() hash.Hash{kms.HMACSHA256: sha256.New, kms.HMACSHA384: sha512.New384, kms.HMACSHA512: sha512.New}[a]
+			m := hmac.New(hash, raw)
+			m.Write([]byte("message"))
+			if got, err := h.MAC(nil, []byte("message"), kms.NoScheme); err != nil || !bytes.Equal(got, m.Sum(nil)) {
+				t.Errorf("%s: got %x, %v want %x", a, got, err, m.Sum(nil))
+			}
+		case kms.EncryptDecrypt:
+			if a.Facts().Asymmetric {
+				continue
+			}
+			sealed, err := h.Seal(nil, header, []byte("plaintext"), []byte("aad"), kms.NoScheme)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, err := boxtest.Open(raw, "keyhold/blob/v1", header, sealed, []byte("aad"))
+			if err != nil || string(got) != "plaintext" {
+				t.Errorf("%s: the second implementation: got %q, %v", a, got, err)
+			}
+			theirs, err := boxtest.Seal(raw, "keyhold/blob/v1", header, make([]byte, 24), make([]byte, 12), []byte("plaintext"), []byte("aad"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got, err := h.Open(nil, header, theirs, []byte("aad"), kms.NoScheme); err != nil || string(got) != "plaintext" {
+				t.Errorf("%s: theirs: got %q, %v", a, got, err)
+			}
+		}
+	}
+}
+
+// handCheck is the check value of a symmetric key after its written form: HKDF (RFC 5869) by hand.
+func handCheck(key []byte, a kms.Algorithm) []byte {
+	extract := hmac.New(sha512.New, []byte("keyhold/check/v1"))
+	extract.Write(key)
+	expand := hmac.New(sha512.New, extract.Sum(nil))
+	expand.Write([]byte(a.String()))
+	expand.Write([]byte{1})
+	return expand.Sum(nil)[:8]
+}
+
+// TestEveryFIPSCellWorks does a round trip in every cell that the FIPS profile permits.
+func TestEveryFIPSCellWorks(t *testing.T) {
+	p := newProvider(t, soft.Config{Profile: kms.ProfileFIPS})
+	wrap, _ := keyOf(t)
+	header := make([]byte, blob.HeaderSize)
+	cells := 0
+	for _, a := range kms.AllAlgorithms() {
+		if a.Facts().Slow && a != kms.RSA2048 && !long() {
+			continue // the cells of the larger sizes are those of RSA-2048; the contract tests them too
+		}
+		made, err := p.Generate(a, wrap, place)
+		if err != nil {
+			t.Errorf("generate %s: %v", a, err)
+			continue
+		}
+		h, err := p.Open(a, made.Wrapped, wrap, place, made.Check)
+		if err != nil {
+			t.Errorf("open %s: %v", a, err)
+			continue
+		}
+		for _, f := range a.Facts().Schemes {
+			if f.Leave[kms.ProfileFIPS] != kms.Full {
+				continue
+			}
+			cells++
+			var out []byte
+			var err error
+			switch f.Usage {
+			case kms.EncryptDecrypt:
+				if out, err = h.Seal(nil, header, []byte("text"), []byte("aad"), f.Scheme); err == nil {
+					_, err = h.Open(nil, header, out, []byte("aad"), f.Scheme)
+				}
+			case kms.SignVerify:
+				if out, err = h.Sign([]byte("text"), false, f.Scheme); err == nil {
+					err = h.Verify([]byte("text"), out, false, f.Scheme)
+				}
+			case kms.MAC:
+				if out, err = h.MAC(nil, []byte("text"), f.Scheme); err == nil {
+					err = h.VerifyMAC([]byte("text"), out, f.Scheme)
+				}
+			}
+			if err != nil {
+				t.Errorf("%s with %s: %v", a, f.Scheme, err)
+			}
+		}
+		h.Close()
+	}
+	if _, err := p.Random(32); err != nil {
+		t.Errorf("random: %v", err)
+	}
+	t.Logf("%d cells", cells)
+}
+
+// TestFIPSProfileWorksUnderEnforcement runs the cells again in a process that refuses, or panics at, all that the
+// FIPS 140-3 module does not approve.
+func TestFIPSProfileWorksUnderEnforcement(t *testing.T) {
+	self := exec.Command(os.Args[0], "-test.run=^TestEveryFIPSCellWorks$", "-test.v") //nolint:gosec // G204: this test
+	for _, v := range os.Environ() {
+		if !strings.HasPrefix(v, "GODEBUG=") {
+			self.Env = append(self.Env, v)
+		}
+	}
+	self.Env = append(self.Env, "GODEBUG=fips140=only")
+	out, err := self.CombinedOutput()
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestEveryFIPSCellWorks")) {
+		t.Errorf("under fips140=only: %v\n%s", err, out)
+	}
+}
+
+func TestConfigIsBounded(t *testing.T) {
+	for _, c := range []soft.Config{{Workers: -1}, {Workers: 65}, {Queue: 1025}, {Profile: 7}} {
+		if _, err := soft.New(c); err == nil {
+			t.Errorf("%+v was accepted", c)
+		}
+	}
+	for _, c := range []soft.Config{{}, {Workers: 64, Queue: 1024}, {Queue: -1}} {
+		if _, err := soft.New(c); err != nil {
+			t.Errorf("%+v: %v", c, err)
+		}
+	}
+	p := newProvider(t, soft.Config{Source: "another"})
+	wrap, _ := keyOf(t)
+	if made, err := p.Generate(kms.Ed25519, wrap, place); err != nil || made.Source != "another" {
+		t.Errorf("source got %q, %v", made.Source, err)
+	}
+}
+
+func TestInputsAreBounded(t *testing.T) {
+	p := newProvider(t, soft.Config{})
+	wrap, _ := keyOf(t)
+	header, huge := make([]byte, blob.HeaderSize), make([]byte, soft.MaxMessage+1)
+	want := func(what string, err error, code kms.Code) {
+		t.Helper()
+		if kms.CodeOf(err) != code {
+			t.Errorf("%s: got %v want %s", what, err, code)
+		}
+	}
+	for _, a := range []kms.Algorithm{kms.AES256GCM, kms.HMACSHA256, kms.Ed25519, kms.ECDSAP256} {
+		made, err := p.Generate(a, wrap, place)
+		if err != nil {
+			t.Fatal(err)
+		}
+		h, err := p.Open(a, made.Wrapped, wrap, place, made.Check)
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch a.Usages()[0] {
+		case kms.EncryptDecrypt:
+			_, err := h.Seal(nil, header, huge, nil, kms.NoScheme)
+			want("seal", err, kms.CodeTooLarge)
+			_, err = h.Open(nil, header, huge, nil, kms.NoScheme)
+			want("open", err, kms.CodeTooLarge)
+			_, err = h.Seal(nil, header, nil, huge[:soft.MaxAAD+1], kms.NoScheme)
+			want("seal with a huge context", err, kms.CodeTooLarge)
+			_, err = h.Seal(nil, header, huge[:soft.MaxMessage], huge[:soft.MaxAAD], kms.NoScheme)
+			want("seal the most", err, 0)
+		case kms.SignVerify:
+			_, err := h.Sign(huge, false, kms.NoScheme)
+			want("sign", err, kms.CodeTooLarge)
+			want("verify", h.Verify(huge, nil, false, kms.NoScheme), kms.CodeTooLarge)
+		case kms.MAC:
+			_, err := h.MAC(nil, huge, kms.NoScheme)
+			want("mac", err, kms.CodeTooLarge)
+			want("verify mac", h.VerifyMAC(huge, nil, kms.NoScheme), kms.CodeTooLarge)
+		}
+		h.Close()
+	}
+	_, err := p.Generate(kms.AES256GCM, wrap, make([]byte, soft.MaxPlace+1))
+	want("a huge place", err, kms.CodeInternal)
+}
