@@ -32,8 +32,9 @@ type Epochs struct {
 	dirs Dirs
 	disk disk
 
-	change sync.Mutex // held by whoever changes files; guards root
+	change sync.Mutex // held by whoever changes files; guards root and dying
 	root   *Root
+	dying  map[uint32]bool // retired, and not yet known to be destroyed to the end
 
 	mu   sync.RWMutex // guards live
 	live map[uint32]*epoch
@@ -55,7 +56,7 @@ func CreateEpochs(d Dirs, r *Root, c *Config, now time.Time) (*Epochs, error) {
 }
 
 func createEpochs(on disk, d Dirs, r *Root, c *Config, now time.Time) (*Epochs, error) {
-	e := &Epochs{dirs: d, disk: on, root: r, live: make(map[uint32]*epoch)}
+	e := &Epochs{dirs: d, disk: on, root: r, dying: make(map[uint32]bool), live: make(map[uint32]*epoch)}
 	for _, dir := range []string{d.Shred, d.Escrow} {
 		if err := on.mkdir(dir); err != nil {
 			return nil, unusable(dir, err)
@@ -85,7 +86,7 @@ func OpenEpochs(d Dirs, r *Root, newest uint32) (*Epochs, error) {
 }
 
 func openEpochs(on disk, d Dirs, r *Root, newest uint32) (*Epochs, error) {
-	e := &Epochs{dirs: d, disk: on, root: r, live: make(map[uint32]*epoch)}
+	e := &Epochs{dirs: d, disk: on, root: r, dying: make(map[uint32]bool), live: make(map[uint32]*epoch)}
 	for _, dir := range []string{d.Shred, d.Escrow} {
 		if err := on.mkdir(dir); err != nil {
 			return nil, unusable(dir, err)
@@ -260,7 +261,7 @@ func (e *Epochs) Retire(number uint32, rows int) error {
 	one, current := e.live[number], e.current()
 	e.mu.RUnlock()
 	switch {
-	case one == nil && !e.disk.exists(to):
+	case one == nil && !e.dying[number]:
 		return kms.Errorf(kms.CodeNotFound, "there is no epoch %d", number)
 	case number == current:
 		return kms.Errorf(kms.CodeConflict, "epoch %d is the current one: roll first", number)
@@ -272,6 +273,7 @@ func (e *Epochs) Retire(number uint32, rows int) error {
 		if err := e.disk.rename(from, to); err != nil && (e.disk.exists(from) || !e.disk.exists(to)) {
 			return unwritten(fmt.Sprintf("the retirement of epoch %d", number), err)
 		}
+		e.dying[number] = true
 		e.mu.Lock()
 		delete(e.live, number)
 		one.raw.Zero()
@@ -280,6 +282,7 @@ func (e *Epochs) Retire(number uint32, rows int) error {
 	if err := e.bury(number); err != nil {
 		return unwritten(fmt.Sprintf("the retirement of epoch %d", number), err)
 	}
+	delete(e.dying, number)
 	return nil
 }
 
