@@ -170,10 +170,9 @@ type WhoAmIOutput struct {
 
 // AuditListInput asks for records of the call's namespace; operators see all.
 type AuditListInput struct {
-	Filter      audit.Filter
-	Page        string
-	Limit       int
-	OldestFirst bool
+	Filter audit.Filter
+	Page   string // the previous answer's Next
+	Limit  int    // 0: 100; at most 1000. A page may be short, or empty, and still have a next one
 }
 
 // AuditEntry is one record with its place in the log.

@@ -19,7 +19,7 @@ const (
 
 // Every operation of this file takes Items, one or many: a batch on one key is one operation with one record. The
 // outcome of an item is in the item; the error of the call is for what concerns all of them.
-// A call with a single item whose item fails answers that failure as its own error, beside the output.
+// A call with a single item that fails answers that failure as the error of the call.
 
 // EncryptInput asks for the encryption of items under a key's primary (or a named) version.
 type EncryptInput struct {

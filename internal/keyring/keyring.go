@@ -204,7 +204,7 @@ func (r *Ring) openVersion(ctx context.Context, ns kms.Namespace, id kms.ID, n u
 	case len(row.Row) == 0:
 		return nil, kms.Errorf(kms.CodeRecordDamaged, "the shred secret of version %d of key %s is missing", n, id)
 	}
-	place := seal.VersionPlace(ns, id, n)
+	place := versionPlace(ns, id, n)
 	shred, err := r.cfg.Epochs.OpenShred(row.Row, place)
 	if err != nil {
 		return nil, err
@@ -224,6 +224,14 @@ func (r *Ring) openVersion(ctx context.Context, ns kms.Namespace, id kms.ID, n u
 	return v, nil
 }
 
+func versionPlace(ns kms.Namespace, id kms.ID, n uint32) []byte {
+	return seal.Place{Kind: seal.PlaceVersion, Namespace: ns, Key: id, Version: n}.Bytes()
+}
+
+func namespacePlace(ns kms.Namespace) []byte {
+	return seal.Place{Kind: seal.PlaceNamespace, Namespace: ns}.Bytes()
+}
+
 // Place is where a new version's material will belong: the key to wrap it under, and the shred row to store with it.
 type Place struct {
 	Name  []byte // canonical place
@@ -234,8 +242,8 @@ type Place struct {
 // NewPlace makes a fresh shred secret, and from it and the namespace's KEK the wrapping key of a new version.
 // The caller erases Wrap after use.
 func (r *Ring) NewPlace(ctx context.Context, ns kms.Namespace, id kms.ID, n uint32) (Place, error) {
-	name := seal.VersionPlace(ns, id, n)
-	shred := secret.Random(box.KeySize)
+	name := versionPlace(ns, id, n)
+	shred := seal.NewShredSecret()
 	defer shred.Zero()
 	row, err := r.cfg.Epochs.WrapShred(shred, name)
 	if err != nil {
@@ -245,7 +253,7 @@ func (r *Ring) NewPlace(ctx context.Context, ns kms.Namespace, id kms.ID, n uint
 	if err != nil {
 		return Place{}, err
 	}
-	return Place{Name: name, Wrap: wrap, Shred: records.Shred{Row: row}}, nil
+	return Place{Name: name, Wrap: wrap, Shred: records.Shred{Row: row, Namespace: ns}}, nil
 }
 
 func (r *Ring) wrapping(ctx context.Context, ns kms.Namespace, shred *secret.Bytes, place []byte) (*box.Key, error) {
@@ -268,7 +276,7 @@ func (r *Ring) openKEK(ctx context.Context, ns kms.Namespace) (*seal.KEK, error)
 	if err != nil {
 		return nil, err
 	}
-	place := seal.NamespacePlace(ns)
+	place := namespacePlace(ns)
 	shred, err := r.cfg.Epochs.OpenShred(row.Row, place)
 	if err != nil {
 		return nil, err

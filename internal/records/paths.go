@@ -1,8 +1,8 @@
 package records
 
 import (
-	"bytes"
 	"encoding/binary"
+	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
 )
@@ -70,16 +70,16 @@ var enrollmentPath = []byte{byte(kindEnrollment)}
 
 func jobPath(name string) []byte { return append([]byte{byte(kindJob)}, name...) }
 
-// splitVersion reads the key id and number back from a version's or shred row's path.
-func splitVersion(path []byte) (kms.ID, uint32, bool) {
-	if len(path) != 21 {
-		return kms.ID{}, 0, false
-	}
-	return kms.ID(path[1:17]), binary.BigEndian.Uint32(path[17:]), true
+func duePath(at time.Time, id kms.ID) []byte {
+	b := make([]byte, 0, 25)
+	b = append(b, byte(kindDue))
+	b = binary.BigEndian.AppendUint64(b, uint64(max(at.Unix(), 0))) //nolint:gosec // G115: not negative
+	return append(b, id[:]...)
 }
 
-// splitNamespaceShred reads the namespace back from the path of its KEK's shred row.
-func splitNamespaceShred(path []byte) (kms.Namespace, bool) {
-	rest, ok := bytes.CutPrefix(path, []byte{byte(kindShred), 0})
-	return kms.Namespace(rest), ok && len(rest) <= kms.MaxNamespace
+const versionPathLen = 1 + 16 + 4
+
+// splitVersion reads the key id and number back from the path of a version or of its shred row.
+func splitVersion(path []byte) (kms.ID, uint32) {
+	return kms.ID(path[1:17]), binary.BigEndian.Uint32(path[17:])
 }

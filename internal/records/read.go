@@ -2,6 +2,7 @@ package records
 
 import (
 	"context"
+	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
 )
@@ -195,6 +196,16 @@ func (r *Records) OutboxRows(ctx context.Context, after kms.ID, n int) (all []Ou
 	return all, next, err
 }
 
+// DueBy reads, in order of their dates, keys whose destruction is due by a moment; at most n.
+func (r *Records) DueBy(ctx context.Context, now time.Time, n int) (due []Due, err error) {
+	_, err = scan(ctx, r, []byte{byte(kindDue)}, nil, n, func(_ []byte, d Due, _ kms.Rev) {
+		if !d.At.After(now) {
+			due = append(due, d)
+		}
+	})
+	return due, err
+}
+
 // Enrollment reads the one-time code in force.
 func (r *Records) Enrollment(ctx context.Context) (Enrollment, kms.Rev, error) {
 	return load[Enrollment](ctx, r, enrollmentPath)
@@ -205,23 +216,20 @@ func (r *Records) Job(ctx context.Context, name string) (Job, kms.Rev, error) {
 	return load[Job](ctx, r, jobPath(name))
 }
 
-// ShredRow is a shred row with what it belongs to: a key's version, or a namespace.
+// ShredRow is a shred row with what it belongs to: a key's version, or a namespace (then Key is zero).
 type ShredRow struct {
 	Shred
-	Key       kms.ID
-	Version   uint32
-	Namespace kms.Namespace
-	path      []byte
+	Key     kms.ID
+	Version uint32
+	path    []byte
 }
 
 // ShredRows reads a page of all shred rows. after is the previous answer's next.
 func (r *Records) ShredRows(ctx context.Context, after []byte, n int) (all []ShredRow, next []byte, err error) {
 	next, err = scan(ctx, r, []byte{byte(kindShred)}, after, n, func(path []byte, v Shred, _ kms.Rev) {
 		row := ShredRow{Shred: v, path: path}
-		var ok bool
-		if row.Namespace, ok = splitNamespaceShred(path); !ok {
-			row.Namespace = ""
-			row.Key, row.Version, _ = splitVersion(path)
+		if len(path) == versionPathLen && path[1] != 0 {
+			row.Key, row.Version = splitVersion(path)
 		}
 		all = append(all, row)
 	})

@@ -40,6 +40,7 @@ const (
 	kindIdem       kind = 'I' // I keyed hash of the idempotency token
 	kindEnrollment kind = 'E' // E
 	kindJob        kind = 'J' // J name
+	kindDue        kind = 'D' // D unix seconds u64, key id: keys to be destroyed, by date
 )
 
 // Records reads and writes sealed records. It is safe for concurrent use.
@@ -74,7 +75,7 @@ func (r *Records) open(rec store.Record) (row, error) {
 	if rec.Rev == 0 {
 		return row{}, nil
 	}
-	plain, logical, err := r.chain.OpenRecord(nil, rec.Value, r.aad(rec.Key))
+	logical, plain, err := r.chain.OpenRecord(nil, rec.Value, r.aad(rec.Key))
 	if err != nil {
 		return row{}, damaged(rec.Key, err)
 	}

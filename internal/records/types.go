@@ -30,7 +30,8 @@ type Name struct {
 
 // Shred is a shred secret, wrapped by an epoch KEK.
 type Shred struct {
-	Row []byte `json:"row"`
+	Row       []byte        `json:"row"`
+	Namespace kms.Namespace `json:"ns"` // part of the place it is bound to
 }
 
 // Namespace is a tenant as stored.
@@ -125,4 +126,11 @@ type Job struct {
 	Target  uint32    `json:"target,omitempty"` // an epoch or generation
 	LastRun time.Time `json:"last"`
 	Note    string    `json:"note,omitempty"`
+}
+
+// Due says that a key is to be destroyed at a date. Rows are in order of their dates.
+type Due struct {
+	Namespace kms.Namespace `json:"ns"`
+	Key       kms.ID        `json:"key"`
+	At        time.Time     `json:"at"`
 }

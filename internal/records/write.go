@@ -69,6 +69,12 @@ func (tx *Tx) ReplaceShred(old ShredRow, s Shred) (bool, error) {
 	return true, tx.put(old.path, s)
 }
 
+// PutDue notes that a key is to be destroyed at a date.
+func (tx *Tx) PutDue(d Due) error { return tx.put(duePath(d.At, d.Key), d) }
+
+// RemoveDue forgets it.
+func (tx *Tx) RemoveDue(d Due) error { return tx.remove(duePath(d.At, d.Key)) }
+
 // Namespace reads a namespace within the transaction.
 func (tx *Tx) Namespace(ns kms.Namespace) (Namespace, bool, error) {
 	n, rev, ok, err := fetch[Namespace](tx, namespacePath(ns))

@@ -1,0 +1,227 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"errors"
+
+	"github.com/go-json-experiment/json"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/records"
+)
+
+// A change describes an operation that writes. Like an op, plus what happens outside and inside the transaction.
+type change[In, Out any] struct {
+	name  kms.Action
+	roles []role[In] // none: the operation is on the namespace
+	check func(*In) error
+	// authorize, where set, decides on something else than the roles' keys or the namespace.
+	authorize func(*work, *In) error
+	// prepare does what is slow, such as making key material, after admission and outside the transaction.
+	prepare func(context.Context, *work, *In) error
+	// do reads the transaction's own state, decides on it, and writes. It may run more than once.
+	do func(context.Context, *work, *records.Tx, *In) (Out, error)
+	// secret marks an output that is shown once: an idempotent repeat is told that it was done, not what came of it.
+	secret bool
+}
+
+// errStale: what admitted the call has changed by the time of the transaction; admit again.
+var errStale = errors.New("admitted on an older revision")
+
+// errDry ends a transaction whose outcome only was wanted.
+var errDry = errors.New("dry run")
+
+const maxAdmissions = 8
+
+// alter runs an operation that writes: admit → prepare → one transaction of change and record → record in the log →
+// publish → release.
+func alter[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *change[In, Out], in *In) (out Out, err error) {
+	var none Out
+	w := &work{e: e, call: &c, now: e.now()}
+	w.begin(d.name)
+	defer w.end()
+	if err = w.enter(ctx); err != nil {
+		return none, err
+	}
+	for range maxAdmissions {
+		w.readyToAdmit()
+		if err = admit(ctx, w, d.roles, d.check, d.authorize, in); err != nil {
+			break
+		}
+		if out, err = commit(ctx, w, d, in); !errors.Is(err, errStale) {
+			break
+		}
+		for i := range w.n {
+			w.o.ring.Forget(Touch{Kind: records.TouchKey, Namespace: c.Namespace, ID: w.keys[i].ID})
+		}
+	}
+	switch {
+	case errors.Is(err, errStale):
+		err = kms.Errorf(kms.CodeConflict, "other changes of this key came between %d times", maxAdmissions)
+	case errors.Is(err, errDry):
+		w.rec.Outcome, err = audit.DryRun, nil
+	case err == nil && w.pending != nil:
+		return out, w.publish(w.pending)
+	}
+	if err = w.settle(ctx, err); err != nil {
+		return none, err
+	}
+	return out, nil
+}
+
+func (w *work) readyToAdmit() {
+	w.n, w.rec.Keys, w.rec.PrevChange, w.rec.Detail, w.rec.Change = 0, nil, [32]byte{}, "", false
+	w.stamp, w.pending = nil, nil
+}
+
+// committed is a change that is in the store and not yet known to be in the log.
+type committed struct {
+	id          kms.ID
+	body, annex []byte
+	rev         kms.Rev
+	touched     []Touch
+}
+
+// commit runs the change and its record as one transaction.
+func commit[In, Out any](ctx context.Context, w *work, d *change[In, Out], in *In) (out Out, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = w.e.panicked(d.name, p)
+		}
+	}()
+	if d.prepare != nil {
+		if err = d.prepare(ctx, w, in); err != nil {
+			return out, err
+		}
+	}
+	var digest [32]byte
+	if w.call.Token != "" {
+		if digest, err = digestOf(d.name, in); err != nil {
+			return out, err
+		}
+	}
+	var p committed
+	// From here on the caller's hanging up no longer matters: the change happens with its record, or not at all.
+	ctx = context.WithoutCancel(ctx)
+	p.rev, p.touched, err = w.o.records.Update(ctx, func(tx *records.Tx) error {
+		w.rec.Detail, w.rec.PrevChange, w.stamp = "", [32]byte{}, nil
+		if done, err := w.replay(tx, digest, d.secret, &out); done || err != nil {
+			return err
+		}
+		var err error
+		if out, err = d.do(ctx, w, tx, in); err != nil {
+			return err
+		}
+		if w.call.DryRun {
+			return errDry
+		}
+		if w.stamp == nil {
+			return nil // nothing to change: an ordinary record follows
+		}
+		w.rec.Outcome, w.rec.Change = audit.OK, true
+		p.id = w.rec.ID
+		if p.body, p.annex, err = audit.Encode(&w.rec); err != nil {
+			return err
+		}
+		if err := w.stamp(audit.LeafHash(p.body)); err != nil {
+			return err
+		}
+		if err := w.remember(tx, digest, d.secret, &out); err != nil {
+			return err
+		}
+		tx.ClearOutbox(w.e.outbox.take(clearWith))
+		return tx.PutOutbox(records.Outbox{ID: p.id, Body: p.body, Annex: p.annex, Time: w.now})
+	})
+	if err != nil {
+		return out, err
+	}
+	if p.rev != 0 {
+		w.pending = &p
+	}
+	return out, nil
+}
+
+// onCommit says how the record's leaf hash gets into the changed resource, so that its changes chain.
+func (w *work) onCommit(previous [32]byte, stamp func(leaf [32]byte) error) {
+	w.rec.PrevChange, w.stamp = previous, stamp
+}
+
+// publish appends the record of a committed change to the log, makes every cache forget, and only then lets the answer go.
+func (w *work) publish(p *committed) error {
+	pos, err := w.e.rec.AppendEncoded(p.body, p.annex)
+	w.e.tell(p.touched)
+	if err != nil {
+		w.e.owe(p, err)
+		w.e.counts.add(w.rec.Action, w.rec.Dialect, audit.Failed)
+		return kms.Errorf(kms.CodeUnrecorded, "the change is committed, but the audit log did not take its record; nothing more is admitted until it does").Because(err)
+	}
+	_ = pos
+	w.e.counts.add(w.rec.Action, w.rec.Dialect, w.rec.Outcome)
+	w.e.outbox.settled(p.id)
+	return nil
+}
+
+// tell makes every cache forget what a change touched.
+func (e *Engine) tell(touched []Touch) {
+	o := e.open.Load()
+	for _, t := range touched {
+		if o != nil {
+			o.ring.Forget(t)
+			o.rules.forget(t)
+		}
+		for _, f := range e.cfg.Forget {
+			f(t)
+		}
+	}
+}
+
+func digestOf(a kms.Action, in any) ([32]byte, error) {
+	b, err := json.Marshal(in, json.Deterministic(true))
+	if err != nil {
+		return [32]byte{}, kms.Errorf(kms.CodeInternal, "the request could not be digested").Because(err)
+	}
+	return sha256.Sum256(append([]byte(a.String()+"\x00"), b...)), nil
+}
+
+func (w *work) idemParts() [][]byte {
+	return [][]byte{[]byte(w.call.Namespace), []byte(w.call.Principal.Namespace), []byte(w.call.Principal.Name), []byte(w.call.Token)}
+}
+
+// replay answers the remembered outcome of an idempotency token.
+func (w *work) replay(tx *records.Tx, digest [32]byte, isSecret bool, out any) (bool, error) {
+	if w.call.Token == "" {
+		return false, nil
+	}
+	was, ok, err := tx.Idem(w.idemParts()...)
+	if err != nil || !ok {
+		return false, err
+	}
+	if was.Request != digest {
+		return false, kms.Errorf(kms.CodeTokenReused, "this idempotency token was used for a different request at %s", was.Time.UTC().Format("2006-01-02T15:04:05Z"))
+	}
+	if isSecret {
+		return false, kms.Errorf(kms.CodeAlreadyDone, "this request was carried out at %s; what it gave out is shown only once", was.Time.UTC().Format("2006-01-02T15:04:05Z"))
+	}
+	if err := json.Unmarshal(was.Output, out); err != nil {
+		return false, kms.Errorf(kms.CodeInternal, "the remembered answer could not be read").Because(err)
+	}
+	w.rec.Outcome = audit.Replayed
+	return true, nil
+}
+
+func (w *work) remember(tx *records.Tx, digest [32]byte, isSecret bool, out any) error {
+	if w.call.Token == "" {
+		return nil
+	}
+	i := records.Idem{Request: digest, Time: w.now}
+	if !isSecret {
+		b, err := json.Marshal(out, json.Deterministic(true))
+		if err != nil {
+			return kms.Errorf(kms.CodeInternal, "the answer could not be remembered").Because(err)
+		}
+		i.Output = b
+	}
+	return tx.PutIdem(i, w.idemParts()...)
+}

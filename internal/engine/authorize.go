@@ -1,0 +1,210 @@
+package engine
+
+import (
+	"context"
+	"sync/atomic"
+
+	"github.com/keyhold/keyhold/internal/cache"
+	"github.com/keyhold/keyhold/internal/keyring"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/policy"
+	"github.com/keyhold/keyhold/internal/records"
+)
+
+// maxRules is how many namespaces' compiled rules are held.
+const maxRules = 4096
+
+// rulebook holds the compiled rules of namespaces.
+type rulebook struct {
+	records *records.Records
+	rules   *cache.Cache[kms.Namespace, *rules]
+}
+
+// rules is one namespace's snapshot.
+type rules struct {
+	*policy.Rules
+	ns       records.Namespace
+	resource *policy.Resource // the namespace itself
+	ended    atomic.Bool
+}
+
+func newRulebook(r *records.Records) *rulebook {
+	return &rulebook{records: r, rules: cache.New[kms.Namespace](maxRules,
+		func(r *rules) bool { return !r.ended.Load() }, func(r *rules) { r.ended.Store(true) })}
+}
+
+// get answers a namespace's rules; CodeNotFound if there is no such namespace.
+func (b *rulebook) get(ctx context.Context, ns kms.Namespace) (*rules, error) {
+	return b.rules.Load(ctx, ns, func(ctx context.Context) (*rules, error) {
+		n, err := b.records.Namespace(ctx, ns)
+		if err != nil {
+			return nil, err
+		}
+		if n.Rev == 0 {
+			return nil, kms.Errorf(kms.CodeNotFound, "there is no namespace %q", ns)
+		}
+		policies, err := b.policies(ctx, ns)
+		if err != nil {
+			return nil, err
+		}
+		compiled, err := policy.Compile(ns, policy.Settings{SeparationOfDuties: n.SeparationOfDuties}, policies, n.Rev)
+		if err != nil {
+			return nil, err
+		}
+		return &rules{Rules: compiled, ns: n, resource: policy.PrepareNamespace(ns)}, nil
+	})
+}
+
+func (b *rulebook) policies(ctx context.Context, ns kms.Namespace) ([]*policy.Policy, error) {
+	var all []*policy.Policy
+	for after := ""; ; {
+		page, next, err := b.records.Policies(ctx, ns, after, 500)
+		if err != nil {
+			return nil, err
+		}
+		for _, p := range page {
+			parsed, err := policy.Check(p.ID, []byte(p.Text))
+			if err != nil {
+				// Stored policies were valid when stored. One that is no longer must not silently fall away: it may forbid.
+				return nil, kms.Errorf(kms.CodeBadPolicy, "the stored policy %q of namespace %q is no longer valid; nothing is permitted until it is put again or deleted", p.ID, ns).Because(err)
+			}
+			all = append(all, parsed)
+		}
+		if next == "" {
+			return all, nil
+		}
+		after = next
+	}
+}
+
+func (b *rulebook) forget(t records.Touch) {
+	switch t.Kind {
+	case records.TouchNamespace, records.TouchPolicy:
+		b.rules.Forget(t.Namespace)
+	case records.TouchAll:
+		b.rules.Clear()
+	case records.TouchKey, records.TouchVersion, records.TouchName, records.TouchToken, records.TouchCredential:
+	}
+}
+
+// attached is what the engine keeps beside a cached key.
+type attached struct {
+	resource *policy.Resource
+	verdicts verdicts
+}
+
+func attach(k *kms.Key) any { return &attached{resource: policy.PrepareKey(k)} }
+
+// verdicts remembers decisions that depend on nothing but principal, action, key and rules: a map that is copied on
+// write, so that reading it takes no lock.
+type verdicts struct {
+	m atomic.Pointer[map[verdictAt]verdict]
+}
+
+const maxVerdicts = 64 // principal × action pairs of one key; beyond, start afresh
+
+type verdictAt struct {
+	principal *kms.Principal
+	action    kms.Action
+}
+
+type verdict struct {
+	rules    *rules
+	decision policy.Decision
+}
+
+func (v *verdicts) get(at verdictAt, r *rules) (policy.Decision, bool) {
+	m := v.m.Load()
+	if m == nil {
+		return policy.Decision{}, false
+	}
+	got, ok := (*m)[at]
+	return got.decision, ok && got.rules == r
+}
+
+func (v *verdicts) put(at verdictAt, r *rules, d policy.Decision) {
+	next := map[verdictAt]verdict{}
+	if m := v.m.Load(); m != nil && len(*m) < maxVerdicts {
+		for k, old := range *m {
+			if old.rules == r { // of other rules, and so of ended principals after a change, nothing is kept
+				next[k] = old
+			}
+		}
+	}
+	next[at] = verdict{r, d}
+	v.m.Store(&next) // a concurrent put may be lost: it is only a cache
+}
+
+// enterNamespace finds the rules of the call's namespace. A namespace that does not exist is refused like one that the
+// caller has no rights in.
+func (w *work) enterNamespace(ctx context.Context) error {
+	r, err := w.o.rules.get(ctx, w.call.Namespace)
+	if err != nil {
+		if kms.CodeOf(err) == kms.CodeNotFound {
+			if w.call.Principal.Has(kms.RoleOperator) {
+				return err
+			}
+			return denied(w.call, w.rec.Action)
+		}
+		return err
+	}
+	w.rules = r
+	w.rec.PolicyRev = r.ns.Rev
+	return nil
+}
+
+// authorizeKey decides an action on a key, or on a key of that name that does not exist (k is nil).
+func (w *work) authorizeKey(k *keyring.Key, ref kms.Ref, a kms.Action, kctx kms.Context) error {
+	var d policy.Decision
+	if k == nil {
+		d = w.decide(policy.PrepareMissing(w.call.Namespace, ref), a, kctx)
+	} else {
+		att := k.Attached.(*attached) //nolint:errcheck,forcetypeassert // attach makes every one of them
+		at := verdictAt{w.call.Principal, a}
+		var ok bool
+		if d, ok = att.verdicts.get(at, w.rules); !ok {
+			d = w.decide(att.resource, a, kctx)
+			if d.Cacheable {
+				att.verdicts.put(at, w.rules, d)
+			}
+		}
+	}
+	return w.verdict(d, a)
+}
+
+func (w *work) authorizeNamespace(a kms.Action) error {
+	return w.verdict(w.decide(w.rules.resource, a, nil), a)
+}
+
+func (w *work) decide(on *policy.Resource, a kms.Action, kctx kms.Context) policy.Decision {
+	return w.rules.Decide(w.request(w.call.Principal, on, a, kctx))
+}
+
+func (w *work) request(p *kms.Principal, on *policy.Resource, a kms.Action, kctx kms.Context) policy.Request {
+	return policy.Request{
+		Principal: policy.PreparePrincipal(p), Action: a, Resource: on, Now: w.now,
+		Remote: w.call.Remote.Addr(), Dialect: w.call.Dialect, Context: kctx,
+	}
+}
+
+func (w *work) verdict(d policy.Decision, a kms.Action) error {
+	w.rec.Policies = d.Policies
+	if len(d.Errors) > 0 {
+		w.e.log.Warn("policy_evaluation_failed", "namespace", string(w.call.Namespace), "action", a.String(), "errors", d.Errors)
+	}
+	if d.Allowed {
+		return nil
+	}
+	switch d.Code {
+	case kms.CodeDuties:
+		return kms.Errorf(kms.CodeDuties, "%s is refused: who manages a key may not use it in namespace %q", a, w.call.Namespace)
+	case kms.CodeOutsideScope:
+		return kms.Errorf(kms.CodeOutsideScope, "the credential's scope does not include %s", a)
+	default:
+		return denied(w.call, a)
+	}
+}
+
+func denied(c *kms.Call, a kms.Action) error {
+	return kms.Errorf(kms.CodeDenied, "%s is not allowed to %s on this resource in namespace %q", c.Principal.Name, a, c.Namespace)
+}

@@ -1,0 +1,84 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/records"
+)
+
+// direct runs a change that no policy decides, because its authority is something else: the local socket before there is
+// anybody to ask, a one-time code, a quorum of shares, or the clock. It commits and records like every other change.
+func (e *Engine) direct(ctx context.Context, o *opened, c kms.Call, a kms.Action, do func(*work, *records.Tx) error) error {
+	w := &work{e: e, call: &c, now: e.now(), o: o}
+	o.users.Add(1)
+	defer w.end()
+	if c.Principal == nil {
+		c.Principal = system
+	}
+	p := *c.Principal
+	if p.Alias == [16]byte{} {
+		o.identify(&p)
+		c.Principal = &p
+	}
+	w.begin(a)
+	var done committed
+	var err error
+	done.rev, done.touched, err = o.records.Update(context.WithoutCancel(ctx), func(tx *records.Tx) error {
+		w.rec.Detail, w.rec.PrevChange, w.stamp, w.rec.Keys = "", [32]byte{}, nil, nil
+		if err := do(w, tx); err != nil {
+			return err
+		}
+		w.rec.Outcome, w.rec.Change = audit.OK, true
+		done.id = w.rec.ID
+		var err error
+		if done.body, done.annex, err = audit.Encode(&w.rec); err != nil {
+			return err
+		}
+		if w.stamp != nil {
+			if err := w.stamp(audit.LeafHash(done.body)); err != nil {
+				return err
+			}
+		}
+		tx.ClearOutbox(e.outbox.take(clearWith))
+		return tx.PutOutbox(records.Outbox{ID: done.id, Body: done.body, Annex: done.annex, Time: w.now})
+	})
+	if err != nil {
+		w.rec.Change = false
+		return w.fail(err)
+	}
+	return w.publish(&done)
+}
+
+// fail records a failure whose caller was never admitted by policy.
+func (w *work) fail(err error) error {
+	k := kms.AsError(err)
+	w.rec.Code, w.rec.Outcome = k.Code, outcomeOf(k.Kind())
+	if cause := k.Unwrap(); cause != nil {
+		w.e.log.Error("operation_failed", "action", w.rec.Action.String(), "code", k.Code.String(), "error", cause)
+	}
+	if _, failed := w.e.record(&w.rec); failed != nil {
+		return failed
+	}
+	return k
+}
+
+// note records something that is neither an operation on a key nor a change: unsealing, sealing, stopping.
+func (e *Engine) note(c kms.Call, a kms.Action, err error, detail string) error {
+	w := &work{e: e, call: &c, now: e.now()}
+	if c.Principal == nil {
+		c.Principal = system
+	}
+	w.begin(a)
+	w.rec.Detail = clipTo(detail, 1024)
+	w.rec.Outcome = audit.OK
+	if err != nil {
+		return w.fail(err)
+	}
+	_, failed := e.record(&w.rec)
+	return failed
+}
+
+// system is the server itself: scheduled work, recovery.
+var system = &kms.Principal{Name: "keyhold", Namespace: kms.SystemNamespace, Method: kms.AuthSystem}

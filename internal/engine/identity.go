@@ -1,0 +1,118 @@
+package engine
+
+import (
+	"context"
+	"crypto/rand"
+	"time"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/records"
+	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/wire/token"
+)
+
+// Identity is what is known of a credential: who it stands for, and what to compare a token's secret with.
+type Identity struct {
+	Principal kms.Principal
+	Digest    [32]byte
+	Revoked   bool
+	Rev       kms.Rev
+}
+
+// Identities looks up credentials for authn.
+type Identities struct{ e *Engine }
+
+// Identities is the port through which authn learns who a credential stands for.
+func (e *Engine) Identities() Identities { return Identities{e} }
+
+// Token finds the identity of a token by its public id. CodeUnauthenticated: there is none.
+func (i Identities) Token(ctx context.Context, id kms.ID) (Identity, error) {
+	o, err := i.enter(ctx)
+	if err != nil {
+		return Identity{}, err
+	}
+	defer o.users.Add(-1)
+	t, err := o.records.Token(ctx, id)
+	if err != nil {
+		return Identity{}, err
+	}
+	if t.Rev == 0 {
+		return Identity{}, unknownCredential()
+	}
+	p := kms.Principal{Name: t.Principal, Namespace: t.Namespace, Roles: t.Roles, Groups: t.Groups, Method: kms.AuthToken,
+		Credential: t.ID.String(), Expires: t.Expires, Scope: t.Scope}
+	o.identify(&p)
+	return Identity{Principal: p, Digest: t.Digest, Revoked: !t.Revoked.IsZero(), Rev: t.Rev}, nil
+}
+
+// Certificate finds the identity that a certificate's subject is bound to. CodeUnauthenticated: there is none.
+func (i Identities) Certificate(ctx context.Context, subject string) (Identity, error) {
+	o, err := i.enter(ctx)
+	if err != nil {
+		return Identity{}, err
+	}
+	defer o.users.Add(-1)
+	c, err := o.records.Credential(ctx, subject)
+	if err != nil {
+		return Identity{}, err
+	}
+	if c.Rev == 0 {
+		return Identity{}, unknownCredential()
+	}
+	p := kms.Principal{Name: c.Principal, Namespace: c.Namespace, Roles: c.Roles, Groups: c.Groups, Method: kms.AuthCertificate, Credential: subject}
+	o.identify(&p)
+	return Identity{Principal: p, Revoked: !c.Revoked.IsZero(), Rev: c.Rev}, nil
+}
+
+func (i Identities) enter(ctx context.Context) (*opened, error) {
+	o := i.e.open.Load()
+	if o == nil {
+		return nil, i.e.notOpen(ctx)
+	}
+	o.users.Add(1)
+	if i.e.open.Load() != o {
+		o.users.Add(-1)
+		return nil, i.e.notOpen(ctx)
+	}
+	return o, nil
+}
+
+// identify computes, once for a credential, what its records carry instead of the name.
+func (o *opened) identify(p *kms.Principal) {
+	p.Alias = o.chain.Alias(string(p.Namespace) + "\x00" + p.Name)
+	rand.Read(p.Salt[:]) //nolint:errcheck // never fails since Go 1.24
+}
+
+func unknownCredential() error {
+	return kms.Errorf(kms.CodeUnauthenticated, "the credential is not valid")
+}
+
+// putToken makes a token and writes its digest.
+func (w *work) putToken(tx *records.Tx, t records.Token, ttl time.Duration) (CreateTokenOutput, error) {
+	if ttl == 0 {
+		ttl = defaultTTL
+	}
+	random := make([]byte, token.SecretSize)
+	rand.Read(random) //nolint:errcheck // never fails since Go 1.24
+	defer clear(random)
+	t.ID = w.e.newID(w.now)
+	t.Digest = token.Digest(random)
+	t.Created, t.Expires, t.By = w.now.UTC(), w.now.Add(ttl).UTC(), w.call.Principal.Name
+	w.rec.Resource = t.ID.String()
+	w.rec.Detail = "for " + t.Principal
+	w.onCommit([32]byte{}, func(leaf [32]byte) error {
+		t.Change = leaf
+		return tx.PutToken(t)
+	})
+	return CreateTokenOutput{Token: secret.Release(token.Format(t.ID, random)), Info: tokenInfo(t)}, nil
+}
+
+// RecordAuthentication records what is worth a record of a failed authentication: a lock-out. Single failures are counted
+// and sampled into the log, so that strangers cannot flood the trail.
+func (e *Engine) RecordAuthentication(c kms.Call, code kms.Code, detail string) {
+	w := &work{e: e, call: &c, now: e.now()}
+	w.begin(kms.Authenticate)
+	w.rec.Outcome, w.rec.Code, w.rec.Detail = audit.Denied, code, clipTo(detail, 1024)
+	_, _ = e.record(&w.rec) // the refusal stands whether or not it could be recorded; record logs the failure
+}

@@ -1,0 +1,169 @@
+package engine
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/records"
+)
+
+// Limits of clearing the outbox.
+const (
+	clearWith  = 32              // rows that a change clears along the way
+	clearMost  = 200             // rows that one transaction of its own clears
+	clearAfter = 2 * time.Second // how long rows may wait for a change to take them along
+	owedRetry  = 250 * time.Millisecond
+)
+
+// outbox is what is known of rows whose records are in the log (to be cleared lazily), and of committed changes whose
+// records are not (to be appended before anything else is admitted).
+type outbox struct {
+	mu   sync.Mutex // guards both
+	done []kms.ID
+	owed []*committed
+	wake chan struct{}
+}
+
+func (b *outbox) settled(id kms.ID) {
+	b.mu.Lock()
+	b.done = append(b.done, id)
+	b.mu.Unlock()
+}
+
+// take hands out rows to clear. A transaction that fails loses them: they are found again at the next start, where
+// clearing is all that happens to them.
+func (b *outbox) take(n int) []kms.ID {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	n = min(n, len(b.done))
+	ids := b.done[:n:n]
+	b.done = b.done[n:]
+	return ids
+}
+
+// owe remembers a committed change whose record is not in the log. Until it is, nothing is admitted.
+func (e *Engine) owe(p *committed, cause error) {
+	e.outbox.mu.Lock()
+	e.outbox.owed = append(e.outbox.owed, p)
+	e.blocked.Store(kms.Errorf(kms.CodeAuditUnavailable, "the audit log has not taken the record of a committed change").Because(cause))
+	e.outbox.mu.Unlock()
+	select {
+	case e.outbox.wake <- struct{}{}:
+	default:
+	}
+}
+
+// payOwed appends what is owed, and lifts the block when nothing is left.
+func (e *Engine) payOwed() bool {
+	e.outbox.mu.Lock()
+	defer e.outbox.mu.Unlock()
+	for len(e.outbox.owed) > 0 {
+		p := e.outbox.owed[0]
+		if _, err := e.rec.AppendEncoded(p.body, p.annex); err != nil {
+			return false
+		}
+		e.outbox.owed = e.outbox.owed[1:]
+		e.outbox.done = append(e.outbox.done, p.id)
+	}
+	e.blocked.Store(nil)
+	return true
+}
+
+// settleOutbox runs for the engine's life: it pays what is owed and clears rows that no change takes along.
+func (e *Engine) settleOutbox(ctx context.Context) {
+	tick := time.NewTicker(clearAfter)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			e.flushOutbox(ctx)
+		case <-e.outbox.wake:
+			for !e.payOwed() {
+				select {
+				case <-ctx.Done():
+					return
+				case <-time.After(owedRetry):
+				}
+			}
+		}
+	}
+}
+
+// flushOutbox clears rows whose records are in the log.
+func (e *Engine) flushOutbox(ctx context.Context) {
+	o := e.open.Load()
+	if o == nil {
+		return
+	}
+	for {
+		ids := e.outbox.take(clearMost)
+		if len(ids) == 0 {
+			return
+		}
+		_, _, err := o.records.Update(ctx, func(tx *records.Tx) error {
+			tx.ClearOutbox(ids)
+			return nil
+		})
+		if err != nil {
+			e.log.Warn("outbox_not_cleared", "rows", len(ids), "error", err)
+			for _, id := range ids {
+				e.outbox.settled(id)
+			}
+			return
+		}
+	}
+}
+
+// recoverOutbox appends the records of changes that were committed and not recorded before a crash. It runs before the
+// first operation is admitted.
+func (e *Engine) recoverOutbox(ctx context.Context, r *records.Records) error {
+	type owing struct {
+		row  records.Outbox
+		leaf [32]byte
+	}
+	var rows []owing
+	var oldest time.Time
+	want := map[[32]byte]struct{}{}
+	for after := (kms.ID{}); ; {
+		page, next, err := r.OutboxRows(ctx, after, 500)
+		if err != nil {
+			return err
+		}
+		for _, row := range page {
+			leaf := audit.LeafHash(row.Body)
+			rows = append(rows, owing{row, leaf})
+			want[leaf] = struct{}{}
+			if oldest.IsZero() || row.Time.Before(oldest) {
+				oldest = row.Time
+			}
+		}
+		if next.IsZero() {
+			break
+		}
+		after = next
+	}
+	if len(rows) == 0 {
+		return nil
+	}
+	there, err := e.cfg.Log.Find(ctx, want, oldest)
+	if err != nil {
+		return err
+	}
+	appended := 0
+	for _, o := range rows {
+		if _, ok := there[o.leaf]; !ok {
+			if _, err := e.rec.AppendEncoded(o.row.Body, o.row.Annex); err != nil {
+				return unrecordable(err)
+			}
+			appended++
+		}
+		e.outbox.settled(o.row.ID)
+	}
+	e.log.Info("outbox_recovered", "rows", len(rows), "appended", appended)
+	return nil
+}

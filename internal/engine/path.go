@@ -1,0 +1,369 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"time"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/keyring"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/lifecycle"
+)
+
+// A role is what an operation wants of one key.
+type role[In any] struct {
+	action kms.Action                      // what the caller must be allowed to do with it
+	need   lifecycle.Need                  // what its state must permit
+	key    func(*In) (kms.Ref, error)      // which key
+	aad    func(*In) (kms.Context, []byte) // the context that policies may look at; nil: none
+}
+
+// An op describes an operation that changes nothing. These descriptors are the whole truth.
+type op[In, Out any] struct {
+	name      kms.Action
+	roles     []role[In]                                     // none: the operation is on the namespace
+	check     func(*In) error                                // form and limits, before anything is looked up
+	authorize func(*work, *In) error                         // where set: decides on something else than keys or the namespace
+	do        func(context.Context, *work, *In) (Out, error) // gets admitted keys and nothing else
+	erase     func(*Out)                                     // forgets an output that is not released
+}
+
+// work is one operation under way: what was admitted, and the record that will tell of it.
+type work struct {
+	e     *Engine
+	o     *opened
+	call  *kms.Call
+	now   time.Time
+	rules *rules
+	keys  [2]admitted
+	n     int
+	held  [4]*keyring.Version
+	nHeld int
+	more  []*keyring.Version // beyond four
+	rec   audit.Record
+
+	// Of changes only.
+	stamp   func(leaf [32]byte) error
+	pending *committed
+}
+
+// admitted is a key that the caller may use for one role.
+type admitted struct {
+	*keyring.Key
+	action kms.Action
+	need   lifecycle.Need
+	ctx    kms.Context
+}
+
+// use runs an operation that changes nothing: admit → do → settle.
+func use[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *op[In, Out], in *In) (out Out, err error) {
+	w := &work{e: e, call: &c, now: e.now()}
+	w.begin(d.name)
+	defer w.end()
+	if err = w.enter(ctx); err != nil {
+		return out, err
+	}
+	if err = admit(ctx, w, d.roles, d.check, d.authorize, in); err == nil && c.DryRun {
+		w.rec.Outcome = audit.DryRun
+	} else if err == nil {
+		out, err = perform(ctx, w, d, in)
+	}
+	if err = w.settle(ctx, err); err != nil {
+		if d.erase != nil {
+			d.erase(&out)
+		}
+		var none Out
+		return none, err
+	}
+	return out, nil
+}
+
+// perform calls do and turns a panic into an error, so that it is recorded like any other failure.
+func perform[In, Out any](ctx context.Context, w *work, d *op[In, Out], in *In) (out Out, err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = w.e.panicked(d.name, p)
+		}
+	}()
+	return d.do(ctx, w, in)
+}
+
+func (e *Engine) panicked(a kms.Action, p any) error {
+	e.log.Error("operation_panicked", "action", a.String(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
+	return kms.Errorf(kms.CodeInternal, "the server failed to carry out the request")
+}
+
+func (w *work) begin(a kms.Action) {
+	w.rec.Action = a
+	w.rec.Time = w.now
+	w.rec.ID = w.e.newID(w.now)
+	w.rec.Namespace = w.call.Namespace
+	w.rec.Dialect = w.call.Dialect
+	w.rec.RequestID = w.call.RequestID
+	w.rec.Remote = w.call.Remote
+	w.rec.Reason = w.call.Reason
+	w.identify(w.call.Principal)
+}
+
+func (w *work) identify(p *kms.Principal) {
+	if p == nil {
+		return
+	}
+	w.rec.Method, w.rec.Alias, w.rec.Salt = p.Method, p.Alias, p.Salt
+	w.rec.Name, w.rec.Home, w.rec.Credential = p.Name, p.Namespace, p.Credential
+}
+
+// enter refuses what cannot be served at all: nothing of this is recorded, since nobody was admitted to anything.
+func (w *work) enter(ctx context.Context) error {
+	if b := w.e.blocked.Load(); b != nil {
+		return b
+	}
+	o := w.e.open.Load()
+	if o == nil {
+		return w.e.notOpen(ctx)
+	}
+	o.users.Add(1)
+	if w.e.open.Load() != o { // sealed in between: sealing may not have seen us
+		o.users.Add(-1)
+		return w.e.notOpen(ctx)
+	}
+	w.o = o
+	if w.call.Principal == nil {
+		return kms.Errorf(kms.CodeUnauthenticated, "the request carries no credential")
+	}
+	if len(w.call.Reason) > 256 || len(w.call.RequestID) > 64 || len(w.call.Token) > 128 {
+		return kms.Errorf(kms.CodeTooLarge, "reason, request id and idempotency token have at most 256, 64 and 128 bytes")
+	}
+	return w.e.denials.check(w.call.Principal, w.now)
+}
+
+func (w *work) end() {
+	for i := range w.nHeld {
+		w.held[i].Release()
+	}
+	for _, v := range w.more {
+		v.Release()
+	}
+	if w.o != nil {
+		w.o.users.Add(-1)
+	}
+}
+
+// admit checks the form, then finds and authorizes each key. Authorization is decided by name before it is told whether
+// a key exists: a refusal for a missing key is the refusal for a key of that name.
+func admit[In any](ctx context.Context, w *work, roles []role[In], check func(*In) error, authorize func(*work, *In) error, in *In) error {
+	if err := w.enterNamespace(ctx); err != nil {
+		return err
+	}
+	if check != nil {
+		if err := check(in); err != nil {
+			return err
+		}
+	}
+	if authorize != nil {
+		return authorize(w, in)
+	}
+	if len(roles) == 0 {
+		return w.authorizeNamespace(w.rec.Action)
+	}
+	for i := range roles {
+		r := &roles[i]
+		ref, err := r.key(in)
+		if err != nil {
+			return err
+		}
+		var kctx kms.Context
+		if r.aad != nil {
+			var raw []byte
+			kctx, raw = r.aad(in)
+			w.digest(kctx, raw)
+		}
+		if err := w.admitKey(ctx, ref, r.action, r.need, kctx); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *work) digest(c kms.Context, raw []byte) {
+	switch {
+	case w.rec.Context != [32]byte{}:
+	case len(c) > 0:
+		w.rec.Context = kms.ContextDigest(c)
+	case len(raw) > 0:
+		w.rec.Context = kms.RawDigest(raw)
+	}
+}
+
+func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lifecycle.Need, kctx kms.Context) error {
+	if !w.o.ring.Lease().Valid() {
+		return kms.Errorf(kms.CodeStoreUnavailable, "the server has lost touch with its store")
+	}
+	k, missing := w.o.ring.Resolve(ctx, w.call.Namespace, ref)
+	if missing != nil && kms.CodeOf(missing) != kms.CodeKeyNotFound {
+		return missing
+	}
+	if err := w.authorizeKey(k, ref, a, kctx); err != nil {
+		return err
+	}
+	if missing != nil {
+		return missing
+	}
+	w.keys[w.n] = admitted{Key: k, action: a, need: need, ctx: kctx}
+	w.n++
+	w.rec.Keys = append(w.rec.Keys, audit.KeyUse{Key: k.ID, Rev: k.Rev})
+	return lifecycle.KeyPermits(k.Switch, need, lifecycle.Terms{})
+}
+
+// version opens a version of an admitted key, if its state permits what the role needs. 0 stands for the primary.
+func (w *work) version(ctx context.Context, i int, n uint32) (*keyring.Version, error) {
+	k := &w.keys[i]
+	if n == 0 {
+		n = k.Primary
+	}
+	v, err := w.o.ring.Version(ctx, k.Key, n)
+	if err != nil {
+		return nil, err
+	}
+	if w.nHeld < len(w.held) {
+		w.held[w.nHeld] = v
+		w.nHeld++
+	} else {
+		w.more = append(w.more, v)
+	}
+	if w.rec.Keys[i].Version == 0 {
+		w.rec.Keys[i].Version = n
+	}
+	return v, lifecycle.Permits(k.Switch, v.State, k.need, lifecycle.Terms{})
+}
+
+// settle makes the record durable, then checks once more that what admitted the call still stands. Only a nil answer
+// releases the output.
+func (w *work) settle(ctx context.Context, err error) error {
+	if err != nil {
+		e := kms.AsError(err)
+		w.rec.Code = e.Code
+		w.rec.Outcome = outcomeOf(e.Kind())
+		if cause := e.Unwrap(); cause != nil && (e.Kind() == kms.KindInternal || e.Kind() == kms.KindUnavailable) {
+			w.e.log.Error("operation_failed", "action", w.rec.Action.String(), "code", e.Code.String(), "request_id", w.rec.RequestID, "error", cause)
+		}
+	} else if w.rec.Outcome == 0 {
+		w.rec.Outcome = audit.OK
+	}
+	pos, failed := w.e.record(&w.rec)
+	if failed != nil {
+		return failed
+	}
+	if err != nil {
+		return w.e.refusal(w, pos, err)
+	}
+	if w.stands(ctx) {
+		return nil
+	}
+	return w.withhold()
+}
+
+// record appends one record and counts it.
+func (e *Engine) record(r *audit.Record) (audit.Position, error) {
+	pos, err := e.rec.Append(r)
+	if err != nil {
+		e.log.Error("record_not_written", "action", r.Action.String(), "error", err)
+		err = unrecordable(err)
+		r.Outcome = audit.Failed
+	}
+	e.counts.add(r.Action, r.Dialect, r.Outcome)
+	return pos, err
+}
+
+func unrecordable(err error) error {
+	if k := kms.AsError(err); k.Kind() == kms.KindUnavailable {
+		return k
+	}
+	return kms.Errorf(kms.CodeAuditUnavailable, "the audit record could not be written, so nothing was released").Because(err)
+}
+
+// refusal gives a denial its decision id, by which an administrator can have it explained.
+func (e *Engine) refusal(w *work, pos audit.Position, err error) error {
+	k := kms.AsError(err)
+	if k.Kind() != kms.KindDenied {
+		return k
+	}
+	e.denials.note(w.call.Principal, w.now)
+	told := *k
+	told.Decision = pos.String()
+	return &told
+}
+
+func outcomeOf(k kms.Kind) audit.Outcome {
+	switch k {
+	case kms.KindDenied, kms.KindUnauthenticated:
+		return audit.Denied
+	case kms.KindIntegrity, kms.KindInternal, kms.KindUnavailable:
+		return audit.Failed
+	default:
+		return audit.Refused
+	}
+}
+
+// withhold records that an output which was ready is not released.
+func (w *work) withhold() error {
+	r := w.rec
+	r.ID = w.e.newID(w.now)
+	r.Time = w.e.now()
+	r.Action, r.Outcome, r.Code = kms.Withhold, audit.Withheld, kms.CodeWithheld
+	r.Detail = w.rec.Action.String()
+	r.Items = nil
+	pos, err := w.e.record(&r)
+	if err != nil {
+		return err
+	}
+	told := kms.Errorf(kms.CodeWithheld, "the key, the policy or the credential changed while the request ran, and no longer permits it")
+	told.Decision = pos.String()
+	return told
+}
+
+// stands compares what admitted the call with what holds now. The common case is a few atomic reads.
+func (w *work) stands(ctx context.Context) bool {
+	p, o := w.call.Principal, w.e.open.Load()
+	if p.Standing != nil && !p.Standing.Stands() || o == nil || !o.ring.Lease().Valid() {
+		return false
+	}
+	same := o == w.o && !w.rules.ended.Load()
+	for i := range w.n {
+		same = same && !w.keys[i].Ended()
+	}
+	if same {
+		return true
+	}
+	return w.readmit(ctx, o)
+}
+
+// readmit decides anew on the state as it is now: a change that took nothing away does not cost the caller its answer.
+func (w *work) readmit(ctx context.Context, o *opened) bool {
+	again := &work{e: w.e, o: o, call: w.call, now: w.e.now()}
+	if again.enterNamespace(ctx) != nil {
+		return false
+	}
+	if w.n == 0 {
+		return again.authorizeNamespace(w.rec.Action) == nil
+	}
+	for i := range w.n {
+		k := &w.keys[i]
+		if again.admitKey(ctx, kms.RefTo(k.ID), k.action, k.need, k.ctx) != nil {
+			return false
+		}
+		if n := w.rec.Keys[i].Version; n != 0 {
+			v, err := again.version(ctx, i, n)
+			if v != nil {
+				v.Release()
+				again.nHeld--
+			}
+			if err != nil {
+				return false
+			}
+		}
+	}
+	return true
+}

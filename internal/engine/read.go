@@ -1,0 +1,179 @@
+package engine
+
+import (
+	"context"
+	"encoding/base64"
+	"maps"
+	"strings"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/lifecycle"
+	"github.com/keyhold/keyhold/internal/policy"
+)
+
+// Limits of listings.
+const (
+	pageDefault   = 100
+	pageMost      = 1000
+	shownAtOnce   = 20    // versions that DescribeKey answers
+	scannedAtMost = 10000 // keys that one ListKeys looks at; the answer then says where to go on
+)
+
+// The descriptors of what looks at metadata.
+var (
+	describeKey = op[KeyInput, KeyOutput]{
+		name:  kms.DescribeKey,
+		roles: keyRole(kms.DescribeKey, lifecycle.Read),
+		do: func(ctx context.Context, w *work, _ *KeyInput) (KeyOutput, error) {
+			k := w.keys[0]
+			v, _, err := w.o.records.Versions(ctx, k.ID, k.Latest, 0, shownAtOnce)
+			return KeyOutput{Key: k.Key.Key, Versions: v}, err
+		},
+	}
+	listVersions = op[VersionsInput, VersionsOutput]{
+		name: kms.DescribeKey,
+		roles: []role[VersionsInput]{{action: kms.DescribeKey, need: lifecycle.Read,
+			key: func(in *VersionsInput) (kms.Ref, error) { return in.Key, nil }}},
+		check: func(in *VersionsInput) error { return checkLimit(&in.Limit) },
+		do: func(ctx context.Context, w *work, in *VersionsInput) (VersionsOutput, error) {
+			k := w.keys[0]
+			v, next, err := w.o.records.Versions(ctx, k.ID, k.Latest, in.Before, in.Limit)
+			return VersionsOutput{Versions: v, Next: next}, err
+		},
+	}
+	publicKey = op[PublicKeyInput, PublicKeyOutput]{
+		name: kms.GetPublicKey,
+		roles: []role[PublicKeyInput]{{action: kms.GetPublicKey, need: lifecycle.Publish,
+			key: func(in *PublicKeyInput) (kms.Ref, error) { return in.Key, nil }}},
+		do: doPublicKey,
+	}
+	listKeys = op[ListKeysInput, ListKeysOutput]{
+		name:  kms.ListKeys,
+		check: func(in *ListKeysInput) error { return checkLimit(&in.Limit) },
+		do:    doListKeys,
+	}
+)
+
+func checkLimit(limit *int) error {
+	if *limit < 0 || *limit > pageMost {
+		return kms.Errorf(kms.CodeTooLarge, "a page of %d was asked for: want 1 to %d", *limit, pageMost)
+	}
+	if *limit == 0 {
+		*limit = pageDefault
+	}
+	return nil
+}
+
+func doPublicKey(ctx context.Context, w *work, in *PublicKeyInput) (PublicKeyOutput, error) {
+	k := w.keys[0]
+	n := in.Version
+	if n == 0 {
+		n = k.Primary
+	}
+	if !k.Algorithm.Facts().Asymmetric {
+		return PublicKeyOutput{}, kms.Errorf(kms.CodeAlgorithm, "%s keys have no public half", k.Algorithm)
+	}
+	v, err := w.o.records.Version(ctx, k.ID, n)
+	if err != nil {
+		return PublicKeyOutput{}, err
+	}
+	w.rec.Keys[0].Version = n
+	if v.Rev == 0 {
+		return PublicKeyOutput{}, kms.Errorf(kms.CodeVersionNotFound, "key %q has no version %d", k.Name, n)
+	}
+	if err := lifecycle.Permits(k.Switch, v.State, lifecycle.Publish, lifecycle.Terms{}); err != nil {
+		return PublicKeyOutput{}, err
+	}
+	out := PublicKeyOutput{Key: k.ID, Version: n, Algorithm: v.Algorithm, Usage: k.Usage, DER: v.Public, Created: v.Created}
+	for _, s := range v.Algorithm.Facts().Schemes {
+		if s.Usage == k.Usage {
+			out.Schemes = append(out.Schemes, s.Scheme)
+		}
+	}
+	return out, nil
+}
+
+// doListKeys shows only keys that the caller may describe: what it may not see does not exist for it.
+func doListKeys(ctx context.Context, w *work, in *ListKeysInput) (ListKeysOutput, error) {
+	var after kms.ID
+	if in.Page != "" {
+		var ok bool
+		if after, ok = pageID(in.Page); !ok {
+			return ListKeysOutput{}, badPage()
+		}
+	}
+	var out ListKeysOutput
+	for scanned := 0; scanned < scannedAtMost; {
+		keys, next, err := w.o.records.Keys(ctx, w.call.Namespace, after, min(500, 4*in.Limit))
+		if err != nil {
+			return out, err
+		}
+		scanned += len(keys)
+		for i := range keys {
+			after = keys[i].ID
+			if !in.Filter.selects(&keys[i]) || !w.mayDescribe(&keys[i]) {
+				continue
+			}
+			out.Keys = append(out.Keys, keys[i])
+			if len(out.Keys) == in.Limit {
+				out.Next = pageOf(after)
+				return out, nil
+			}
+		}
+		if next.IsZero() {
+			return out, nil
+		}
+	}
+	out.Next = pageOf(after)
+	return out, nil
+}
+
+func (w *work) mayDescribe(k *kms.Key) bool {
+	return w.decide(policy.PrepareKey(k), kms.DescribeKey, nil).Allowed
+}
+
+func (f *KeyFilter) selects(k *kms.Key) bool {
+	if !strings.HasPrefix(k.Name, f.NamePrefix) || f.Algorithm != 0 && f.Algorithm != k.Algorithm ||
+		f.Usage != 0 && f.Usage != k.Usage || f.Switch != 0 && f.Switch != k.Switch {
+		return false
+	}
+	for l, want := range maps.All(f.Labels) {
+		if got, ok := k.Labels[l]; !ok || got != want {
+			return false
+		}
+	}
+	return true
+}
+
+// Page tokens say where to go on, in ids that the caller has seen; they grant nothing.
+func pageOf(id kms.ID) string { return base64.RawURLEncoding.EncodeToString(id[:]) }
+
+func pageID(s string) (kms.ID, bool) {
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil || len(b) != 16 {
+		return kms.ID{}, false
+	}
+	return kms.ID(b), true
+}
+
+func badPage() error {
+	return kms.Errorf(kms.CodeBadToken, "the page token is not one that this listing gave")
+}
+
+func keyUse(id kms.ID, version uint32, rev kms.Rev) audit.KeyUse {
+	return audit.KeyUse{Key: id, Version: version, Rev: rev}
+}
+
+func bytesPage(b []byte) string { return base64.RawURLEncoding.EncodeToString(b) }
+
+func pageBytes(s string) ([]byte, error) {
+	if s == "" {
+		return nil, nil
+	}
+	b, err := base64.RawURLEncoding.DecodeString(s)
+	if err != nil || len(b) > 512 {
+		return nil, badPage()
+	}
+	return b, nil
+}

@@ -1,0 +1,149 @@
+package engine
+
+import (
+	"context"
+	"io"
+
+	"github.com/keyhold/keyhold/internal/keyring"
+	"github.com/keyhold/keyhold/internal/kms"
+)
+
+// The descriptors of looking after the server.
+var (
+	rollEpochOp = op[struct{}, struct{}]{
+		name: kms.RollEpoch,
+		do:   func(context.Context, *work, *struct{}) (struct{}, error) { return struct{}{}, nil },
+	}
+	readJobs = op[struct{}, JobsOutput]{
+		name: kms.ReadJobs,
+		do: func(_ context.Context, w *work, _ *struct{}) (JobsOutput, error) {
+			return JobsOutput{Jobs: w.e.jobs.all()}, nil
+		},
+	}
+	readHealth = op[struct{}, Status]{
+		name: kms.ReadHealth,
+		do:   func(ctx context.Context, w *work, _ *struct{}) (Status, error) { return w.e.Status(ctx), nil },
+	}
+	checkStore  = op[struct{}, CheckStoreOutput]{name: kms.CheckStore, do: doCheckStore}
+	exportStore = op[struct{}, struct{}]{
+		name: kms.ExportStore,
+		do:   func(context.Context, *work, *struct{}) (struct{}, error) { return struct{}{}, nil },
+	}
+)
+
+// RollEpoch rolls the shred epoch now: what was destroyed before cannot be opened afterwards, whatever copy of the store
+// it is read from.
+func (e *Engine) RollEpoch(ctx context.Context, c kms.Call) (JobsOutput, error) {
+	if _, err := use(ctx, e, c, &rollEpochOp, &struct{}{}); err != nil {
+		return JobsOutput{}, err
+	}
+	if c.DryRun {
+		return JobsOutput{Jobs: e.jobs.all()}, nil
+	}
+	o, err := e.Identities().enter(ctx)
+	if err != nil {
+		return JobsOutput{}, err
+	}
+	defer o.users.Add(-1)
+	err = e.rollEpoch(context.WithoutCancel(ctx), o, c, true)
+	return JobsOutput{Jobs: e.jobs.all()}, err
+}
+
+// Jobs lists the scheduled work and how it stands.
+func (e *Engine) Jobs(ctx context.Context, c kms.Call) (JobsOutput, error) {
+	return use(ctx, e, c, &readJobs, &struct{}{})
+}
+
+// ReadHealth answers the detailed condition to those who may see it.
+func (e *Engine) ReadHealth(ctx context.Context, c kms.Call) (Status, error) {
+	return use(ctx, e, c, &readHealth, &struct{}{})
+}
+
+// CheckStore proves that every record is authentic and that every key opens.
+func (e *Engine) CheckStore(ctx context.Context, c kms.Call) (CheckStoreOutput, error) {
+	return use(ctx, e, c, &checkStore, &struct{}{})
+}
+
+// ExportStore writes a consistent copy of the sealed records. It opens nowhere without the root key and, for keys that were
+// destroyed, not even with it once the epoch has rolled.
+func (e *Engine) ExportStore(ctx context.Context, c kms.Call, w io.Writer) (kms.Rev, error) {
+	if _, err := use(ctx, e, c, &exportStore, &struct{}{}); err != nil || c.DryRun {
+		return 0, err
+	}
+	rev, err := e.cfg.Store.Export(ctx, w)
+	if err != nil {
+		return 0, kms.Errorf(kms.CodeStoreUnavailable, "the store could not be exported").Because(err)
+	}
+	return rev, nil
+}
+
+const damagedShown = 100
+
+func doCheckStore(ctx context.Context, w *work, _ *struct{}) (out CheckStoreOutput, err error) {
+	found := func(what string) {
+		out.DamagedCount++
+		if len(out.Damaged) < damagedShown {
+			out.Damaged = append(out.Damaged, what)
+		}
+	}
+	err = w.o.records.Walk(ctx, func(place string, err error) {
+		out.Records++
+		if err != nil {
+			found("record " + place + ": " + kms.AsError(err).Code.Title())
+		}
+	})
+	if err != nil {
+		return out, err
+	}
+	// Every version is opened anew, past the cache.
+	fresh := keyring.New(keyring.Config{Records: w.o.records, Provider: w.e.cfg.Provider, Root: w.o.root, Epochs: w.o.epochs, Keys: 64, Versions: 64})
+	defer fresh.Clear()
+	for ns := kms.Namespace(""); ; {
+		page, next, err := w.o.records.Namespaces(ctx, ns, 100)
+		if err != nil {
+			return out, err
+		}
+		for _, n := range page {
+			if err := checkKeys(ctx, w, fresh, n.Name, &out, found); err != nil {
+				return out, err
+			}
+		}
+		if next == "" {
+			return out, nil
+		}
+		ns = next
+	}
+}
+
+func checkKeys(ctx context.Context, w *work, ring *keyring.Ring, ns kms.Namespace, out *CheckStoreOutput, found func(string)) error {
+	for after := (kms.ID{}); ; {
+		keys, next, err := w.o.records.Keys(ctx, ns, after, 200)
+		if kms.CodeOf(err) == kms.CodeRecordDamaged {
+			return nil // named by the walk; what follows it in this page cannot be listed
+		}
+		if err != nil {
+			return err
+		}
+		for i := range keys {
+			out.Keys++
+			k := &keyring.Key{Key: keys[i]}
+			for n := uint32(1); n <= k.Latest; n++ {
+				v, err := ring.Version(ctx, k, n)
+				switch kms.CodeOf(err) {
+				case 0:
+					out.Versions++
+					v.Release()
+				case kms.CodeKeyDestroyed:
+				case kms.CodeCancelled:
+					return err
+				default:
+					found("key " + k.ID.String() + ": " + kms.AsError(err).Error())
+				}
+			}
+		}
+		if next.IsZero() {
+			return nil
+		}
+		after = next
+	}
+}
