@@ -96,21 +96,9 @@ func openEpochs(on disk, d Dirs, r *Root, newest uint32) (*Epochs, error) {
 	if err != nil {
 		return nil, unusable(d.Shred, err)
 	}
-	for _, name := range names {
-		number, ok := parseEpochName(name, epochSuffix)
-		if !ok {
-			continue
-		}
-		if len(e.live) >= MaxEpochs {
-			e.Zero()
-			return nil, kms.Errorf(kms.CodeTooLarge, "%s holds more than %d epochs", d.Shred, MaxEpochs)
-		}
-		one, err := r.readEpoch(on, d.Shred, number)
-		if err != nil {
-			e.Zero()
-			return nil, err
-		}
-		e.live[number] = one
+	if err := e.load(names); err != nil {
+		e.Zero()
+		return nil, err
 	}
 	if _, ok := e.live[newest]; newest != 0 && !ok {
 		e.Zero()
@@ -124,6 +112,41 @@ func openEpochs(on disk, d Dirs, r *Root, newest uint32) (*Epochs, error) {
 		return nil, unusable(d.Shred, err)
 	}
 	return e, nil
+}
+
+// load opens the epochs among the files of a directory that are not live yet: all of them at the start, and later those
+// whose making was reported as failed, because it was not known to be durable, and which are there all the same. So a
+// number never names two keys, and no file is forgotten by a rotation.
+func (e *Epochs) load(names []string) error {
+	for _, name := range names {
+		number, ok := parseEpochName(name, epochSuffix)
+		e.mu.RLock()
+		have, count := e.live[number] != nil, len(e.live)
+		e.mu.RUnlock()
+		if !ok || have {
+			continue
+		}
+		if count >= MaxEpochs {
+			return kms.Errorf(kms.CodeTooLarge, "%s holds more than %d epochs", e.dirs.Shred, MaxEpochs)
+		}
+		one, err := e.root.readEpoch(e.disk, e.dirs.Shred, number)
+		if err != nil {
+			return err
+		}
+		e.mu.Lock()
+		e.live[number] = one
+		e.mu.Unlock()
+	}
+	return nil
+}
+
+// reload is load over the directory as it is now.
+func (e *Epochs) reload() error {
+	names, err := e.disk.names(e.dirs.Shred)
+	if err != nil {
+		return unusable(e.dirs.Shred, err)
+	}
+	return e.load(names)
 }
 
 // tidy finishes what was interrupted: half-written files go, and retired epochs are destroyed to the end.
@@ -196,6 +219,9 @@ func (e *Epochs) Roll(c *Config, now time.Time) (uint32, error) {
 	e.change.Lock()
 	defer e.change.Unlock()
 	if err := e.root.Verify(c); err != nil {
+		return 0, err
+	}
+	if err := e.reload(); err != nil {
 		return 0, err
 	}
 	e.mu.RLock()
@@ -300,6 +326,9 @@ func (e *Epochs) RewrapRoot(r *Root, c *Config) error {
 	e.change.Lock()
 	defer e.change.Unlock()
 	if err := r.Verify(c); err != nil {
+		return err
+	}
+	if err := e.reload(); err != nil {
 		return err
 	}
 	for _, one := range e.sorted() {

@@ -435,6 +435,35 @@ func TestAnyInterruptionLeavesAStateThatOpens(t *testing.T) {
 	}
 }
 
+// A roll whose last step failed may lie on the disk whole: nothing may forget it or give its number to another key.
+func TestARollThatFailedLateIsNotForgotten(t *testing.T) {
+	f := sealtest.New(t)
+	broken := true
+	e, err := seal.OpenEpochsOn(func(name, path string, do func() error) error {
+		if err := do(); err != nil || !broken || name != "sync directory" || path != f.Dirs.Shred {
+			return err
+		}
+		return errPower
+	}, f.Dirs, f.Root, 0)
+	ok(t, err)
+	_, err = e.Roll(f.Config, now)
+	wantCode(t, err, kms.CodeStoreUnavailable)
+	if got := e.Current(); got != 1 {
+		t.Errorf("a roll that was reported as failed made epoch %d current", got)
+	}
+	broken = false
+	config, root, err := f.Root.BeginRotation(f.Config, now)
+	ok(t, err)
+	ok(t, e.RewrapRoot(root, config))
+	config, root, err = root.FinishRotation(config, e.Left(root))
+	ok(t, err)
+	e, err = seal.OpenEpochs(f.Dirs, root, 0)
+	ok(t, err)
+	if n, err := e.Roll(config, now); n != 3 || err != nil {
+		t.Errorf("the next roll made epoch %d (%v), want 3", n, err)
+	}
+}
+
 // What is begun can be repeated in the same process too, once the disk works again.
 func TestARetirementThatFailedIsRepeated(t *testing.T) {
 	for n := 1; ; n++ {
