@@ -251,8 +251,17 @@ func mentions(n xast.IsNode, variable types.String) bool {
 func inspect(s *statement) Findings {
 	place := newPlace(s)
 	found := lint(s, place)
-	if len(found) > 0 { // what the type checker would add is mostly a consequence
-		return found
+	if len(s.resourceTypes()) == 0 {
+		return found // no type of resource to check the conditions for
 	}
-	return typecheck(s, place)
+	linted := len(found) > 0
+	for _, f := range typecheck(s, place) {
+		// Beside lint's findings, only what certainly is not a consequence of them.
+		if !linted || f.Want != "" && !slices.ContainsFunc(found, f.samePlace) {
+			found = append(found, f)
+		}
+	}
+	return found
 }
+
+func (f Finding) samePlace(o Finding) bool { return f.Line == o.Line && f.Column == o.Column }

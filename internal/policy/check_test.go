@@ -76,6 +76,8 @@ func TestFindingsSayWhereAndWhatWouldBeRight(t *testing.T) {
 		// Several, in the order of the text; the second statement by its own place.
 		{"permit (principal in Role::\"usr\", action, resource);\n  forbid (principal, action, resource) when {\n\tresource has lables };", []string{
 			`1:28 nearest is user`, `3:15 resource never has the attribute lables`}},
+		{"permit (principal in Role::\"usr\", action, resource)\nwhen { context.source_ip.isIpv4() } unless { principal.nme == \"a\" };", []string{
+			`1:28 nearest is user`, `2:16 source_ip may be absent`, `2:56 no attribute nme: nearest is name`}},
 	} {
 		found := findings(t, c.text)
 		if len(found) != len(c.wants) {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"net/netip"
 	"slices"
 	"testing"
 
@@ -120,6 +121,19 @@ func TestTokenScopeNarrowsBeforeCedar(t *testing.T) {
 		p := PreparePrincipal(&kms.Principal{Name: "u", Namespace: "default", Roles: []kms.Role{kms.RoleUser}, Method: kms.AuthToken, Scope: c.scope})
 		if d := rules.Decide(ask(p, c.action, key("default", "k"))); d.Code != c.want {
 			t.Errorf("scope %v, %s: got %v, want %v", c.scope, c.action, d.Code, c.want)
+		}
+	}
+}
+
+// TestAddressesAreComparedAsWritten: an IPv4 address that arrives on an IPv6 socket is an IPv4 address, and zones do not count.
+func TestAddressesAreComparedAsWritten(t *testing.T) {
+	rules := mustCompile(t, "default", apart, `forbid (principal, action, resource)
+unless { context has source_ip && (context.source_ip.isInRange(ip("10.0.0.0/8")) || context.source_ip.isInRange(ip("fe80::/10"))) };`)
+	for addr, want := range map[string]bool{"10.1.2.3": true, "::ffff:10.1.2.3": true, "fe80::1%eth0": true, "11.0.0.1": false, "::ffff:11.0.0.1": false, "2001:db8::1": false} {
+		q := ask(principal("default", "u", kms.RoleUser), kms.Encrypt, key("default", "k"))
+		q.Remote = netip.MustParseAddr(addr)
+		if d := rules.Decide(q); d.Allowed != want || len(d.Errors) > 0 {
+			t.Errorf("%s: got %+v, want allowed %v", addr, d, want)
 		}
 	}
 }

@@ -107,3 +107,18 @@ func TestSeparationOfDutiesFailsClosed(t *testing.T) {
 		}
 	}
 }
+
+// TestSeparationOfDutiesSurvivesContrivedConditions: a test of the context that is always false stands before the one that
+// guards a tag; without the context, the guard would be lost, and the evaluation would fail.
+func TestSeparationOfDutiesSurvivesContrivedConditions(t *testing.T) {
+	contrived := `(principal, action in Action::"ManageKey", resource) when { (!(context has now) || resource.hasTag("a")) && resource.getTag("a") == "x" };`
+	for effect, want := range map[string]kms.Code{
+		"permit ": kms.CodeDuties, // it might permit: counted as if it did
+		"forbid ": 0,              // it might not forbid; nothing permits
+	} {
+		rules := mustCompile(t, "default", apart, effect+contrived)
+		if d := rules.Decide(ask(principal("default", "u", kms.RoleUser), kms.Encrypt, key("default", "k"))); d.Code != want || len(d.Errors) > 0 {
+			t.Errorf("%s: got %+v, want %v without errors", effect, d, want)
+		}
+	}
+}
