@@ -228,3 +228,6 @@ func (r *Reader) RootAt(size uint64) (Hash, error) {
 	h, err := tlog.TreeHash(int64(size), r) //nolint:gosec // G115: bounded by the size of the disk
 	return Hash(h), err
 }
+
+// Size is the number of records of the tree that the reader sees.
+func (r *Reader) Size() uint64 { return r.size }

@@ -1,0 +1,310 @@
+package audit
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/keyhold/keyhold/internal/audit/disk"
+)
+
+// Pace of filling. A zero-filled file has no metadata to commit when a batch is synced, which halves the time of the sync; but the filling
+// competes with it, so that it goes slowly while there is room ahead.
+const (
+	fillChunk  = 256 << 10 // bytes
+	fillAhead  = 4 << 20   // bytes; with less room than this there is no pause
+	fillPause  = 20 * time.Millisecond
+	fillResume = time.Second // after an error
+)
+
+var zeros [fillChunk]byte
+
+var errFull error = syscall.ENOSPC
+
+// filler readies space ahead of the committer, seals segments behind it and keeps the reserve.
+type filler struct {
+	l    *Log
+	wake chan struct{}
+	quit chan struct{}
+	once sync.Once
+
+	mu       sync.Mutex // guards the fields below
+	seg      *active
+	retired  []*active
+	spare    disk.File
+	spared   int64 // bytes filled of the spare
+	ready    bool  // the spare may be taken
+	reserved bool  // the reserve is there
+}
+
+func (w *filler) init(l *Log) {
+	w.l = l
+	w.wake = make(chan struct{}, 1)
+	w.quit = make(chan struct{})
+	if st, err := os.Stat(filepath.Join(l.node, reserveName)); err == nil && l.cfg.ReserveBytes > 0 {
+		w.reserved = st.Size() == l.cfg.ReserveBytes
+	}
+}
+
+func (w *filler) stop() { w.once.Do(func() { close(w.quit) }) }
+
+func (w *filler) nudge() {
+	select {
+	case w.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (w *filler) use(a *active) {
+	w.mu.Lock()
+	w.seg = a
+	w.mu.Unlock()
+	w.nudge()
+}
+
+// retire takes a segment that will not be written any more. The filler cuts and closes it, unless it is broken: then the cut happens here and now.
+func (w *filler) retire(a *active) {
+	w.mu.Lock()
+	if w.seg == a {
+		w.seg = nil
+	}
+	broken := a.broken
+	if !broken {
+		w.retired = append(w.retired, a)
+	}
+	w.mu.Unlock()
+	if broken {
+		w.seal(a)
+	}
+	w.nudge()
+}
+
+// seal cuts a segment at the end of what was acknowledged and closes it. Failing to is harmless: zeros, and batches that nobody was told of, count for nothing.
+func (w *filler) seal(a *active) {
+	a.mu.Lock()
+	a.done = true
+	for a.busy {
+		a.idle.Wait()
+	}
+	a.mu.Unlock()
+	end := a.end.Load()
+	err := a.f.Truncate(end)
+	if err == nil {
+		err = a.f.Sync()
+	}
+	err = errors.Join(err, a.f.Close())
+	if a.zero != nil {
+		err = errors.Join(err, a.zero.Close())
+	}
+	if end == 0 {
+		err = errors.Join(err, w.l.cfg.FS.Remove(a.path))
+	}
+	if err != nil {
+		w.l.cfg.Logger.Warn("audit segment not cut to its size", "path", a.path, "error", err)
+	}
+}
+
+// takeSpare gives the spare segment its name and hands out its file, if it is whole; otherwise it gives nil. The filler makes and removes
+// the spare under the same mutex, so that the name and the open file are always of one file.
+func (w *filler) takeSpare(name func() (string, error)) (disk.File, string, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if !w.ready {
+		return nil, "", nil
+	}
+	f, fs, spare := w.spare, w.l.cfg.FS, filepath.Join(w.l.home, spareName)
+	w.spare, w.spared, w.ready = nil, 0, false
+	path, err := name()
+	if err == nil {
+		err = fs.Rename(spare, path)
+	}
+	if err != nil {
+		_ = f.Close()
+		_ = fs.Remove(spare)
+		return nil, "", err
+	}
+	return f, path, nil
+}
+
+// takeReserve tells whether there was a reserve; it counts as gone from here on.
+func (w *filler) takeReserve() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	had := w.reserved
+	w.reserved = false
+	return had
+}
+
+// run does the most pressing piece of work, then pauses.
+func (w *filler) run() {
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	defer w.clear()
+	for {
+		select {
+		case <-w.quit:
+			return
+		case <-w.wake:
+		case <-timer.C:
+		}
+		more, urgent, err := w.step()
+		switch {
+		case err != nil:
+			w.l.cfg.Logger.Warn("audit space not readied", "error", err)
+			timer.Reset(fillResume)
+		case more && urgent:
+			timer.Reset(0)
+		case more:
+			timer.Reset(fillPause)
+		}
+	}
+}
+
+// step does one piece of work and tells whether there is more.
+func (w *filler) step() (more, urgent bool, err error) {
+	w.mu.Lock()
+	retired := w.retired
+	w.retired = nil
+	seg, ready := w.seg, w.ready
+	reserved := w.reserved || w.l.cfg.ReserveBytes == 0
+	w.mu.Unlock()
+	for _, a := range retired {
+		w.seal(a)
+	}
+	if seg == nil || seg.reserve || w.l.Healthy() != nil {
+		return false, false, nil // a full disk is probed by the committer
+	}
+	whole, err := seg.fill(w.l.cfg.FS)
+	ahead := seg.ahead()
+	switch {
+	case err != nil:
+		return true, false, err
+	case !whole && ahead < min(fillAhead, seg.limit/2):
+		return true, true, nil
+	case !reserved:
+		return true, false, w.makeReserve()
+	case !whole:
+		return true, false, nil
+	case ready || seg.end.Load() < seg.limit/2:
+		return false, false, nil
+	}
+	return true, seg.end.Load() > seg.limit/4*3, w.fillSpare()
+}
+
+// fill writes one chunk of zeros ahead. It tells whether the segment is filled.
+func (a *active) fill(fs disk.FS) (whole bool, err error) {
+	a.mu.Lock()
+	from := a.filled
+	to := min(from+fillChunk, a.limit)
+	if a.done || from >= to {
+		a.mu.Unlock()
+		return true, nil
+	}
+	a.busy, a.from = true, from
+	a.mu.Unlock()
+	defer func() {
+		a.mu.Lock()
+		a.busy = false
+		if err == nil {
+			a.filled = max(a.filled, to)
+		}
+		a.idle.Broadcast()
+		a.mu.Unlock()
+	}()
+	if a.zero == nil {
+		if a.zero, err = fs.Open(a.path); err != nil {
+			return false, err
+		}
+	}
+	if _, err = a.zero.WriteAt(zeros[:to-from], from); err != nil {
+		return false, err
+	}
+	return to == a.limit, a.zero.Sync()
+}
+
+func (a *active) ahead() int64 {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.filled - a.end.Load()
+}
+
+// makeReserve fills the reserve aside and puts it in its place by a rename, so that it is never there in part.
+func (w *filler) makeReserve() error {
+	fs, path := w.l.cfg.FS, filepath.Join(w.l.node, reserveName)
+	temp := path + ".new"
+	_ = fs.Remove(temp)
+	f, err := fs.Create(temp)
+	if err != nil {
+		return err
+	}
+	for at := int64(0); at < w.l.cfg.ReserveBytes && err == nil; at += fillChunk {
+		_, err = f.WriteAt(zeros[:min(fillChunk, w.l.cfg.ReserveBytes-at)], at)
+	}
+	if err == nil {
+		err = f.Sync()
+	}
+	err = errors.Join(err, f.Close())
+	if err == nil {
+		err = fs.Rename(temp, path)
+	}
+	if err == nil {
+		err = fs.SyncDir(w.l.node)
+	}
+	if err != nil {
+		_ = fs.Remove(temp)
+		return err
+	}
+	w.mu.Lock()
+	w.reserved = true
+	w.mu.Unlock()
+	return nil
+}
+
+// fillSpare adds a chunk to the spare segment.
+func (w *filler) fillSpare() error {
+	fs, path := w.l.cfg.FS, filepath.Join(w.l.home, spareName)
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.ready {
+		return nil
+	}
+	var err error
+	if w.spare == nil {
+		_ = fs.Remove(path)
+		w.spared = 0
+		if w.spare, err = fs.Create(path); err != nil {
+			w.spare = nil
+			return err
+		}
+	}
+	to := min(w.spared+fillChunk, w.l.cfg.SegmentBytes)
+	if _, err = w.spare.WriteAt(zeros[:to-w.spared], w.spared); err == nil {
+		err = w.spare.Sync()
+	}
+	if err != nil {
+		_ = w.spare.Close()
+		_ = fs.Remove(path)
+		w.spare = nil
+		return err
+	}
+	w.spared, w.ready = to, to == w.l.cfg.SegmentBytes
+	return nil
+}
+
+// clear ends the filler's work when the log closes.
+func (w *filler) clear() {
+	w.mu.Lock()
+	retired, spare := w.retired, w.spare
+	w.retired, w.spare, w.ready = nil, nil, false
+	w.mu.Unlock()
+	for _, a := range retired {
+		w.seal(a)
+	}
+	if spare != nil {
+		_ = spare.Close()
+		_ = w.l.cfg.FS.Remove(filepath.Join(w.l.home, spareName))
+	}
+}

@@ -1,0 +1,384 @@
+package audit
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/keyhold/keyhold/internal/audit/segment"
+	"github.com/keyhold/keyhold/internal/audit/tree"
+	"github.com/keyhold/keyhold/internal/kms"
+)
+
+// past is what an earlier boot epoch left behind.
+type past struct {
+	epoch  uint64
+	dir    string
+	origin string
+	size   uint64
+	root   tree.Hash
+	tree   *tree.Tree
+
+	altered *kms.Error // it is damaged, and an operator ordered to go on
+}
+
+// Recovery of an epoch, at the start after it (docs/formats-audit.md, "Recovery"):
+//
+//	what follows the last batch that fits          meaning            what is done
+//	nothing, or zeros                              a clean end        -
+//	bytes that are no batch, no later cover        a torn write       cut there
+//	a later batch, a later segment or a
+//	checkpoint over more records                   altered            refuse
+//	a batch that is whole but nobody was told of   durable            keep
+//
+// Only the last two segments are read; what is before them is covered by the chain, the tree and their checks.
+func (l *Log) recover(epoch uint64) (*past, error) {
+	p := &past{epoch: epoch, dir: filepath.Join(l.node, epochFolder(epoch)), origin: Origin(l.cfg.Cluster, l.cfg.Node, epoch)}
+	cut, err := p.scan()
+	if err == nil {
+		err = p.compare()
+	}
+	if err == nil {
+		if err = l.clean(p, cut); err != nil {
+			return nil, failure("recover the audit log", err)
+		}
+		return p, nil
+	}
+	var altered *alteration
+	if !errors.As(err, &altered) {
+		return nil, failure("recover the audit log", err)
+	}
+	refusal := kms.Errorf(kms.CodeLogAltered, "%s", altered.Error())
+	if !l.cfg.SealAndRoll {
+		return nil, refusal
+	}
+	l.cfg.Logger.Error("altered audit log sealed by order", "epoch", epoch, "error", altered)
+	p.altered = refusal
+	if p.tree == nil { // what can still be read is committed to; otherwise that nothing can be
+		p.size, p.root = 0, tree.EmptyRoot()
+	}
+	return p, nil
+}
+
+// alteration says where a log is not what was acknowledged.
+type alteration struct {
+	epoch uint64
+	file  string
+	seq   uint64
+	why   string
+}
+
+func (a *alteration) Error() string {
+	return fmt.Sprintf("epoch %d, file %s, record %d: %s", a.epoch, filepath.Base(a.file), a.seq, a.why)
+}
+
+func (p *past) altersAt(file string, seq uint64, format string, args ...any) error {
+	return &alteration{p.epoch, file, seq, fmt.Sprintf(format, args...)}
+}
+
+// cut is where the last segment ends.
+type cut struct {
+	file segment.File
+	end  int64
+	torn bool
+}
+
+// scan finds the end of the epoch in its last two segments.
+func (p *past) scan() (*cut, error) {
+	files, _, err := segment.List(p.dir)
+	if err != nil || len(files) == 0 {
+		return nil, err
+	}
+	w := walk{p: p, files: files, from: max(0, len(files)-2)}
+	if err := w.run(nil); err != nil {
+		return nil, err
+	}
+	p.size = w.next
+	return &cut{files[len(files)-1], w.end, w.dirty >= 0}, nil
+}
+
+// walk reads segments in order and checks that they are what was acknowledged.
+type walk struct {
+	p     *past
+	files []segment.File
+	from  int // index of the first file to read
+
+	next  uint64 // number of the record after the last batch
+	prev  segment.Hash
+	tag   segment.Tag
+	known bool // prev is known
+	end   int64
+	dirty int64 // last byte that is not zero behind the end, or -1
+}
+
+// run calls see with every batch and its leaf hashes; a nil see skips the hashing of all but the last segment.
+func (w *walk) run(see func(b *segment.Batch, sum segment.Hash, leaves []byte) error) error {
+	w.next = w.files[w.from].First
+	if w.from == 0 {
+		if w.next != 0 {
+			return w.p.altersAt(w.files[0].Path, 0, "the first segment begins with record %d", w.next)
+		}
+		w.prev, w.known = segment.Seed(w.p.origin), true
+	}
+	for i := w.from; i < len(w.files); i++ {
+		if w.files[i].First != w.next {
+			return w.p.altersAt(w.files[i].Path, w.next, "the segment begins with record %d, but the one before ends with %d: records are missing or damaged", w.files[i].First, w.next)
+		}
+		stop := uint64(1) << 62
+		if i+1 < len(w.files) {
+			stop = w.files[i+1].First
+		}
+		if err := w.file(w.files[i], stop, i+1 == len(w.files), see); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (w *walk) file(file segment.File, stop uint64, last bool, see func(*segment.Batch, segment.Hash, []byte) error) error {
+	f, err := os.Open(file.Path)
+	if err != nil {
+		return err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	r := segment.NewReader(f, 0, file.Size, w.next, w.tag)
+	var leaves []byte
+	for r.Expect() < stop {
+		b, err := r.Next()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return w.tail(f, file, r, last, err)
+		}
+		sum := segment.HashOf(b.Raw)
+		if w.known && b.Prev != w.prev {
+			return w.p.altersAt(file.Path, b.First, "the batch does not follow from the one before")
+		}
+		if see != nil || last {
+			if leaves, err = segment.Leaves(leaves[:0], b.Raw, &b.Header); err != nil {
+				return w.p.altersAt(file.Path, b.First, "%v", err)
+			}
+		}
+		if see != nil {
+			if err := see(&b, sum, leaves); err != nil {
+				return err
+			}
+		}
+		w.prev, w.known, w.tag, w.next = sum, true, b.Tag, b.Next()
+	}
+	w.end, w.dirty = min(r.Offset(), file.Size), -1
+	return nil
+}
+
+// tail judges what follows the last batch that fits.
+func (w *walk) tail(f *os.File, file segment.File, r *segment.Reader, last bool, why error) error {
+	if !errors.Is(why, segment.ErrNotBatch) && !errors.Is(why, segment.ErrTruncated) && !errors.Is(why, segment.ErrChecksum) {
+		return why
+	}
+	w.end = r.Offset()
+	var later *segment.Header
+	var err error
+	if w.dirty, later, err = segment.Rest(f, r.Offset(), file.Size, r.Expect(), w.tag); err != nil {
+		return err
+	}
+	if later != nil && last {
+		return w.p.altersAt(file.Path, r.Expect(), "%v, yet a later batch begins with record %d", why, later.First)
+	}
+	return nil // in an earlier segment the next one's number shows whether something is missing
+}
+
+// compare holds what was found against the newest checkpoint, without its signature: that is checked when the server is unsealed.
+func (p *past) compare() error {
+	c, signed := newestCheckpoint(p.dir)
+	if signed && c.Origin == p.origin && c.Size > p.size {
+		return p.altersAt(checkpointName, p.size, "a checkpoint covers %d records, but only %d are there", c.Size, p.size)
+	}
+	if p.size == 0 {
+		p.root = tree.EmptyRoot()
+		return nil
+	}
+	fits := func() bool {
+		if !signed || c.Origin != p.origin {
+			return true
+		}
+		root, err := p.tree.Reader().RootAt(c.Size)
+		return err == nil && root == c.Root
+	}
+	t, err := loadTree(p.dir, p.size)
+	if p.tree = t; err != nil || !fits() { // tiles are not synced and not believed
+		if err := p.rebuild(); err != nil {
+			return err
+		}
+		if !fits() {
+			return p.altersAt(checkpointName, c.Size, "the records do not lead to the root of the checkpoint")
+		}
+	}
+	p.root = p.tree.Root()
+	return nil
+}
+
+// rebuild makes the tree from the segments alone.
+func (p *past) rebuild() error {
+	t, err := rebuildTree(p, p.size)
+	if err != nil {
+		return err
+	}
+	p.tree = t
+	return nil
+}
+
+func rebuildTree(p *past, size uint64) (*tree.Tree, error) {
+	files, _, err := segment.List(p.dir)
+	if err != nil {
+		return nil, err
+	}
+	t := tree.New(p.dir)
+	if len(files) == 0 || size == 0 {
+		return t, nil
+	}
+	w := walk{p: p, files: files}
+	err = w.run(func(_ *segment.Batch, _ segment.Hash, leaves []byte) error {
+		for i := 0; i < len(leaves) && t.Size() < size; i += 32 {
+			t.Append(tree.Hash(leaves[i:]))
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	if t.Size() != size {
+		return nil, p.altersAt("", t.Size(), "%d records were expected", size)
+	}
+	return t, nil
+}
+
+// loadTree loads a tree from its tiles and the leaf hashes of the newest records.
+func loadTree(dir string, size uint64) (*tree.Tree, error) {
+	return tree.Load(dir, size, func(from uint64) ([]tree.Hash, error) {
+		var out []tree.Hash
+		err := eachFrame(dir, from, size, func(_ uint64, f segment.Frame) bool {
+			out = append(out, f.Leaf())
+			return true
+		})
+		return out, err
+	})
+}
+
+// newestCheckpoint is the newest checkpoint of an epoch that can be read. Its signature is not checked.
+func newestCheckpoint(dir string) (tree.Checkpoint, bool) {
+	_, c, ok := newestNote(dir)
+	return c, ok
+}
+
+// newestNote looks at the latest checkpoint and at the end of the file of all, since a crash can leave either behind the other.
+func newestNote(dir string) (msg []byte, c tree.Checkpoint, ok bool) {
+	if data, err := readSmall(filepath.Join(dir, checkpointName), tree.MaxNote); err == nil {
+		if got, err := tree.Unverified(data); err == nil {
+			msg, c, ok = data, got, true
+		}
+	}
+	f, err := os.Open(filepath.Join(dir, checkpointsName))
+	if err != nil {
+		return msg, c, ok
+	}
+	defer f.Close() //nolint:errcheck // read only
+	notes := tree.NewNotes(lastNotes(f))
+	for {
+		next, err := notes.Next()
+		if err != nil {
+			return msg, c, ok
+		}
+		if got, err := tree.Unverified(next); err == nil && (!ok || got.Size > c.Size) {
+			msg, c, ok = bytes.Clone(next), got, true
+		}
+	}
+}
+
+// lastNotes is the end of a file of checkpoints, from the beginning of one of them.
+func lastNotes(f *os.File) io.Reader {
+	const window = 4 * tree.MaxNote
+	st, err := f.Stat()
+	if err != nil || st.Size() <= window {
+		return f
+	}
+	end := make([]byte, window)
+	n, _ := f.ReadAt(end, st.Size()-window) //nolint:errcheck // what could be read is looked at
+	_, notes, _ := bytes.Cut(end[:n], []byte("\n\n"+KeyName("")))
+	return io.MultiReader(strings.NewReader(KeyName("")), bytes.NewReader(notes))
+}
+
+func readSmall(path string, most int64) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	data, err := io.ReadAll(io.LimitReader(f, most+1))
+	if err == nil && int64(len(data)) > most {
+		err = fmt.Errorf("%s is longer than %d bytes", path, most)
+	}
+	return data, err
+}
+
+// clean cuts a torn or unused tail and removes what is not needed any more.
+func (l *Log) clean(p *past, c *cut) error {
+	_ = l.cfg.FS.Remove(filepath.Join(p.dir, spareName))
+	if c == nil || c.end >= c.file.Size {
+		return nil
+	}
+	if c.torn {
+		l.cfg.Logger.Warn("torn end of the audit log cut", "epoch", p.epoch, "size", p.size)
+	}
+	f, err := l.cfg.FS.Open(c.file.Path)
+	if err != nil {
+		return err
+	}
+	if err = f.Truncate(c.end); err == nil {
+		err = f.Sync()
+	}
+	return errors.Join(err, f.Close())
+}
+
+// findHead looks for the newest store head in the log, back over the boot epochs.
+func (l *Log) findHead(epochs []uint64) (Head, error) {
+	for i := len(epochs) - 1; i >= 0; i-- {
+		files, _, err := segment.List(filepath.Join(l.node, epochFolder(epochs[i])))
+		if err != nil {
+			return Head{}, err
+		}
+		for k := len(files) - 1; k >= 0; k-- {
+			head, err := headIn(files[k])
+			if err != nil {
+				return Head{}, err
+			}
+			if !head.At.IsZero() {
+				return head, nil
+			}
+		}
+	}
+	return Head{}, nil
+}
+
+func headIn(file segment.File) (Head, error) {
+	f, err := os.Open(file.Path)
+	if err != nil {
+		return Head{}, err
+	}
+	defer f.Close() //nolint:errcheck // read only
+	var head Head
+	r := segment.NewReader(f, 0, file.Size, file.First, segment.Tag{})
+	for {
+		b, err := r.Next()
+		if err != nil {
+			return head, nil
+		}
+		if b.HeadRev != 0 {
+			head = Head{Rev: kms.Rev(b.HeadRev), Hash: b.HeadHash, At: b.Time}
+		}
+	}
+}
