@@ -59,6 +59,7 @@ func RawDigest(raw []byte) [32]byte {
 }
 
 func appendBinding(dst []byte, kind byte, binding ID) []byte {
+	dst = slices.Grow(dst, 1+len(binding))
 	return append(append(dst, kind), binding[:]...)
 }
 

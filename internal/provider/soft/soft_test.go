@@ -2,6 +2,7 @@ package soft_test
 
 import (
 	"bytes"
+	"crypto/fips140"
 	"crypto/hmac"
 	"crypto/sha256"
 	"crypto/sha512"
@@ -164,7 +165,10 @@ func TestEveryFIPSCellWorks(t *testing.T) {
 	if _, err := p.Random(32); err != nil {
 		t.Errorf("random: %v", err)
 	}
-	t.Logf("%d cells", cells)
+	if want := 18; cells < want { // 3 AES, 3 HMAC, 3 curves, 9 RSA
+		t.Errorf("tried %d cells, want %d or more", cells, want)
+	}
+	t.Logf("enforced: %v", fips140.Enforced())
 }
 
 // TestFIPSProfileWorksUnderEnforcement runs the cells again in a process that refuses, or panics at, all that the
@@ -178,7 +182,7 @@ func TestFIPSProfileWorksUnderEnforcement(t *testing.T) {
 	}
 	self.Env = append(self.Env, "GODEBUG=fips140=only")
 	out, err := self.CombinedOutput()
-	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestEveryFIPSCellWorks")) {
+	if err != nil || !bytes.Contains(out, []byte("--- PASS: TestEveryFIPSCellWorks")) || !bytes.Contains(out, []byte("enforced: true")) {
 		t.Errorf("under fips140=only: %v\n%s", err, out)
 	}
 }
