@@ -52,13 +52,24 @@ func closed(path string) error {
 	return nil
 }
 
-// write puts a file of mode 0600 in place, whole or not at all, durably.
+// write puts a file of mode 0600 in place, whole or not at all, durably. What it replaces is overwritten where it lies,
+// as well as that can be done: a power failure at the wrong moment, or a disk that writes elsewhere, keeps a residue.
 func (d disk) write(path string, data []byte) error {
 	tmp := path + tmpSuffix
 	if err := d.step("create", tmp, func() error { return create(tmp, data) }); err != nil {
 		return fmt.Errorf("write %s: %w", filepath.Base(tmp), err)
 	}
-	return d.rename(tmp, path)
+	old, err := os.OpenFile(path, os.O_WRONLY, 0)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("open what is replaced: %w", err)
+	}
+	if old != nil {
+		defer old.Close() //nolint:errcheck // synced by scrub
+	}
+	if err := d.rename(tmp, path); err != nil || old == nil {
+		return err
+	}
+	return d.step("overwrite", path, func() error { return scrub(old) })
 }
 
 func create(path string, data []byte) error {
@@ -120,7 +131,12 @@ func overwrite(path string) error {
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // synced below
+	defer f.Close() //nolint:errcheck // synced by scrub
+	return scrub(f)
+}
+
+// scrub writes random bytes over a file and cuts it to nothing, both durably.
+func scrub(f *os.File) error {
 	info, err := f.Stat()
 	if err != nil {
 		return err

@@ -3,6 +3,7 @@ package seal
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"path/filepath"
 	"slices"
@@ -151,12 +152,20 @@ func (e *Epochs) reload() error {
 
 // tidy finishes what was interrupted: half-written files go, and retired epochs are destroyed to the end.
 func (e *Epochs) tidy(names []string) error {
-	for _, name := range names {
-		if strings.HasPrefix(name, "epoch-") && strings.HasSuffix(name, tmpSuffix) {
-			if err := e.disk.destroy(filepath.Join(e.dirs.Shred, name)); err != nil {
-				return err
+	escrows, err := e.disk.names(e.dirs.Escrow)
+	if err != nil {
+		return err
+	}
+	for dir, names := range map[string][]string{e.dirs.Shred: names, e.dirs.Escrow: escrows} {
+		for _, name := range names {
+			if strings.HasPrefix(name, "epoch-") && strings.HasSuffix(name, tmpSuffix) {
+				if err := e.disk.destroy(filepath.Join(dir, name)); err != nil {
+					return err
+				}
 			}
 		}
+	}
+	for _, name := range names {
 		if number, ok := parseEpochName(name, retiredSuffix); ok {
 			if err := e.bury(number); err != nil {
 				return err
@@ -181,6 +190,9 @@ func unusable(path string, cause error) error {
 	}
 	if k := (*kms.Error)(nil); errors.As(cause, &k) {
 		return k
+	}
+	if io := (*fs.PathError)(nil); errors.As(cause, &io) {
+		return kms.Errorf(kms.CodeStoreUnavailable, "%s cannot be used: %v", path, io.Err).Because(cause)
 	}
 	return kms.Errorf(kms.CodeRecordDamaged, "%s cannot be used: %v", path, cause).Because(cause)
 }
@@ -214,7 +226,7 @@ func (e *Epochs) List() []EpochInfo {
 
 // Roll makes a new epoch, first its escrow copy and then its file, and wraps new shred secrets under it from then on. The
 // old epochs stay readable. It answers the new epoch's number.
-// Errors: CodeTooLarge, CodeRecordDamaged, CodeStoreUnavailable; nothing has changed then.
+// Errors: CodeTooLarge, CodeRecordDamaged, CodeStoreUnavailable; the current epoch is the one before then.
 func (e *Epochs) Roll(c *Config, now time.Time) (uint32, error) {
 	e.change.Lock()
 	defer e.change.Unlock()
@@ -314,13 +326,17 @@ func (e *Epochs) Retire(number uint32, rows int) error {
 
 // bury destroys what is left of a retired epoch: the escrow copy first, so that the mark stays until all is gone.
 func (e *Epochs) bury(number uint32) error {
-	if err := e.disk.destroy(filepath.Join(e.dirs.Escrow, epochName(number, escrowSuffix))); err != nil {
-		return err
+	copied := filepath.Join(e.dirs.Escrow, epochName(number, escrowSuffix))
+	for _, path := range []string{copied + tmpSuffix, copied} {
+		if err := e.disk.destroy(path); err != nil {
+			return err
+		}
 	}
 	return e.disk.destroy(filepath.Join(e.dirs.Shred, epochName(number, retiredSuffix)))
 }
 
-// RewrapRoot brings every epoch's file and escrow copy under a root's newest generation, and uses that root from then on.
+// RewrapRoot brings every epoch's file and escrow copy under a root's newest generation, and uses that root from then on,
+// whether it succeeds or not.
 // It can be repeated after a crash. Errors: CodeRecordDamaged, CodeStoreUnavailable.
 func (e *Epochs) RewrapRoot(r *Root, c *Config) error {
 	e.change.Lock()
@@ -328,6 +344,7 @@ func (e *Epochs) RewrapRoot(r *Root, c *Config) error {
 	if err := r.Verify(c); err != nil {
 		return err
 	}
+	e.root = r // it holds the generation before too, and the caller may erase the root before
 	if err := e.reload(); err != nil {
 		return err
 	}
@@ -337,13 +354,12 @@ func (e *Epochs) RewrapRoot(r *Root, c *Config) error {
 			err = e.put(r, one)
 		}
 		if err == nil {
-			err = e.escrowBy(r, c, one)
+			err = e.escrow(c, one)
 		}
 		if err != nil {
 			return unwritten(fmt.Sprintf("epoch %d under root generation %d", one.number, r.Generation()), err)
 		}
 	}
-	e.root = r
 	return nil
 }
 

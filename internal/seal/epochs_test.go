@@ -76,6 +76,35 @@ func TestARolledAndRetiredEpochTakesItsSecretsWithIt(t *testing.T) {
 	}
 }
 
+// A second name for the file's blocks shows what becomes of them.
+func TestWhatIsDestroyedOrReplacedIsOverwritten(t *testing.T) {
+	f := sealtest.New(t)
+	kept := func(path string) string {
+		name := filepath.Join(t.TempDir(), "kept")
+		ok(t, os.Link(path, name))
+		return name
+	}
+	gone := func(name string) {
+		t.Helper()
+		if data, err := os.ReadFile(name); err != nil || len(data) != 0 {
+			t.Errorf("%d bytes are left (%v)", len(data), err)
+		}
+	}
+	file, escrow := filepath.Join(f.Dirs.Shred, seal.EpochName(1)), filepath.Join(f.Dirs.Escrow, seal.EscrowName(1))
+	oldFile, oldEscrow := kept(file), kept(escrow)
+	config, root, err := f.Root.BeginRotation(f.Config, now)
+	ok(t, err)
+	ok(t, f.Epochs.RewrapRoot(root, config))
+	gone(oldFile)
+	gone(oldEscrow)
+	oldFile, oldEscrow = kept(file), kept(escrow)
+	_, err = f.Epochs.Roll(config, now)
+	ok(t, err)
+	ok(t, f.Epochs.Retire(1, 0))
+	gone(oldFile)
+	gone(oldEscrow)
+}
+
 func TestAShredRowIsBoundToItsPlace(t *testing.T) {
 	f, other := sealtest.New(t), sealtest.New(t)
 	_, row := f.Shred(t, []byte("place"))
@@ -171,6 +200,22 @@ func TestEpochsAreCreatedOnce(t *testing.T) {
 	wantCode(t, err, kms.CodeNotFound)
 	_, err = seal.OpenEpochs(empty, f.Root, 1)
 	wantCode(t, err, kms.CodeRecordDamaged)
+}
+
+func TestWhatAnInterruptedInitialisationLeftIsMovedAside(t *testing.T) {
+	f := sealtest.New(t)
+	other := sealtest.New(t)
+	ok(t, seal.AbandonEpochs(f.Dirs, now))
+	ok(t, seal.AbandonEpochs(f.Dirs, now)) // there is nothing any more
+	e, err := seal.CreateEpochs(f.Dirs, other.Root, other.Config, now)
+	ok(t, err)
+	if got := e.Current(); got != 1 {
+		t.Errorf("epoch %d, want 1", got)
+	}
+	aside, err := filepath.Glob(f.Dirs.Shred + ".abandoned-*/" + seal.EpochName(1))
+	if err != nil || len(aside) != 1 {
+		t.Errorf("%d files were kept aside, want 1 (%v)", len(aside), err)
+	}
 }
 
 func TestEpochsHaveALimit(t *testing.T) {
@@ -345,7 +390,7 @@ func (l *life) check(private *seal.Private) error {
 	}
 	want := map[string]bool{}
 	for _, n := range numbers(e) {
-		want[seal.EpochName(n)] = true
+		want[seal.EpochName(n)], want[seal.EscrowName(n)] = true, true
 		data, err := os.ReadFile(filepath.Join(l.dirs.Escrow, seal.EscrowName(n)))
 		if err != nil {
 			return fmt.Errorf("escrow of a live epoch: %w", err)
@@ -354,13 +399,16 @@ func (l *life) check(private *seal.Private) error {
 			return fmt.Errorf("escrow of epoch %d opens as %d: %w", n, got, err)
 		}
 	}
-	files, err := os.ReadDir(l.dirs.Shred)
-	if err != nil {
-		return err
-	}
-	for _, f := range files {
-		if !want[f.Name()] {
-			return fmt.Errorf("%s is left over", f.Name())
+	for _, dir := range []string{l.dirs.Shred, l.dirs.Escrow} {
+		files, err := os.ReadDir(dir)
+		if err != nil {
+			return err
+		}
+		for _, f := range files {
+			// An escrow copy may come before its epoch.
+			if early := f.Name() == seal.EscrowName(e.Current()+1); !want[f.Name()] && !early {
+				return fmt.Errorf("%s is left over", f.Name())
+			}
 		}
 	}
 	// And the server goes on.

@@ -26,10 +26,8 @@ const (
 )
 
 // escrow writes the escrow copy of an epoch for every recipient of a verified configuration.
-func (e *Epochs) escrow(c *Config, one *epoch) error { return e.escrowBy(e.root, c, one) }
-
-func (e *Epochs) escrowBy(r *Root, c *Config, one *epoch) error {
-	data, err := r.sealEscrow(c, one)
+func (e *Epochs) escrow(c *Config, one *epoch) error {
+	data, err := e.root.sealEscrow(c, one)
 	if err != nil {
 		return err
 	}
