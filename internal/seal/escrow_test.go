@@ -103,8 +103,7 @@ func TestATamperedEscrowCopyIsNotInstalled(t *testing.T) {
 }
 
 func FuzzEscrow(f *testing.F) {
-	fix := sealtest.New(f)
-	f.Add(escrowFile(f, fix, 1))
+	f.Add([]byte(readVectors(f).Escrow))
 	f.Add([]byte("KHES\x01"))
 	f.Fuzz(func(t *testing.T, in []byte) {
 		if body, ok := seal.EscrowForm(in); ok && body != len(in)-32 {

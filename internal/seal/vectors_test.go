@@ -57,18 +57,23 @@ type vectors struct {
 	Escrow   hexBytes `json:"escrow_file"`
 }
 
+var vectorsFile = filepath.Join("testdata", "vectors.json")
+
+func readVectors(t testing.TB) (v vectors) {
+	t.Helper()
+	raw, err := os.ReadFile(vectorsFile)
+	ok(t, err)
+	ok(t, json.Unmarshal(raw, &v))
+	return v
+}
+
 func TestVectors(t *testing.T) {
-	path := filepath.Join("testdata", "vectors.json")
 	if *update {
 		raw, err := json.MarshalIndent(makeVectors(t), "", "\t")
 		ok(t, err)
-		ok(t, os.WriteFile(path, append(raw, '\n'), 0o644)) //nolint:gosec // G306: test data
+		ok(t, os.WriteFile(vectorsFile, append(raw, '\n'), 0o644)) //nolint:gosec // G306: test data
 	}
-	raw, err := os.ReadFile(path)
-	ok(t, err)
-	var v vectors
-	ok(t, json.Unmarshal(raw, &v))
-
+	v := readVectors(t)
 	config, err := seal.ParseConfig(v.Config)
 	ok(t, err)
 	if config.Cluster() != v.Cluster || config.Development() || !bytes.Equal(config.Bytes(), v.Config) {
