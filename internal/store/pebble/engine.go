@@ -48,7 +48,7 @@ func options(c *Config, f *fence) *pebble.Options {
 		Logger:                      engineLog{log: c.Logger, fence: f},
 		CacheSize:                   c.CacheBytes,
 		FormatMajorVersion:          diskFormat,
-		MemTableSize:                memTableBytes,
+		MemTableSize:                c.memTable,
 		MemTableStopWritesThreshold: memTables,
 		MaxOpenFiles:                openFiles,
 		L0StopWritesThreshold:       l0Stop,
@@ -112,7 +112,10 @@ func start(c *Config) (*engine, position, error) {
 	}
 	at, err := e.locate()
 	if err == nil {
-		err = e.failure()
+		err = e.marks(c, at)
+	}
+	if cause := e.failure(); cause != nil {
+		err = cause
 	}
 	if err != nil {
 		_ = e.close()
@@ -137,6 +140,9 @@ func launch(c *Config) (e *engine, err error) {
 		return nil, classify(f.cause)
 	}
 	if err != nil {
+		if name := f.read.Load(); name != nil && pebble.IsCorruptionError(err) {
+			err = fmt.Errorf("%s: %w", c.FS.PathBase(*name), err)
+		}
 		return nil, classify(err)
 	}
 	return &engine{db: db, fence: f}, nil

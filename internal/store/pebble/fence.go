@@ -35,9 +35,10 @@ type fence struct {
 	once    sync.Once     // guards cause
 	cause   error         // why; read it only after tripped is closed
 
-	crowded atomic.Int64  // until when compactions are taken to be out of room, in nanoseconds of the wall clock
-	leaving chan struct{} // closed when the opening is being closed: nobody should pause any more
-	leave   sync.Once     // closes leaving
+	read    atomic.Pointer[string] // the file that was opened last to be read
+	crowded atomic.Int64           // until when compactions are taken to be out of room, in nanoseconds of the wall clock
+	leaving chan struct{}          // closed when the opening is being closed: nobody should pause any more
+	leave   sync.Once              // closes leaving
 }
 
 // The categories under which the engine writes the output of compactions.
@@ -154,6 +155,12 @@ func (f *fence) OpenReadWrite(name string, c vfs.DiskWriteCategory, opts ...vfs.
 
 func (f *fence) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
 	return f.file(c, "reuse", newname, func() (vfs.File, error) { return f.FS.ReuseForWrite(oldname, newname, c) })
+}
+
+// Open remembers the name, because the engine's errors about its log do not say it.
+func (f *fence) Open(name string, opts ...vfs.OpenOption) (vfs.File, error) {
+	f.read.Store(&name)
+	return f.FS.Open(name, opts...)
 }
 
 func (f *fence) OpenDir(name string) (vfs.File, error) {

@@ -57,6 +57,8 @@ type Config struct {
 
 	Logger *slog.Logger // nil: nothing is logged
 	FS     vfs.FS       // nil: the disk; tests pass others
+
+	memTable uint64 // bytes; 0: memTableBytes. Tests make it small to see the engine flush and compact
 }
 
 func (c Config) complete() (Config, error) {
@@ -80,6 +82,9 @@ func (c Config) complete() (Config, error) {
 	}
 	if c.FS == nil {
 		c.FS = vfs.Default
+	}
+	if c.memTable == 0 {
+		c.memTable = memTableBytes
 	}
 	return c, nil
 }
@@ -132,6 +137,7 @@ func Open(c Config) (*Store, error) {
 		done:  make(chan struct{}),
 		turn:  make(chan struct{}),
 	}
+	s.mark(at.head)
 	s.com.init(s)
 	s.publish(e, at)
 	go s.run()
@@ -198,7 +204,9 @@ func (s *Store) finish() {
 	s.refuseQueued(store.ErrClosed)
 	if v != nil {
 		v.eng.readers.Wait()
-		s.closeErr = v.eng.close()
+		if s.closeErr = v.eng.close(); s.closeErr == nil && v.eng.failure() == nil {
+			s.mark(v.at.head)
+		}
 	}
 	s.old.Wait()
 	s.closeErr = errors.Join(s.closeErr, s.lock.Close())

@@ -1,0 +1,633 @@
+package pebble
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"github.com/keyhold/keyhold/internal/store"
+)
+
+const patience = 20 * time.Second
+
+// long tells whether the full sizes are asked for.
+func long() bool { return os.Getenv("KEYHOLD_LONG") == "1" }
+
+// sized is the full size or the small one.
+func sized(small, full int) int {
+	if long() {
+		return full
+	}
+	return small
+}
+
+// eventually waits for what must become true.
+func eventually(t testing.TB, what string, f func() error) {
+	t.Helper()
+	var err error
+	for end := time.Now().Add(patience); time.Now().Before(end); {
+		if err = f(); err == nil {
+			return
+		}
+		pause := time.NewTimer(5 * time.Millisecond)
+		<-pause.C
+	}
+	t.Fatalf("%s: still %v", what, err)
+}
+
+// ledger is what callers of a store were told, and so what it must hold.
+type ledger struct {
+	mu      sync.Mutex
+	acked   map[string]store.Rev
+	head    store.Rev // the newest revision anybody was told
+	unknown []store.Txn
+	refused map[string]int // errors of refusals
+}
+
+func newLedger() *ledger {
+	return &ledger{acked: make(map[string]store.Rev), refused: make(map[string]int)}
+}
+
+var ledgerTokens atomic.Uint64
+
+func (l *ledger) txn(key string, size int) store.Txn {
+	x := store.Txn{If: []store.Cond{{Key: []byte(key)}}, Then: []store.Write{{Key: []byte(key), Value: []byte(key)}}}
+	x.Then[0].Value = append(x.Then[0].Value, make([]byte, size)...)
+	n := ledgerTokens.Add(1)
+	for i := range 8 {
+		x.Token[i] = byte(n >> (8 * i))
+	}
+	return x
+}
+
+// commit makes one commit and books the answer; a refusal that a failing disk does not explain is an error.
+func (l *ledger) commit(ctx context.Context, s store.Store, x store.Txn) error {
+	rev, err := s.Commit(ctx, x)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	switch {
+	case err == nil:
+		if l.acked[string(x.Then[0].Key)] = rev; rev > l.head {
+			l.head = rev
+		}
+	case errors.Is(err, store.ErrUnknown):
+		l.unknown = append(l.unknown, x)
+	case errors.Is(err, store.ErrFull), errors.Is(err, store.ErrClosed), errors.Is(err, store.ErrDamaged):
+		l.refused[string(x.Then[0].Key)]++
+	default:
+		return err
+	}
+	return nil
+}
+
+// audit holds a store against the ledger: what was acknowledged is there, what was refused is not, what is
+// unknown is resolved by its token; then everything once more against the feed.
+func (l *ledger) audit(t testing.TB, s *Store) {
+	t.Helper()
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, x := range l.unknown {
+		rev, err := s.Commit(t.Context(), x)
+		if err != nil {
+			t.Fatalf("an unknown outcome is not resolved: %v", err)
+		}
+		l.acked[string(x.Then[0].Key)] = rev
+	}
+	l.unknown = nil
+	head, err := s.Confirm(t.Context())
+	if err != nil || head.Rev < l.head {
+		t.Fatalf("head: got %d, %v; %d was acknowledged", head.Rev, err, l.head)
+	}
+	l.head = head.Rev
+	found := make(map[string]store.Rev)
+	err = s.Check(t.Context(), func(r store.Record) error {
+		if !strings.HasPrefix(string(r.Value), string(r.Key)) {
+			return fmt.Errorf("record %q has another's value", r.Key)
+		}
+		found[string(r.Key)] = r.Rev
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("check: %v", err)
+	}
+	if !maps.Equal(found, l.acked) {
+		for k, rev := range l.acked {
+			if found[k] != rev {
+				t.Errorf("%q was acknowledged at %d, found at %d", k, rev, found[k])
+			}
+		}
+		for k, rev := range found {
+			if l.acked[k] == 0 {
+				t.Errorf("%q is there at %d, but was refused", k, rev)
+			}
+		}
+		t.FailNow()
+	}
+	if int(head.Rev) != len(found) {
+		t.Fatalf("head: got %d, want %d: one revision for each record", head.Rev, len(found))
+	}
+}
+
+// breaker is a disk that fails where it is told to.
+type breaker struct {
+	mu    sync.Mutex // guards fail
+	fail  func(errorfs.Op) error
+	fails atomic.Int64
+}
+
+func (b *breaker) String() string { return "breaker" }
+
+func (b *breaker) set(f func(errorfs.Op) error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.fail = f
+	b.fails.Store(0)
+}
+
+func (b *breaker) MaybeError(op errorfs.Op) error {
+	b.mu.Lock()
+	f := b.fail
+	b.mu.Unlock()
+	if f == nil {
+		return nil
+	}
+	err := f(op)
+	if err != nil {
+		b.fails.Add(1)
+	}
+	return err
+}
+
+// is makes a failure of some operations on files whose name contains a part.
+func is(err error, part string, kinds ...errorfs.OpKind) func(errorfs.Op) error {
+	return func(op errorfs.Op) error {
+		if slices.Contains(kinds, op.Kind) && strings.Contains(vfs.Default.PathBase(op.Path), part) {
+			return err
+		}
+		return nil
+	}
+}
+
+func TestAFailingDiskLosesNothingAndHealsByItself(t *testing.T) {
+	write, sync := errorfs.OpFileWrite, []errorfs.OpKind{errorfs.OpFileSync, errorfs.OpFileSyncData}
+	for name, fail := range map[string]func(errorfs.Op) error{
+		"log write":           is(syscall.EIO, ".log", write),
+		"log write, full":     is(syscall.ENOSPC, ".log", write),
+		"log sync":            is(syscall.EIO, ".log", sync...),
+		"log creation":        is(syscall.ENOSPC, ".log", errorfs.OpCreate, errorfs.OpReuseForWrite),
+		"manifest write":      is(syscall.ENOSPC, "MANIFEST", write),
+		"manifest sync":       is(syscall.EIO, "MANIFEST", sync...),
+		"table creation":      is(syscall.ENOSPC, ".sst", errorfs.OpCreate),
+		"table write":         is(syscall.ENOSPC, ".sst", write),
+		"table sync":          is(syscall.EIO, ".sst", sync...),
+		"directory sync":      is(syscall.EIO, "", errorfs.OpFileSync),
+		"everything, full":    is(syscall.ENOSPC, "", write, errorfs.OpCreate),
+		"removal":             is(syscall.EIO, "", errorfs.OpRemove),
+		"everything for ever": is(syscall.EROFS, "", write, errorfs.OpCreate, errorfs.OpRename, errorfs.OpFileSyncData, errorfs.OpFileSync),
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := &breaker{}
+			s := mustOpen(t, Config{Dir: "store", FS: errorfs.Wrap(vfs.NewMem(), b), memTable: 64 << 10})
+			defer s.Close()
+			l := newLedger()
+			for round := range sized(2, 10) {
+				l.load(t, s, fmt.Sprintf("%d/a", round), 8, 10)
+				b.set(fail)
+				l.load(t, s, fmt.Sprintf("%d/b", round), 8, 40)
+				if _, err := s.Confirm(t.Context()); err != nil && !errors.Is(err, store.ErrFull) && !errors.Is(err, store.ErrClosed) && !errors.Is(err, store.ErrDamaged) {
+					t.Fatalf("confirm on a failing disk: %v", err)
+				}
+				if b.fails.Load() == 0 {
+					t.Fatal("the disk was never asked for what fails")
+				}
+				b.set(nil)
+				eventually(t, "commit again", func() error {
+					_, err := s.Commit(t.Context(), store.Txn{})
+					return err
+				})
+				eventually(t, "write again", func() error {
+					x := l.txn(fmt.Sprintf("%d/c", round), 10)
+					if err := l.commit(t.Context(), s, x); err != nil {
+						return err
+					}
+					l.mu.Lock()
+					defer l.mu.Unlock()
+					if l.acked[string(x.Then[0].Key)] == 0 {
+						l.unknown = nil
+						return errors.New("refused")
+					}
+					return nil
+				})
+				l.audit(t, s)
+			}
+		})
+	}
+}
+
+// load commits from several callers at once.
+func (l *ledger) load(t testing.TB, s store.Store, prefix string, callers, each int) {
+	t.Helper()
+	var wg sync.WaitGroup
+	for c := range callers {
+		wg.Go(func() {
+			for i := range each {
+				if err := l.commit(t.Context(), s, l.txn(fmt.Sprintf("%s/%d/%d", prefix, c, i), 1000)); err != nil {
+					t.Errorf("commit: %v", err)
+					return
+				}
+			}
+		})
+	}
+	wg.Wait()
+}
+
+// TestAPowerCutLosesNothingAcknowledged cuts the power at random moments: what was written and not synced is there or not,
+// at random.
+func TestAPowerCutLosesNothingAcknowledged(t *testing.T) {
+	t.Parallel()
+	const callers = 6
+	rng := rand.New(rand.NewPCG(5, 6))
+	fs := vfs.NewCrashableMem()
+	l := newLedger()
+	for round := range sized(12, 300) {
+		s := mustOpen(t, Config{Dir: "store", FS: fs, memTable: 64 << 10, Retain: 100, RetainFor: -1})
+		l.audit(t, s)
+		stop := make(chan struct{})
+		var wg sync.WaitGroup
+		for c := range callers {
+			wg.Go(func() {
+				for i := 0; ; i++ {
+					select {
+					case <-stop:
+						return
+					default:
+					}
+					if err := l.commit(t.Context(), s, l.txn(fmt.Sprintf("%d/%d/%d", round, c, i), 200)); err != nil {
+						t.Errorf("commit: %v", err)
+						return
+					}
+				}
+			})
+		}
+		l.reached(t, 20+rng.IntN(200))
+		// Booked before the cut: these must be on the disk.
+		l.mu.Lock()
+		before := newLedger()
+		before.acked, before.head = maps.Clone(l.acked), l.head
+		cut := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: rng.IntN(101), RNG: rng})
+		l.mu.Unlock()
+		close(stop)
+		wg.Wait()
+		if err := s.Close(); err != nil {
+			t.Fatal(err)
+		}
+		fs = cut
+		before.adopt(t, fs, callers)
+		l = before
+	}
+}
+
+// reached waits until so many more commits are acknowledged.
+func (l *ledger) reached(t testing.TB, more int) {
+	l.mu.Lock()
+	want := len(l.acked) + more
+	l.mu.Unlock()
+	eventually(t, "commits", func() error {
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		if len(l.acked) < want {
+			return errors.New("too few")
+		}
+		return nil
+	})
+}
+
+// adopt books what a store holds beyond what was acknowledged: commits that were in flight when it was cut off.
+func (l *ledger) adopt(t testing.TB, fs vfs.FS, inFlight int) {
+	t.Helper()
+	s := mustOpen(t, Config{Dir: "store", FS: fs, memTable: 64 << 10, Retain: 100, RetainFor: -1})
+	defer s.Close()
+	l.adoptFrom(t, s, inFlight)
+}
+
+func (l *ledger) adoptFrom(t testing.TB, s *Store, inFlight int) {
+	t.Helper()
+	n := 0
+	err := s.Check(t.Context(), func(r store.Record) error {
+		if l.acked[string(r.Key)] == 0 {
+			l.acked[string(r.Key)] = r.Rev
+			n++
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatalf("check: %v", err)
+	}
+	if n > inFlight {
+		t.Fatalf("%d records are there that were not acknowledged, only %d commits were in flight", n, inFlight)
+	}
+}
+
+// TestAFailedSyncIsNotTrustedLater: after a failed sync the pages may be clean in memory and missing on the disk. What is
+// acknowledged after the recovery must not rest on them: a power cut that keeps only what was synced takes nothing back.
+func TestAFailedSyncIsNotTrustedLater(t *testing.T) {
+	t.Parallel()
+	disk, b := vfs.NewCrashableMem(), &breaker{}
+	s := mustOpen(t, Config{Dir: "store", FS: errorfs.Wrap(disk, b), memTable: 256 << 10})
+	l := newLedger()
+	for round := range sized(5, 50) {
+		l.load(t, s, fmt.Sprintf("%d/a", round), 4, 5)
+		b.set(is(syscall.EIO, ".log", errorfs.OpFileSyncData))
+		l.load(t, s, fmt.Sprintf("%d/b", round), 4, 1)
+		if len(l.unknown) == 0 {
+			t.Fatal("no outcome is unknown though the sync failed")
+		}
+		b.set(nil)
+		eventually(t, "open again", func() error { _, err := s.Confirm(t.Context()); return err })
+		l.audit(t, s)
+	}
+	cut := disk.CrashClone(vfs.CrashCloneCfg{})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	s = mustOpen(t, Config{Dir: "store", FS: cut})
+	defer s.Close()
+	l.audit(t, s)
+}
+
+// crowdedDisk has no room for the output of compactions.
+type crowdedDisk struct {
+	vfs.FS
+	full atomic.Bool
+	hits atomic.Int64
+}
+
+func (c *crowdedDisk) Create(name string, cat vfs.DiskWriteCategory) (vfs.File, error) {
+	if cat == categoryCompaction && c.full.Load() {
+		c.hits.Add(1)
+		return nil, syscall.ENOSPC
+	}
+	return c.FS.Create(name, cat)
+}
+
+// TestNoRoomForCompactionsRefusesWritesOnly: reads go on, writes are refused, and neither is once there is room.
+func TestNoRoomForCompactionsRefusesWritesOnly(t *testing.T) {
+	t.Parallel()
+	disk := &crowdedDisk{FS: vfs.NewMem()}
+	s := mustOpen(t, Config{Dir: "store", FS: disk, memTable: 64 << 10})
+	defer s.Close()
+	l := newLedger()
+	l.load(t, s, "before", 4, 5)
+	disk.full.Store(true)
+	round := 0
+	eventually(t, "a full disk", func() error {
+		round++
+		l.load(t, s, fmt.Sprint(round), 4, 50)
+		if len(l.refused) == 0 {
+			return errors.New("nothing is refused")
+		}
+		return nil
+	})
+	for range 10 {
+		if _, err := s.Confirm(t.Context()); err != nil {
+			t.Fatalf("confirm: got %v", err)
+		}
+		if rs, _, err := s.Get(t.Context(), []byte("before/0/0")); err != nil || rs[0].Rev == 0 {
+			t.Fatalf("get: got %v, %v", rs, err)
+		}
+	}
+	disk.full.Store(false)
+	eventually(t, "room", func() error {
+		_, err := s.Commit(t.Context(), store.Txn{Then: []store.Write{{Key: []byte("x")}}})
+		if err == nil {
+			_, err = s.Commit(t.Context(), store.Txn{Then: []store.Write{{Key: []byte("x"), Delete: true}}})
+		}
+		return err
+	})
+	if n := disk.hits.Load(); n > 30 {
+		t.Fatalf("a compaction without room was tried %d times: it is not held back", n)
+	}
+	for k := range l.acked {
+		if rs, _, err := s.Get(t.Context(), []byte(k)); err != nil || rs[0].Rev == 0 {
+			t.Fatalf("get %q: got %v, %v", k, rs, err)
+		}
+	}
+}
+
+// TestNothingIsReadableBeforeItIsDurable holds up the sync of a commit and looks at everything meanwhile.
+func TestNothingIsReadableBeforeItIsDurable(t *testing.T) {
+	b := &breaker{}
+	s := mustOpen(t, Config{Dir: "store", FS: errorfs.Wrap(vfs.NewMem(), b)})
+	defer s.Close()
+	if _, err := s.Commit(t.Context(), store.Txn{Then: []store.Write{{Key: []byte("k"), Value: []byte("old")}}}); err != nil {
+		t.Fatal(err)
+	}
+	syncing, release := make(chan struct{}), make(chan struct{})
+	b.set(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".log") {
+			syncing <- struct{}{}
+			<-release
+		}
+		return nil
+	})
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	fed := make(chan store.Batch, 8)
+	go func() {
+		for b := range s.Feed(ctx, 1) {
+			fed <- b
+		}
+	}()
+	done := make(chan error, 1)
+	go func() {
+		_, err := s.Commit(t.Context(), store.Txn{Then: []store.Write{{Key: []byte("k"), Value: []byte("new")}}})
+		done <- err
+	}()
+	<-syncing
+	for range 20 {
+		rs, rev, err := s.Get(t.Context(), []byte("k"))
+		if err != nil || string(rs[0].Value) != "old" || rev != 1 {
+			t.Fatalf("get before the sync: got %q at %d, %v", rs[0].Value, rev, err)
+		}
+		rs, rev, err = s.Scan(t.Context(), nil, nil, 10)
+		if err != nil || len(rs) != 1 || string(rs[0].Value) != "old" || rev != 1 {
+			t.Fatalf("scan before the sync: got %v at %d, %v", rs, rev, err)
+		}
+		if h, err := s.Confirm(t.Context()); err != nil || h.Rev != 1 {
+			t.Fatalf("confirm before the sync: got %d, %v", h.Rev, err)
+		}
+		if rev, err := s.Export(t.Context(), io.Discard); err != nil || rev != 1 {
+			t.Fatalf("export before the sync: got %d, %v", rev, err)
+		}
+	}
+	select {
+	case b := <-fed:
+		t.Fatalf("feed before the sync: got a batch through %d", b.Through)
+	case err := <-done:
+		t.Fatalf("commit before the sync: got %v", err)
+	default:
+	}
+	b.set(nil)
+	close(release)
+	if err := <-done; err != nil {
+		t.Fatal(err)
+	}
+	if b := <-fed; b.Through != 2 {
+		t.Fatalf("feed: got a batch through %d, want 2", b.Through)
+	}
+	rs, rev, err := s.Get(t.Context(), []byte("k"))
+	if err != nil || string(rs[0].Value) != "new" || rev != 2 {
+		t.Fatalf("get: got %q at %d, %v", rs[0].Value, rev, err)
+	}
+}
+
+// TestAStalledDiskIsNotWaitedForForEver: a caller whose context has ended is told that the outcome is unknown, and
+// its token tells the outcome later.
+func TestAStalledDiskIsNotWaitedForForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := &breaker{}
+		s := mustOpen(t, Config{Dir: "store", FS: errorfs.Wrap(vfs.NewMem(), b)})
+		defer s.Close()
+		release := make(chan struct{})
+		b.set(func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".log") {
+				<-release
+			}
+			return nil
+		})
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		l := newLedger()
+		begin := time.Now()
+		if _, err := s.Commit(ctx, l.txn("k", 0)); !errors.Is(err, store.ErrUnknown) {
+			t.Fatalf("commit: got %v, want ErrUnknown", err)
+		}
+		if took := time.Since(begin); took != time.Second+stallMax {
+			t.Fatalf("it took %v, want %v", took, time.Second+stallMax)
+		}
+		b.set(nil)
+		close(release)
+		x := l.txn("other", 0)
+		if err := l.commit(t.Context(), s, x); err != nil {
+			t.Fatal(err)
+		}
+		l.acked["k"] = 1
+		l.audit(t, s)
+	})
+}
+
+func TestAWithdrawnCommitNeverHappens(t *testing.T) {
+	b := &breaker{}
+	s := mustOpen(t, Config{Dir: "store", FS: errorfs.Wrap(vfs.NewMem(), b)})
+	defer s.Close()
+	syncing, release := make(chan struct{}), make(chan struct{})
+	var once sync.Once
+	b.set(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".log") {
+			once.Do(func() { close(syncing) })
+			<-release
+		}
+		return nil
+	})
+	l := newLedger()
+	first := make(chan error, 1)
+	go func() { first <- l.commit(t.Context(), s, l.txn("first", 0)) }()
+	<-syncing
+	// This one waits behind the first, and its caller gives up.
+	ctx, cancel := context.WithCancel(t.Context())
+	second := make(chan error, 1)
+	go func() { _, err := s.Commit(ctx, l.txn("second", 0)); second <- err }()
+	eventually(t, "queued", func() error {
+		if len(s.queue) == 0 {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	cancel()
+	if err := <-second; !errors.Is(err, context.Canceled) {
+		t.Fatalf("withdrawn: got %v, want context.Canceled", err)
+	}
+	b.set(nil)
+	close(release)
+	if err := <-first; err != nil {
+		t.Fatal(err)
+	}
+	if err := l.commit(t.Context(), s, l.txn("third", 0)); err != nil {
+		t.Fatal(err)
+	}
+	l.audit(t, s)
+}
+
+// TestAGroupIsOneSync: transactions that come while a commit is under way share the next one, and each is judged by itself.
+func TestAGroupIsOneSync(t *testing.T) {
+	b := &breaker{}
+	var syncs atomic.Int64
+	s := mustOpen(t, Config{Dir: "store", FS: errorfs.Wrap(vfs.NewMem(), b)})
+	defer s.Close()
+	release := make(chan struct{})
+	syncing := make(chan struct{}, 1)
+	b.set(func(op errorfs.Op) error {
+		if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".log") {
+			if syncs.Add(1) == 1 {
+				syncing <- struct{}{}
+				<-release
+			}
+		}
+		return nil
+	})
+	put := func(k string, at store.Rev) store.Txn {
+		return store.Txn{If: []store.Cond{{Key: []byte(k), Rev: at}}, Then: []store.Write{{Key: []byte(k)}}}
+	}
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		if _, err := s.Commit(t.Context(), put("first", 0)); err != nil {
+			t.Errorf("commit: %v", err)
+		}
+	})
+	<-syncing
+	const n = 50
+	var won, lost atomic.Int64
+	for i := range n {
+		wg.Go(func() {
+			_, err := s.Commit(t.Context(), put(fmt.Sprint(i%25), 0))
+			switch {
+			case err == nil:
+				won.Add(1)
+			case errors.Is(err, store.ErrConflict):
+				lost.Add(1)
+			default:
+				t.Errorf("commit: %v", err)
+			}
+		})
+	}
+	eventually(t, "queued", func() error {
+		if len(s.queue) < n {
+			return errors.New("not yet")
+		}
+		return nil
+	})
+	close(release)
+	wg.Wait()
+	if won.Load() != 25 || lost.Load() != 25 {
+		t.Fatalf("got %d winners and %d conflicts, want 25 of each", won.Load(), lost.Load())
+	}
+	if syncs.Load() != 2 {
+		t.Fatalf("got %d syncs, want 2: one for the first, one for all the others", syncs.Load())
+	}
+}
