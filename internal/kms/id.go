@@ -28,10 +28,10 @@ func ParseID(s string) (ID, bool) {
 		return ID{}, false
 	}
 	at := 0
-	for i := 0; i < 36; {
-		if s[i] == '-' {
+	for i := 0; i < 36; i += 2 {
+		switch i {
+		case 8, 13, 18, 23: // the hyphens, and only they
 			i++
-			continue
 		}
 		hi, ok1 := nibble(s[i])
 		lo, ok2 := nibble(s[i+1])
@@ -40,7 +40,6 @@ func ParseID(s string) (ID, bool) {
 		}
 		id[at] = hi<<4 | lo
 		at++
-		i += 2
 	}
 	return id, true
 }
