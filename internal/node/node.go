@@ -1,0 +1,291 @@
+// Package node puts a server together from its parts and takes it apart again, in the right order. It decides nothing:
+// it is the parts list.
+package node
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/authn"
+	"github.com/keyhold/keyhold/internal/config"
+	"github.com/keyhold/keyhold/internal/dialect/native"
+	"github.com/keyhold/keyhold/internal/engine"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/provider/soft"
+	"github.com/keyhold/keyhold/internal/records"
+	"github.com/keyhold/keyhold/internal/server"
+	"github.com/keyhold/keyhold/internal/store"
+	"github.com/keyhold/keyhold/internal/store/pebble"
+)
+
+// Options say what kind of node is wanted, beside its configuration.
+type Options struct {
+	Settings       *config.Config
+	Dev            bool // development: initialises and unseals itself, writes dev.env
+	AcceptRestore  bool // an operator accepts a store that is behind its audit log
+	RollAlteredLog bool // an operator orders a new boot epoch behind an altered audit log
+	Version        string
+	Log            *slog.Logger
+}
+
+// The places under the data directory.
+const (
+	storeDir  = "store"
+	shredDir  = "shred"  // epoch KEKs: leave it out of ordinary backups
+	escrowDir = "escrow" // copies of them for the custodians: a small backup with a short retention of its own
+	idFile    = "cluster"
+	nodeName  = "n1"
+)
+
+// Node is a server that runs.
+type Node struct {
+	opt    Options
+	store  store.Store
+	log    *audit.Log
+	engine *engine.Engine
+	server *server.Server
+}
+
+// Open makes all parts. What it answers holds the listeners and the data directory: Run it, which also closes it.
+func Open(ctx context.Context, opt Options) (n *Node, err error) {
+	if opt.Log == nil {
+		opt.Log = slog.New(slog.DiscardHandler)
+	}
+	set := opt.Settings
+	n = &Node{opt: opt}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, n.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	if err := os.MkdirAll(set.DataDir, 0o700); err != nil {
+		return n, fmt.Errorf("make the data directory: %w", err)
+	}
+	if n.store, err = openStore(set, opt.Log); err != nil {
+		return n, err
+	}
+	cluster, err := clusterID(filepath.Join(set.DataDir, idFile))
+	if err != nil {
+		return n, err
+	}
+	if n.log, err = openLog(n.store, cluster, opt); err != nil {
+		return n, err
+	}
+	profile := kms.ProfileDefault
+	if set.Profile == config.ProfileFIPS {
+		profile = kms.ProfileFIPS
+	}
+	provider, err := soft.New(soft.Config{Profile: profile})
+	if err != nil {
+		return n, err
+	}
+	var auth *authn.Authenticator
+	n.engine, err = engine.New(engine.Config{
+		Cluster: cluster, Store: n.store, Log: n.log, Provider: provider, Profile: profile, Dev: opt.Dev, Restore: opt.AcceptRestore,
+		ShredDir: filepath.Join(set.DataDir, shredDir), EscrowDir: filepath.Join(set.DataDir, escrowDir),
+		Keys: set.Keyring.Entries, Versions: set.Keyring.Entries, EpochPeriod: set.Shred.Epoch, Logger: opt.Log,
+		Forget: []func(engine.Touch){func(t engine.Touch) { forget(auth, t) }},
+	})
+	if err != nil {
+		return n, err
+	}
+	auth = authenticator(set, n.engine, func(c kms.Code, at netip.AddrPort) {
+		if n.server != nil {
+			n.server.Refused(c, at)
+		}
+	})
+	api := native.Handler(native.Config{Engine: n.engine, Authn: auth, Logger: opt.Log})
+	local := native.Handler(native.Config{Engine: n.engine, Authn: auth, Logger: opt.Log, Local: localUser()})
+	n.server, err = server.New(server.Config{
+		Settings: set, Authn: auth, Version: opt.Version, Log: opt.Log,
+		Mounts:    []server.Mount{{Name: "native", At: []string{"/keyhold.v1."}, Handler: byListener(api, local)}},
+		Condition: n.condition,
+		MayReadMetrics: func(ctx context.Context, c kms.Call) error {
+			_, err := n.engine.ReadHealth(ctx, c)
+			return err
+		},
+	})
+	return n, err
+}
+
+// Run serves until the context ends, then stops in order: requests, engine (which seals), log, store.
+func (n *Node) Run(ctx context.Context) error {
+	if err := n.engine.Start(context.WithoutCancel(ctx)); err != nil {
+		return err
+	}
+	if n.opt.Dev {
+		if err := n.develop(ctx); err != nil {
+			return errors.Join(err, n.server.Close(), n.close(context.WithoutCancel(ctx)))
+		}
+	}
+	err := n.server.Run(ctx)
+	return errors.Join(err, n.close(context.WithoutCancel(ctx)))
+}
+
+// close takes apart what there is.
+func (n *Node) close(ctx context.Context) error {
+	var errs []error
+	if n.engine != nil {
+		errs = append(errs, n.engine.Close(ctx))
+	}
+	if n.log != nil {
+		errs = append(errs, n.log.Close())
+	}
+	if n.store != nil {
+		errs = append(errs, n.store.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// Addresses are the listeners'.
+func (n *Node) Addresses() []net.Addr { return n.server.Addresses() }
+
+func openStore(set *config.Config, log *slog.Logger) (store.Store, error) {
+	st, err := pebble.Open(pebble.Config{
+		Dir: filepath.Join(set.DataDir, storeDir), CacheBytes: set.Store.CacheBytes, MinFree: uint64(max(set.Store.MinFreeBytes, 0)), Logger: log, //nolint:gosec // G115: not negative
+	})
+	switch {
+	case errors.Is(err, store.ErrInUse):
+		return nil, kms.Errorf(kms.CodeStoreInUse, "another server uses the data directory %s", set.DataDir).Because(err)
+	case errors.Is(err, store.ErrDamaged):
+		return nil, kms.Errorf(kms.CodeRecordDamaged, "the store in %s is damaged: %v", set.DataDir, err).Because(err)
+	case err != nil:
+		return nil, fmt.Errorf("open the store: %w", err)
+	}
+	return st, nil
+}
+
+func openLog(st store.Store, cluster kms.ID, opt Options) (*audit.Log, error) {
+	set := opt.Settings
+	return audit.Open(audit.Config{
+		Dir: set.Audit.Dir, Node: nodeName, Cluster: cluster.String(), SegmentBytes: set.Audit.SegmentBytes, ReserveBytes: set.Audit.ReserveBytes,
+		SealAndRoll: opt.RollAlteredLog, Logger: opt.Log, Detail: "keyhold " + opt.Version,
+		Head: func() (kms.Rev, [32]byte) {
+			h, err := st.Confirm(context.Background())
+			if err != nil {
+				return 0, [32]byte{}
+			}
+			return h.Rev, h.Hash
+		},
+	})
+}
+
+// clusterID reads the identity of the data, or makes it with a new data directory.
+func clusterID(path string) (kms.ID, error) {
+	b, err := os.ReadFile(path)
+	if errors.Is(err, os.ErrNotExist) {
+		var random [10]byte
+		rand.Read(random[:]) //nolint:errcheck // never fails since Go 1.24
+		id := kms.NewID(time.Now(), random)
+		return id, writeFile(path, []byte(id.String()+"\n"), 0o600)
+	}
+	if err != nil {
+		return kms.ID{}, fmt.Errorf("read the cluster's identity: %w", err)
+	}
+	id, ok := kms.ParseID(strings.TrimSpace(string(b)))
+	if !ok {
+		return kms.ID{}, fmt.Errorf("%s does not hold a cluster's identity", path)
+	}
+	return id, nil
+}
+
+// writeFile makes a file whole or not at all: written beside, synced, renamed into place.
+func writeFile(path string, data []byte, mode os.FileMode) error {
+	f, err := os.CreateTemp(filepath.Dir(path), "."+filepath.Base(path)+"-*")
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	err = errors.Join(err, f.Chmod(mode), f.Sync(), f.Close())
+	if err == nil {
+		err = os.Rename(f.Name(), path)
+	}
+	if err != nil {
+		return errors.Join(err, os.Remove(f.Name()))
+	}
+	dir, err := os.Open(filepath.Dir(path))
+	if err != nil {
+		return err
+	}
+	return errors.Join(dir.Sync(), dir.Close())
+}
+
+func authenticator(set *config.Config, e *engine.Engine, refused func(kms.Code, netip.AddrPort)) *authn.Authenticator {
+	return authn.New(authn.Config{
+		Identities: identities{e.Identities()},
+		Entries:    set.Limits.Credentials,
+		LockOut:    authn.LockOut{Failures: set.LockOut.Failures, Window: set.LockOut.Window, First: set.LockOut.First, Most: set.LockOut.Most},
+		Principals: authn.Rate{PerSecond: float64(set.Limits.PrincipalRate), Burst: set.Limits.PrincipalBurst},
+		Sources:    authn.Rate{PerSecond: float64(set.Limits.SourceRate), Burst: set.Limits.SourceBurst},
+		Failures:   authn.Rate{PerSecond: float64(set.LockOut.FailureRate)},
+		LocalUIDs:  server.LocalUsers(),
+		Refused:    refused,
+		Locked: func(l authn.Lock) {
+			c := kms.Call{Principal: l.Principal, Namespace: kms.SystemNamespace, Dialect: kms.DialectNative, Remote: l.Remote}
+			if l.Principal != nil {
+				c.Namespace = l.Principal.Namespace
+			}
+			e.RecordAuthentication(c, kms.CodeLockedOut, fmt.Sprintf("%s %s failed %d times and is locked out until %s",
+				l.Method, l.Credential, l.Failures, l.Until.UTC().Format(time.RFC3339)))
+		},
+	})
+}
+
+// identities gives authn what the engine's records know of a credential.
+type identities struct{ of engine.Identities }
+
+func (i identities) Token(ctx context.Context, id kms.ID) (authn.Identity, error) {
+	got, err := i.of.Token(ctx, id)
+	return authn.Identity(got), err
+}
+
+func (i identities) Certificate(ctx context.Context, subject string) (authn.Identity, error) {
+	got, err := i.of.Certificate(ctx, subject)
+	return authn.Identity(got), err
+}
+
+// forget tells authn of withdrawn credentials.
+func forget(a *authn.Authenticator, t engine.Touch) {
+	switch {
+	case a == nil:
+	case t.Kind == records.TouchToken:
+		a.ForgetToken(t.ID)
+	case t.Kind == records.TouchCredential:
+		a.ForgetCertificate(t.Name)
+	case t.Kind == records.TouchAll:
+		a.ForgetAll()
+	}
+}
+
+// localUser is who calls over the local socket, which none but the server's own user and root can open.
+func localUser() *kms.Principal {
+	name := "uid:" + strconv.Itoa(os.Geteuid())
+	return &kms.Principal{Name: name, Namespace: kms.SystemNamespace, Method: kms.AuthLocal, Credential: name}
+}
+
+func byListener(network, local http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); ok && at != nil {
+			local.ServeHTTP(w, r)
+			return
+		}
+		network.ServeHTTP(w, r)
+	})
+}
+
+func (n *Node) condition(ctx context.Context) server.Condition {
+	s := n.engine.Status(ctx)
+	return server.Condition{Initialised: s.Initialised, Sealed: s.Sealed, Dev: s.Dev, Problem: s.Problem}
+}
