@@ -47,7 +47,7 @@ func (b *rulebook) get(ctx context.Context, ns kms.Namespace) (*rules, error) {
 		if err != nil {
 			return nil, err
 		}
-		compiled, err := policy.Compile(ns, policy.Settings{SeparationOfDuties: n.SeparationOfDuties}, policies, n.Rev)
+		compiled, err := policy.Compile(ns, policy.Settings{SeparationOfDuties: n.SeparationOfDuties, Development: n.Dev}, policies, n.Rev)
 		if err != nil {
 			return nil, err
 		}

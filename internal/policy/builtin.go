@@ -17,6 +17,7 @@ const (
 	ruleSelf      = "keyhold:self"
 	ruleDuties    = "keyhold:separation-of-duties" // judged by duties.go, not by one Cedar policy
 	ruleScope     = "keyhold:token-scope"          // judged before Cedar
+	ruleDevelop   = "keyhold:development"          // in development namespaces only
 	rulePrefix    = "keyhold:"
 	rolePrefix    = "keyhold:role/"
 )
@@ -75,6 +76,15 @@ func Builtins() string {
 	}
 	return b.String()
 }
+
+var theDevelopment = sync.OnceValue(func() []*statement {
+	statements, err := parse(ruleDevelop, fmt.Appendf(nil, `permit (principal in Role::%q, action in Action::%q, resource);`,
+		kms.RoleAdmin, kms.OperatorGroup))
+	if err != nil {
+		panic("policy: own rule: " + err.Error()) // excluded by the tests of this package
+	}
+	return statements
+})
 
 var theBuiltins = sync.OnceValue(func() *index {
 	ix := newIndex()
