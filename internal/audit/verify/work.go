@@ -1,0 +1,117 @@
+package verify
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/audit/segment"
+	"github.com/keyhold/keyhold/internal/audit/tree"
+)
+
+var (
+	errPadding = errors.New("the bytes behind the batch are not zero")
+	errChain   = errors.New("the batch does not follow from the one before: something before it was changed, removed or put in")
+)
+
+// maxAltered bounds the changed annexes that one block lists.
+const maxAltered = MaxFindings
+
+// work hashes blocks.
+func work(blocks <-chan *block, o *Options) {
+	var leaves []byte
+	for b := range blocks {
+		leaves = b.verify(leaves[:0])
+		for _, d := range b.due {
+			if d.signed == nil {
+				continue
+			}
+			if _, err := tree.Open(d.signed, o.Keys.Verifiers); err != nil {
+				d.bad = err
+			}
+		}
+		close(b.done)
+	}
+}
+
+// verify checks the batches of a block one by one until one is wrong.
+func (b *block) verify(leaves []byte) []byte {
+	b.tree.Reset(b.from)
+	due := b.due
+	rest := b.data
+	for first := true; len(rest) > 0; first = false {
+		h, err := segment.ParseHeader(rest) // the cutter did; the bytes are the same
+		if err != nil {
+			b.err, b.at = err, b.tree.Next
+			return leaves
+		}
+		size := segment.HeaderSize + int(h.Length)
+		raw := rest[:size]
+		padded := min(int(h.Size()), len(rest))
+		if err = segment.Check(raw, &h); err == nil && !zero(rest[size:padded]) {
+			err = errPadding
+		}
+		if err == nil && !first && h.Prev != b.last {
+			err = errChain
+		}
+		if err == nil {
+			leaves, err = segment.Leaves(leaves[:0], raw, &h)
+		}
+		if err != nil {
+			b.err, b.at = err, h.First
+			return leaves
+		}
+		if first {
+			b.prev = h.Prev
+		}
+		if err := b.records(raw, leaves, &due); err != nil {
+			b.err, b.at = err, b.tree.Next
+			return leaves
+		}
+		b.last = segment.HashOf(raw)
+		b.batches++
+		if h.Flags&segment.Keyed == 0 {
+			b.unkeyed += uint64(h.Count)
+		}
+		rest = rest[padded:]
+	}
+	return leaves
+}
+
+// records adds a batch's leaves to the tree, checks the annexes and takes the tree's state at checkpoints.
+func (b *block) records(raw, leaves []byte, due *[]*due) error {
+	rest := raw[segment.HeaderSize:]
+	for ; len(leaves) > 0; leaves = leaves[32:] {
+		f, tail, err := segment.Cut(rest)
+		if err != nil {
+			return err
+		}
+		rest = tail
+		switch audit.CheckAnnex(f.Body(), f.Annex) {
+		case audit.AnnexErased:
+			b.erased++
+		case audit.AnnexAltered:
+			if len(b.altered) < maxAltered {
+				b.altered = append(b.altered, b.tree.Next)
+			}
+		}
+		b.tree.Append(tree.Hash(leaves), nil)
+		for len(*due) > 0 && (*due)[0].Size == b.tree.Next {
+			(*due)[0].part = b.tree.Clone()
+			*due = (*due)[1:]
+		}
+	}
+	if len(rest) != 0 {
+		return fmt.Errorf("%w: bytes behind the last record", segment.ErrFrames)
+	}
+	return nil
+}
+
+func zero(p []byte) bool {
+	for _, c := range p {
+		if c != 0 {
+			return false
+		}
+	}
+	return true
+}
