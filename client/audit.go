@@ -61,16 +61,15 @@ type AuditFilter struct {
 	RequestID   string
 	Since       time.Time
 	Until       time.Time
-	OldestFirst bool
+	ChangesOnly bool
 }
 
-// ListRecords goes through the audit records of the namespace, newest first unless the filter says otherwise. Records
-// that are added meanwhile may or may not appear.
+// ListRecords goes through the audit records of the namespace, newest first.
 func (c *Client) ListRecords(ctx context.Context, f AuditFilter, options ...Option) iter.Seq2[AuditRecord, error] {
 	return pages(func(token string) ([]AuditRecord, string, error) {
 		res, err := invoke(ctx, c, c.audit.ListRecords, &keyholdv1.ListRecordsRequest{
 			Principal: f.Principal, Action: f.Action, KeyId: f.KeyID, Outcome: f.Outcome, RequestId: f.RequestID,
-			Since: stamp(f.Since), Until: stamp(f.Until), OldestFirst: f.OldestFirst, PageToken: token,
+			Since: stamp(f.Since), Until: stamp(f.Until), ChangesOnly: f.ChangesOnly, PageToken: token,
 		}, reads, options)
 		return each(res.GetRecords(), toRecord), res.GetNextPageToken(), err
 	})

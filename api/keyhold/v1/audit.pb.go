@@ -419,7 +419,7 @@ func (x *AuditItem) GetBytes() uint32 {
 
 type ListRecordsRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// Only records of this principal (display name).
+	// Only records of this principal (display name). It finds no record whose personal identifiers were erased.
 	Principal string `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
 	// Only records of this action.
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
@@ -433,8 +433,8 @@ type ListRecordsRequest struct {
 	Since *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=since,proto3" json:"since,omitempty"`
 	// Only records before this time.
 	Until *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=until,proto3" json:"until,omitempty"`
-	// Oldest first instead of newest first.
-	OldestFirst bool `protobuf:"varint,8,opt,name=oldest_first,json=oldestFirst,proto3" json:"oldest_first,omitempty"`
+	// Only records of changes.
+	ChangesOnly bool `protobuf:"varint,8,opt,name=changes_only,json=changesOnly,proto3" json:"changes_only,omitempty"`
 	// Most records in the answer. 0: 100; at most 1,000.
 	PageSize uint32 `protobuf:"varint,9,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the previous answer.
@@ -522,9 +522,9 @@ func (x *ListRecordsRequest) GetUntil() *timestamppb.Timestamp {
 	return nil
 }
 
-func (x *ListRecordsRequest) GetOldestFirst() bool {
+func (x *ListRecordsRequest) GetChangesOnly() bool {
 	if x != nil {
-		return x.OldestFirst
+		return x.ChangesOnly
 	}
 	return false
 }
@@ -544,8 +544,9 @@ func (x *ListRecordsRequest) GetPageToken() string {
 }
 
 type ListRecordsResponse struct {
-	state   protoimpl.MessageState `protogen:"open.v1"`
-	Records []*AuditRecord         `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One page. It may be short, or empty, although more follow.
+	Records []*AuditRecord `protobuf:"bytes,1,rep,name=records,proto3" json:"records,omitempty"`
 	// Empty: there are no more.
 	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
 	unknownFields protoimpl.UnknownFields
@@ -839,7 +840,7 @@ const file_keyhold_v1_audit_proto_rawDesc = "" +
 	"request_id\x18\x05 \x01(\tR\trequestId\x120\n" +
 	"\x05since\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x120\n" +
 	"\x05until\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x05until\x12!\n" +
-	"\foldest_first\x18\b \x01(\bR\voldestFirst\x12\x1b\n" +
+	"\fchanges_only\x18\b \x01(\bR\vchangesOnly\x12\x1b\n" +
 	"\tpage_size\x18\t \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\n" +

@@ -1,0 +1,85 @@
+package native
+
+import (
+	"context"
+
+	"connectrpc.com/connect"
+
+	keyholdv1 "github.com/keyhold/keyhold/api/keyhold/v1"
+	"github.com/keyhold/keyhold/internal/engine"
+	"github.com/keyhold/keyhold/internal/kms"
+)
+
+// auditService is keyhold.v1.AuditService.
+type auditService struct{ engine *engine.Engine }
+
+func (s auditService) ListRecords(ctx context.Context, r *connect.Request[keyholdv1.ListRecordsRequest]) (*connect.Response[keyholdv1.ListRecordsResponse], error) {
+	in := engine.AuditListInput{Page: r.Msg.GetPageToken(), Limit: int(r.Msg.GetPageSize())}
+	if err := recordFilter(&in, r.Msg); err != nil {
+		return nil, err
+	}
+	out, err := s.engine.ListAudit(ctx, callOf(ctx), in)
+	records := each(out.Entries, func(e *engine.AuditEntry) *keyholdv1.AuditRecord { return recordMessage(e.Position.String(), e) })
+	return answer(&keyholdv1.ListRecordsResponse{Records: records, NextPageToken: out.Next}, err)
+}
+
+func recordFilter(in *engine.AuditListInput, m *keyholdv1.ListRecordsRequest) (err error) {
+	f := &in.Filter
+	f.Name, f.RequestID, f.Changes = m.GetPrincipal(), m.GetRequestId(), m.GetChangesOnly()
+	if m.GetAction() != "" {
+		if f.Action, err = kms.ParseAction(m.GetAction()); err != nil {
+			return err
+		}
+	}
+	if m.GetKeyId() != "" {
+		var ok bool
+		if f.Key, ok = kms.ParseID(m.GetKeyId()); !ok {
+			return kms.Errorf(kms.CodeBadRequest, "%q is not the id of a key: want a UUID", clip(m.GetKeyId()))
+		}
+	}
+	if m.GetOutcome() != "" {
+		for f.Outcome++; f.Outcome.String() != m.GetOutcome(); f.Outcome++ {
+			if f.Outcome.String() == "unknown-outcome" {
+				return kms.Errorf(kms.CodeBadRequest, "%q is not an outcome: want ok, denied, refused, failed, withheld, dry-run or replayed", clip(m.GetOutcome()))
+			}
+		}
+	}
+	if f.Since, err = moment(m.GetSince(), "since"); err != nil {
+		return err
+	}
+	f.Until, err = moment(m.GetUntil(), "until")
+	return err
+}
+
+func recordMessage(position string, e *engine.AuditEntry) *keyholdv1.AuditRecord {
+	r := &e.Record
+	m := &keyholdv1.AuditRecord{
+		Position: position, Id: idText(r.ID), Time: stamp(r.Time), Action: r.Action.String(), Outcome: r.Outcome.String(), Code: codeText(r.Code),
+		Dialect: r.Dialect.String(), Method: r.Method.String(), Principal: r.Name, PrincipalAlias: r.Alias[:], Home: string(r.Home),
+		Credential: r.Credential, Namespace: string(r.Namespace), Resource: r.Resource, Scheme: schemeText(r.Scheme), RequestId: r.RequestID,
+		PolicyRevision: uint64(r.PolicyRev), Policies: r.Policies, Bytes: r.Bytes, Reason: r.Reason, Detail: r.Detail, Change: r.Change, Erased: r.Erased,
+	}
+	if r.Remote.IsValid() {
+		m.Remote = r.Remote.String()
+	}
+	if r.Context != [32]byte{} {
+		m.ContextDigest = r.Context[:]
+	}
+	for i := range r.Keys {
+		m.Keys = append(m.Keys, &keyholdv1.AuditKeyUse{KeyId: r.Keys[i].Key.String(), Version: r.Keys[i].Version, Revision: uint64(r.Keys[i].Rev)})
+	}
+	for i := range r.Items {
+		m.Items = append(m.Items, &keyholdv1.AuditItem{Code: codeText(r.Items[i].Code), Bytes: r.Items[i].Bytes})
+	}
+	return m
+}
+
+func (s auditService) ProveRecord(ctx context.Context, r *connect.Request[keyholdv1.ProveRecordRequest]) (*connect.Response[keyholdv1.ProveRecordResponse], error) {
+	out, err := s.engine.ProveRecord(ctx, callOf(ctx), engine.ProveInput{Position: r.Msg.GetPosition()})
+	return answer(&keyholdv1.ProveRecordResponse{Bundle: out.Bundle, VerifierKey: out.VerifierKey}, err)
+}
+
+func (s auditService) GetCheckpoint(ctx context.Context, _ *connect.Request[keyholdv1.GetCheckpointRequest]) (*connect.Response[keyholdv1.GetCheckpointResponse], error) {
+	out, err := s.engine.Checkpoint(ctx, callOf(ctx))
+	return answer(&keyholdv1.GetCheckpointResponse{Checkpoint: out.Note, VerifierKey: out.VerifierKey}, err)
+}
