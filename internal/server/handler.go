@@ -67,6 +67,8 @@ func (s *Server) front(next http.Handler) http.Handler {
 	noStore := []string{"no-store"} // answers hold keys and plaintext; a handler may set another
 	last := []string{"close"}
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		s.serving.Add(1)
+		defer s.serving.Add(-1)
 		h := w.Header()
 		id := r.Header[RequestIDHeader]
 		if len(id) != 1 || !sane(id[0]) {

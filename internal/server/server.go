@@ -81,7 +81,8 @@ type Server struct {
 	handler   http.Handler
 
 	listeners []listener
-	inFlight  atomic.Int64
+	serving   atomic.Int64 // requests
+	inFlight  atomic.Int64 // requests that count against the limit
 	draining  atomic.Bool
 	ran       atomic.Bool
 }
@@ -252,27 +253,59 @@ func (l *listener) serve() error {
 // connections close, and what is in flight has the grace period to end.
 func (s *Server) stop() error {
 	s.draining.Store(true)
-	s.log.Info("stopping", "requests", s.inFlight.Load(), "drain", s.set.Shutdown.Drain, "grace", s.set.Shutdown.Grace)
+	s.log.Info("stopping", "requests", s.serving.Load(), "drain", s.set.Shutdown.Drain, "grace", s.set.Shutdown.Grace)
 	time.Sleep(s.set.Shutdown.Drain)
 	ctx, cancel := context.WithTimeout(context.Background(), s.set.Shutdown.Grace)
 	defer cancel()
-	errs := make([]error, len(s.listeners))
-	var wg sync.WaitGroup
-	for i, l := range s.listeners {
-		wg.Go(func() { errs[i] = l.http.Shutdown(ctx) })
-	}
-	wg.Wait()
-	err := errors.Join(errs...)
+	err := s.shutdown(ctx)
 	if err == nil {
 		s.log.Info("stopped")
 		return nil
 	}
-	left := s.inFlight.Load()
-	for _, l := range s.listeners {
-		err = errors.Join(err, l.http.Close())
-	}
+	left := s.serving.Load()
+	err = errors.Join(err, s.cut())
 	s.log.Error("stopped before all requests had ended", "requests", left)
 	return fmt.Errorf("%d requests were cut off after %s: %w", left, s.set.Shutdown.Grace, err)
+}
+
+// shutdown waits for the connections to end. One that carries no request can be left over: an HTTP/2 connection that was
+// still shaking hands when the others were told to go away is not told by net/http, and its client may keep it for hours.
+// Hence, when nothing has been served for a while, what is still open is closed.
+func (s *Server) shutdown(ctx context.Context) error {
+	errs := make(chan error, len(s.listeners))
+	for _, l := range s.listeners {
+		go func() { errs <- l.http.Shutdown(ctx) }()
+	}
+	tick := time.NewTicker(quiet / 20)
+	defer tick.Stop()
+	var err error
+	lastServed := time.Now()
+	for left := len(s.listeners); left > 0; {
+		select {
+		case e := <-errs:
+			err, left = errors.Join(err, e), left-1
+		case <-tick.C:
+			if s.serving.Load() > 0 {
+				lastServed = time.Now()
+			} else if time.Since(lastServed) > quiet {
+				err = errors.Join(err, s.cut())
+				lastServed = time.Now()
+			}
+		}
+	}
+	return err
+}
+
+// quiet is longer than what net/http gives an HTTP/2 client to close after GOAWAY, 1 s, and than the flight of a last answer.
+const quiet = 2 * time.Second
+
+// cut closes every connection.
+func (s *Server) cut() error {
+	var errs []error
+	for _, l := range s.listeners {
+		errs = append(errs, l.http.Close())
+	}
+	return errors.Join(errs...)
 }
 
 func (s *Server) closeListeners() error {

@@ -62,7 +62,7 @@ func bearer(id kms.ID) string { return "Bearer " + string(token.Format(id, token
 // site is a running server and what a test needs of it.
 type site struct {
 	*Server
-	t       *testing.T
+	t       testing.TB
 	dir     string
 	url     string
 	records *records
@@ -225,6 +225,7 @@ func get(t *testing.T, c *http.Client, url string, headers ...string) (int, http
 }
 
 func TestHealthTellsTheConditionAndNothingElse(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	c := s.client()
 	for _, tc := range []struct {
@@ -271,6 +272,7 @@ func TestHealthTellsTheConditionAndNothingElse(t *testing.T) {
 }
 
 func TestRequestIDsAreTakenIfSaneAndMadeOtherwise(t *testing.T) {
+	t.Parallel()
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Header.Get(RequestIDHeader)) })
 	c := s.client()
 	for given, taken := range map[string]bool{
@@ -284,6 +286,7 @@ func TestRequestIDsAreTakenIfSaneAndMadeOtherwise(t *testing.T) {
 }
 
 func TestAPanicIsAnInternalErrorAndNoMore(t *testing.T) {
+	t.Parallel()
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path == "/t/late" {
 			_, _ = io.WriteString(w, "half")
@@ -309,6 +312,7 @@ func TestAPanicIsAnInternalErrorAndNoMore(t *testing.T) {
 }
 
 func TestABodyBeyondTheLimitIsRefused(t *testing.T) {
+	t.Parallel()
 	const limit = 64 << 10
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		n, err := io.Copy(io.Discard, r.Body)
@@ -341,6 +345,7 @@ func TestABodyBeyondTheLimitIsRefused(t *testing.T) {
 }
 
 func TestTooManyRequestsAreAnsweredBusyAtOnce(t *testing.T) {
+	t.Parallel()
 	inside, leave := make(chan struct{}), make(chan struct{})
 	s := serve(t, func(http.ResponseWriter, *http.Request) { inside <- struct{}{}; <-leave }, "limits.requests=2")
 	c := s.client()
@@ -365,6 +370,7 @@ func TestTooManyRequestsAreAnsweredBusyAtOnce(t *testing.T) {
 }
 
 func TestMetricsAreForThoseWhoMay(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil, "metrics.listen=127.0.0.1:0")
 	c := s.client()
 	s.metrics.Observe(kms.Encrypt, 3*time.Millisecond)
@@ -406,6 +412,7 @@ func TestMetricsAreForThoseWhoMay(t *testing.T) {
 }
 
 func TestMetricsCanBeKeptOffTheNetwork(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil, "metrics.serve=local")
 	if status, _, body := get(t, s.client(), s.url+"/metrics", "Authorization", bearer(monitorID)); status != 403 || !strings.Contains(body, "KH1206") {
 		t.Errorf("got %d %s", status, body)
@@ -429,6 +436,7 @@ func (s *site) local() *http.Client {
 }
 
 func TestTheLocalSocketIsForTheServersUserAlone(t *testing.T) {
+	t.Parallel()
 	var s *site
 	s = serve(t, func(w http.ResponseWriter, r *http.Request) {
 		p, err := s.authn.Authenticate(r.Context(), r.Header, r.TLS, netipOf(r))
@@ -462,6 +470,7 @@ func TestTheLocalSocketIsForTheServersUserAlone(t *testing.T) {
 }
 
 func TestASocketThatADeadServerLeftIsReplaced(t *testing.T) {
+	t.Parallel()
 	at := filepath.Join(t.TempDir(), "s")
 	dead, err := net.ListenUnix("unix", &net.UnixAddr{Name: at, Net: "unix"})
 	if err != nil {
@@ -483,6 +492,7 @@ func TestASocketThatADeadServerLeftIsReplaced(t *testing.T) {
 }
 
 func TestProcessAndMemory(t *testing.T) {
+	t.Parallel()
 	files := map[string]string{"/proc/meminfo": "MemTotal:       2048 kB\nMemFree: 1 kB\n"}
 	read := func(name string) ([]byte, error) {
 		if text, ok := files[name]; ok {
@@ -508,6 +518,7 @@ func TestProcessAndMemory(t *testing.T) {
 }
 
 func TestMountsThatClashAreAnError(t *testing.T) {
+	t.Parallel()
 	s := &site{t: t, dir: t.TempDir()}
 	_, err := New(Config{Settings: s.settings(), Condition: func(context.Context) Condition { return Condition{} }, Mounts: []Mount{
 		{"one", []string{"/x"}, http.NotFoundHandler()}, {"two", []string{"/x"}, http.NotFoundHandler()},
@@ -518,6 +529,7 @@ func TestMountsThatClashAreAnError(t *testing.T) {
 }
 
 func TestAnAddressInUseIsNamed(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	other := &site{t: t, dir: t.TempDir()}
 	_, err := New(Config{Settings: other.settings("listen=" + s.Addresses()[0].String()), Condition: func(context.Context) Condition { return Condition{} }})

@@ -121,6 +121,7 @@ func (s *site) dial(change func(*tls.Config)) (tls.ConnectionState, error) {
 }
 
 func TestTheKeyExchangeIsHybrid(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	state, err := s.dial(nil)
 	if err != nil {
@@ -135,6 +136,7 @@ func TestTheKeyExchangeIsHybrid(t *testing.T) {
 }
 
 func TestOldTLSIsRefused(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	only := func(v uint16) func(*tls.Config) {
 		return func(c *tls.Config) { c.MinVersion, c.MaxVersion = v, v }
@@ -162,6 +164,7 @@ func TestOldTLSIsRefused(t *testing.T) {
 }
 
 func TestPlaintextToTheTLSPortIsToldSo(t *testing.T) {
+	t.Parallel()
 	s := serve(t, nil)
 	conn, err := net.Dial("tcp", s.Addresses()[0].String())
 	if err != nil {
@@ -179,6 +182,7 @@ func TestPlaintextToTheTLSPortIsToldSo(t *testing.T) {
 }
 
 func TestHTTP2(t *testing.T) {
+	t.Parallel()
 	s := serve(t, func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, r.Proto) })
 	if status, _, body := get(t, s.client(http2Only), s.url+"/t/"); status != 200 || body != "HTTP/2.0" {
 		t.Errorf("got %d %s", status, body)
@@ -188,6 +192,7 @@ func TestHTTP2(t *testing.T) {
 // A session that is resumed is no session that is still allowed: the standing of the credential is looked at again at
 // every request, and the issuer at every handshake.
 func TestResumptionChecksTheCertificatesStanding(t *testing.T) {
+	t.Parallel()
 	const orders = "spiffe://example.org/orders"
 	for _, version := range []uint16{tls.VersionTLS12, tls.VersionTLS13} {
 		t.Run(tls.VersionName(version), func(t *testing.T) {
@@ -244,6 +249,7 @@ func TestResumptionChecksTheCertificatesStanding(t *testing.T) {
 }
 
 func TestAStrangersCertificateIsRefusedOrPinned(t *testing.T) {
+	t.Parallel()
 	clients, stranger := newIssuer(t), newIssuer(t)
 	file := writePEM(t, filepath.Join(t.TempDir(), "clients.pem"), "CERTIFICATE", clients.cert.Raw)
 	cert := stranger.client(t, "spiffe://example.org/orders")
@@ -278,6 +284,7 @@ func TestAStrangersCertificateIsRefusedOrPinned(t *testing.T) {
 }
 
 func TestCertificatesAreReloadedWhenTheyChange(t *testing.T) {
+	t.Parallel()
 	ca := newIssuer(t)
 	dir := t.TempDir()
 	first := ca.server(t)
@@ -329,6 +336,7 @@ func TestCertificatesAreReloadedWhenTheyChange(t *testing.T) {
 }
 
 func TestTheWatchReloadsByItself(t *testing.T) {
+	t.Parallel()
 	ca := newIssuer(t)
 	dir := t.TempDir()
 	cert, key := writePair(t, dir, ca.server(t))
@@ -352,6 +360,7 @@ func TestTheWatchReloadsByItself(t *testing.T) {
 }
 
 func TestTheOwnCertificateIsRenewed(t *testing.T) {
+	t.Parallel()
 	s := &site{t: t, dir: t.TempDir()}
 	now := time.Now()
 	srv, err := New(Config{Settings: s.settings("local_socket=off"), Condition: func(context.Context) Condition { return Condition{} }, Now: func() time.Time { return now }})
