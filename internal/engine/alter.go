@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"crypto/sha256"
+	stdjson "encoding/json"
 	"errors"
 
 	"github.com/go-json-experiment/json"
@@ -178,7 +179,7 @@ func (e *Engine) tell(touched []Touch) {
 }
 
 func digestOf(a kms.Action, in any) ([32]byte, error) {
-	b, err := json.Marshal(in, json.Deterministic(true))
+	b, err := stdjson.Marshal(in) // in a fixed order, durations as numbers
 	if err != nil {
 		return [32]byte{}, kms.Errorf(kms.CodeInternal, "the request could not be digested").Because(err)
 	}

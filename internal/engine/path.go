@@ -205,6 +205,12 @@ func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lif
 	if missing != nil && kms.CodeOf(missing) != kms.CodeKeyNotFound {
 		return missing
 	}
+	// The record names what was asked for, whatever comes of it.
+	if missing == nil {
+		w.rec.Keys = append(w.rec.Keys, keyUse(k.ID, 0, k.Rev))
+	} else if w.rec.Resource == "" {
+		w.rec.Resource = clipTo(string(ref), 255)
+	}
 	if err := w.authorizeKey(k, ref, a, kctx); err != nil {
 		return err
 	}
@@ -213,7 +219,6 @@ func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lif
 	}
 	w.keys[w.n] = admitted{Key: k, action: a, need: need, ctx: kctx}
 	w.n++
-	w.rec.Keys = append(w.rec.Keys, audit.KeyUse{Key: k.ID, Rev: k.Rev})
 	return lifecycle.KeyPermits(k.Switch, need, lifecycle.Terms{})
 }
 

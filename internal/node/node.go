@@ -101,15 +101,12 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	if err != nil {
 		return n, err
 	}
-	auth = authenticator(set, n.engine, func(c kms.Code, at netip.AddrPort) {
-		if n.server != nil {
-			n.server.Refused(c, at)
-		}
-	})
+	strangers := server.NewStrangers(opt.Log)
+	auth = authenticator(set, n.engine, strangers.Refused)
 	api := native.Handler(native.Config{Engine: n.engine, Authn: auth, Logger: opt.Log})
 	local := native.Handler(native.Config{Engine: n.engine, Authn: auth, Logger: opt.Log, Local: localUser()})
 	n.server, err = server.New(server.Config{
-		Settings: set, Authn: auth, Version: opt.Version, Log: opt.Log,
+		Settings: set, Authn: auth, Version: opt.Version, Log: opt.Log, Strangers: strangers,
 		Mounts:    []server.Mount{{Name: "native", At: []string{"/keyhold.v1."}, Handler: byListener(api, local)}},
 		Condition: n.condition,
 		MayReadMetrics: func(ctx context.Context, c kms.Call) error {
