@@ -128,12 +128,17 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.refuse(w, r, err)
 		return
 	}
-	if route.lean != nil && route.lean.serve(h, w, r, x) {
+	if route.lean != nil && route.lean.serve(h, w, r, x, route.library) {
 		return
 	}
+	h.byLibrary(w, r, x, route.library)
+}
+
+// byLibrary lets the protocol library decode the request, and erases what was released when it is written.
+func (h *handler) byLibrary(w http.ResponseWriter, r *http.Request, x *exchange, library http.Handler) {
 	defer x.erase()
 	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
-	route.library.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
+	library.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
 }
 
 // recovered answers a panic: the caller learns that something failed, the log learns what.
