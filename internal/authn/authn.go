@@ -66,7 +66,7 @@ type Config struct {
 
 	Principals Rate // requests of one principal, all its credentials together; zero: no limit
 	Sources    Rate // requests from one address (IPv6: one /64); zero: no limit
-	Failures   Rate // failed authentications from one address before it may not ask the store again; zero: 5 a second, 50 at once
+	Failures   Rate // failed authentications from one address before it may not ask the store again; zero: 5 a second; no Burst: ten times as many
 
 	LocalUIDs []uint32 // users that the local socket admits; nil: nobody
 

@@ -16,10 +16,10 @@ type Rate struct {
 	Burst     int // 0: as many as one second brings, at least one
 }
 
-// The default of Config.Failures.
+// The default of Config.Failures: a client that retries with a wrong token a few times must not stop its neighbours.
 const (
 	defaultFailuresPerSecond = 5
-	defaultFailuresBurst     = 50
+	failuresBurst            = 10 // times as many at once
 )
 
 // Lock-outs handed to Config.Locked, all sources together: strangers must not be able to flood the audit log.
@@ -95,7 +95,10 @@ func (b *buckets) init(c Config) {
 	b.principals.init(maxPrincipals, nil)
 	b.perSource, b.perPerson, b.failures = c.Sources, c.Principals, c.Failures
 	if b.failures.PerSecond <= 0 {
-		b.failures = Rate{PerSecond: defaultFailuresPerSecond, Burst: defaultFailuresBurst}
+		b.failures = Rate{PerSecond: defaultFailuresPerSecond}
+	}
+	if b.failures.Burst <= 0 {
+		b.failures.Burst = max(1, int(min(b.failures.PerSecond*failuresBurst, math.MaxInt32)))
 	}
 }
 

@@ -184,7 +184,7 @@ func environment(environ []string) ([]value, Problems) {
 
 // clientNames are read by the command line and the client library.
 var clientNames = []string{
-	"KEYHOLD_ADDR", "KEYHOLD_TOKEN", "KEYHOLD_TOKEN_FILE", "KEYHOLD_CACERT", "KEYHOLD_NAMESPACE", "KEYHOLD_CLIENT_CERT", "KEYHOLD_CLIENT_KEY",
+	"KEYHOLD_ADDR", "KEYHOLD_TOKEN", "KEYHOLD_TOKEN_FILE", "KEYHOLD_CACERT", "KEYHOLD_NAMESPACE", "KEYHOLD_CLIENT_CERT", "KEYHOLD_CLIENT_KEY", "KEYHOLD_SOCKET",
 }
 
 // serviceLink tells whether an orchestrator made the name of a service's address

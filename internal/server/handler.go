@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
@@ -26,16 +27,42 @@ func (s *Server) routes() (http.Handler, error) {
 	mux.HandleFunc("/health", s.health)
 	mux.HandleFunc("/health/live", s.live)
 	mux.Handle("/metrics", s.guard(s.metrics.mount("metrics"), s.serveMetrics(s.metrics.handler())))
+	var services prefixes
 	for _, m := range s.cfg.Mounts {
 		h := s.guard(s.metrics.mount(m.Name), m.Handler)
 		for _, at := range m.At {
-			if err := handle(mux, at, h); err != nil {
+			if strings.HasPrefix(at, "/") && strings.HasSuffix(at, ".") {
+				services = append(services, prefix{at, h})
+			} else if err := handle(mux, at, h); err != nil {
 				return nil, fmt.Errorf("mount %s: %w", m.Name, err)
 			}
 		}
 	}
 	mux.Handle("/", s.guard(s.metrics.mount("none"), http.HandlerFunc(s.nothingHere)))
-	return s.front(mux), nil
+	return s.front(services.before(mux)), nil
+}
+
+// prefixes are mounts by the beginning of a path, which http.ServeMux has for whole segments only.
+type prefixes []prefix
+
+type prefix struct {
+	at      string
+	handler http.Handler
+}
+
+func (ps prefixes) before(next http.Handler) http.Handler {
+	if len(ps) == 0 {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		for i := range ps {
+			if strings.HasPrefix(r.URL.Path, ps[i].at) {
+				ps[i].handler.ServeHTTP(w, r)
+				return
+			}
+		}
+		next.ServeHTTP(w, r)
+	})
 }
 
 // observerRoutes is what the metrics' own listener serves.

@@ -48,8 +48,10 @@ type Condition struct {
 
 // Mount is a dialect, or another handler, at a place.
 type Mount struct {
-	Name    string   // for the metrics: "native", "aws"
-	At      []string // patterns of http.ServeMux: "/v1/", "POST /{$}"
+	Name string // for the metrics: "native", "aws"
+	// At are patterns of http.ServeMux ("/v1/", "POST /{$}"), or prefixes of a path that end in a dot, as the names of
+	// RPC services have them ("/keyhold.v1."); a prefix comes before any pattern.
+	At      []string
 	Handler http.Handler
 }
 
@@ -323,6 +325,9 @@ func (s *Server) Close() error {
 	}
 	return s.closeListeners()
 }
+
+// Refused counts a request that was refused before the engine saw it: see Strangers.Refused.
+func (s *Server) Refused(code kms.Code, remote netip.AddrPort) { s.strangers.Refused(code, remote) }
 
 func (s *Server) watchCertificates(ctx context.Context) {
 	hup := make(chan os.Signal, 1)

@@ -112,7 +112,7 @@ func serve(t *testing.T, h http.HandlerFunc, settings ...string) *site {
 	}
 	cfg := Config{
 		Settings: s.settings(settings...), Authn: s.authn, Version: "1.2.3", Log: logger, Strangers: strangers,
-		Mounts:    []Mount{{Name: "test", At: []string{"/t/"}, Handler: h}},
+		Mounts:    []Mount{{Name: "test", At: []string{"/t/", "/test.v1."}, Handler: h}},
 		Condition: func(context.Context) Condition { return *s.condition.Load() },
 		MayReadMetrics: func(_ context.Context, c kms.Call) error {
 			if c.Principal.Name != "monitor" {
@@ -266,8 +266,10 @@ func TestHealthTellsTheConditionAndNothingElse(t *testing.T) {
 	if err != nil || resp.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("POST: %v %v", resp, err)
 	}
-	if status, _, body := get(t, c, s.url+"/nowhere"); status != 404 || !strings.Contains(body, "KH1303") {
-		t.Errorf("got %d %s", status, body)
+	for path, want := range map[string]int{"/nowhere": 404, "/test.v1": 404, "/test.v1.Service/Do": 200, "/t": 200, "/t/x": 200, "/": 404} {
+		if status, _, body := get(t, c, s.url+path); status != want || want == 404 && !strings.Contains(body, "KH1303") {
+			t.Errorf("%s: got %d %s, want %d", path, status, body, want)
+		}
 	}
 }
 

@@ -218,13 +218,16 @@ func writeKey(name string, key *ecdsa.PrivateKey, with ...*x509.Certificate) err
 	if err != nil {
 		return fmt.Errorf("encode a TLS key: %w", err)
 	}
-	text := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
-	for _, c := range with {
-		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})...)
-	}
-	defer clear(text)
 	defer clear(der)
-	return replace(name, text, 0o600)
+	head := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: der})
+	defer clear(head)
+	text := [][]byte{head}
+	for _, c := range with {
+		text = append(text, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw}))
+	}
+	whole := bytes.Join(text, nil)
+	defer clear(whole)
+	return replace(name, whole, 0o600)
 }
 
 func writeCerts(name string, certs ...*x509.Certificate) error {
