@@ -106,6 +106,7 @@ func commit[In, Out any](ctx context.Context, w *work, d *change[In, Out], in *I
 	var p committed
 	// From here on the caller's hanging up no longer matters: the change happens with its record, or not at all.
 	ctx = context.WithoutCancel(ctx)
+	clearing := w.e.outbox.take(clearWith)
 	p.rev, p.touched, err = w.o.records.Update(ctx, func(tx *records.Tx) error {
 		w.rec.Detail, w.rec.PrevChange, w.stamp = "", [32]byte{}, nil
 		if done, err := w.replay(tx, digest, d.secret, &out); done || err != nil {
@@ -132,15 +133,14 @@ func commit[In, Out any](ctx context.Context, w *work, d *change[In, Out], in *I
 		if err := w.remember(tx, digest, d.secret, &out); err != nil {
 			return err
 		}
-		tx.ClearOutbox(w.e.outbox.take(clearWith))
+		tx.ClearOutbox(clearing)
 		return tx.PutOutbox(records.Outbox{ID: p.id, Body: p.body, Annex: p.annex, Time: w.now})
 	})
-	if err != nil {
+	if p.rev == 0 {
+		w.e.outbox.settled(clearing...)
 		return out, err
 	}
-	if p.rev != 0 {
-		w.pending = &p
-	}
+	w.pending = &p
 	return out, nil
 }
 

@@ -14,17 +14,18 @@ func (e *Engine) direct(ctx context.Context, o *opened, c kms.Call, a kms.Action
 	w := &work{e: e, call: &c, now: e.now(), o: o}
 	o.users.Add(1)
 	defer w.end()
-	if c.Principal == nil {
-		c.Principal = system
+	p := *system
+	if c.Principal != nil {
+		p = *c.Principal
 	}
-	p := *c.Principal
 	if p.Alias == [16]byte{} {
 		o.identify(&p)
-		c.Principal = &p
 	}
+	c.Principal = &p
 	w.begin(a)
 	var done committed
 	var err error
+	clearing := e.outbox.take(clearWith)
 	done.rev, done.touched, err = o.records.Update(context.WithoutCancel(ctx), func(tx *records.Tx) error {
 		w.rec.Detail, w.rec.PrevChange, w.stamp, w.rec.Keys = "", [32]byte{}, nil, nil
 		if err := do(w, tx); err != nil {
@@ -41,10 +42,11 @@ func (e *Engine) direct(ctx context.Context, o *opened, c kms.Call, a kms.Action
 				return err
 			}
 		}
-		tx.ClearOutbox(e.outbox.take(clearWith))
+		tx.ClearOutbox(clearing)
 		return tx.PutOutbox(records.Outbox{ID: done.id, Body: done.body, Annex: done.annex, Time: w.now})
 	})
 	if err != nil {
+		e.outbox.settled(clearing...)
 		w.rec.Change = false
 		return w.fail(err)
 	}
@@ -58,18 +60,24 @@ func (w *work) fail(err error) error {
 	if cause := k.Unwrap(); cause != nil {
 		w.e.log.Error("operation_failed", "action", w.rec.Action.String(), "code", k.Code.String(), "error", cause)
 	}
+	if stranger(w.call.Principal) && !w.e.strangers.Allow() {
+		w.e.counts.add(w.rec.Action, w.rec.Dialect, w.rec.Outcome)
+		return k // counted; strangers must not be able to fill the trail
+	}
 	if _, failed := w.e.record(&w.rec); failed != nil {
 		return failed
 	}
 	return k
 }
 
+// stranger tells whether a caller is nobody in particular: what it attempts is sampled into the trail.
+func stranger(p *kms.Principal) bool {
+	return p == nil || p.Method == kms.AuthNone || p.Method == kms.AuthCode
+}
+
 // note records something that is neither an operation on a key nor a change: unsealing, sealing, stopping.
 func (e *Engine) note(c kms.Call, a kms.Action, err error, detail string) error {
 	w := &work{e: e, call: &c, now: e.now()}
-	if c.Principal == nil {
-		c.Principal = system
-	}
 	w.begin(a)
 	w.rec.Detail = clipTo(detail, 1024)
 	w.rec.Outcome = audit.OK

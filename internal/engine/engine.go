@@ -15,6 +15,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"golang.org/x/time/rate"
+
 	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/keyring"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -65,6 +67,8 @@ type Engine struct {
 	blocked atomic.Pointer[kms.Error]
 	counts  counters
 	denials denialLimiter
+	// strangers limits the records of what nobody in particular attempts: wrong shares, wrong enrolment codes.
+	strangers *rate.Limiter
 
 	mu        sync.Mutex // guards what follows, and serialises init, unseal, seal
 	collector *seal.Collector
@@ -104,7 +108,7 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.EpochPeriod == 0 {
 		cfg.EpochPeriod = 24 * time.Hour
 	}
-	e := &Engine{cfg: cfg, rec: cfg.Recorder, log: cfg.Logger, now: cfg.Now}
+	e := &Engine{cfg: cfg, rec: cfg.Recorder, log: cfg.Logger, now: cfg.Now, strangers: rate.NewLimiter(1, 20)}
 	e.outbox.wake = make(chan struct{}, 1)
 	e.jobs.init(e)
 	return e, nil

@@ -21,9 +21,8 @@ import (
 
 // Limits of enrolment.
 const (
-	enrollTTL   = 15 * time.Minute
-	enrollTries = 10 // wrong codes before the code in force is void
-	adminTTL    = 12 * time.Hour
+	enrollTTL = 15 * time.Minute
+	adminTTL  = 12 * time.Hour
 )
 
 // Init makes the root key of an empty store, seals it to at least two recipients, and makes the keychain, the first shred
@@ -186,6 +185,12 @@ func (e *Engine) Unseal(ctx context.Context, c kms.Call, in UnsealInput) (Status
 	defer e.mu.Unlock()
 	if e.open.Load() != nil {
 		return e.status(ctx), nil
+	}
+	if c.Principal == nil || c.Principal.Method != kms.AuthLocal {
+		// A passphrase costs much memory and a second of work, and a reset costs the custodians theirs.
+		if in.Reset || in.Passphrase.Len() > 0 || in.KeyFile.Len() > 0 {
+			return Status{}, kms.Errorf(kms.CodeOnlyLocal, "from elsewhere than the server's machine, the server is unsealed with shares")
+		}
 	}
 	if in.Reset {
 		e.forgetShares()
@@ -430,22 +435,16 @@ func (e *Engine) Enroll(ctx context.Context, c kms.Call, in EnrollInput) (out Cr
 	}
 	c.Namespace = kms.SystemNamespace
 	c.Principal = &kms.Principal{Name: name, Namespace: kms.SystemNamespace, Method: kms.AuthCode}
-	wrong := false
 	err = e.direct(ctx, o, c, kms.EnrollAdministrator, func(w *work, tx *records.Tx) error {
-		out, wrong = CreateTokenOutput{}, false
+		out = CreateTokenOutput{}
 		code, there, err := tx.Enrollment()
 		if err != nil {
 			return err
 		}
 		got := token.Digest(in.Code.Reveal(reveal.Key{}))
-		if !there || code.Used || w.now.After(code.Expires) || code.Tries >= enrollTries {
-			return kms.Errorf(kms.CodeUnauthenticated, "there is no enrolment code in force: it was used, is void, or its 15 minutes are over")
-		}
-		if subtle.ConstantTimeCompare(got[:], code.Digest[:]) != 1 {
-			wrong = true
-			code.Tries++
-			w.rec.Detail = "wrong code"
-			return tx.PutEnrollment(code)
+		// 160 random bits need no limit on guesses, and a limit would let strangers void the code.
+		if !there || code.Used || w.now.After(code.Expires) || subtle.ConstantTimeCompare(got[:], code.Digest[:]) != 1 {
+			return kms.Errorf(kms.CodeUnauthenticated, "the enrolment code is not in force: it is wrong, was used, or its 15 minutes are over")
 		}
 		code.Used = true
 		if err := tx.PutEnrollment(code); err != nil {
@@ -454,9 +453,6 @@ func (e *Engine) Enroll(ctx context.Context, c kms.Call, in EnrollInput) (out Cr
 		out, err = w.putToken(tx, records.Token{Namespace: kms.SystemNamespace, Principal: name, Roles: []kms.Role{kms.RoleOperator}}, adminTTL)
 		return err
 	})
-	if err == nil && wrong {
-		err = kms.Errorf(kms.CodeUnauthenticated, "the enrolment code is wrong")
-	}
 	return out, err
 }
 

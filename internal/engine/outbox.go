@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sync"
 	"time"
 
@@ -27,20 +28,19 @@ type outbox struct {
 	wake chan struct{}
 }
 
-func (b *outbox) settled(id kms.ID) {
+func (b *outbox) settled(ids ...kms.ID) {
 	b.mu.Lock()
-	b.done = append(b.done, id)
+	b.done = append(b.done, ids...)
 	b.mu.Unlock()
 }
 
-// take hands out rows to clear. A transaction that fails loses them: they are found again at the next start, where
-// clearing is all that happens to them.
+// take hands out rows to clear. A transaction that fails gives them back with settled.
 func (b *outbox) take(n int) []kms.ID {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	n = min(n, len(b.done))
-	ids := b.done[:n:n]
-	b.done = b.done[n:]
+	ids := slices.Clone(b.done[:n])
+	b.done = slices.Delete(b.done, 0, n)
 	return ids
 }
 
@@ -111,9 +111,7 @@ func (e *Engine) flushOutbox(ctx context.Context) {
 		})
 		if err != nil {
 			e.log.Warn("outbox_not_cleared", "rows", len(ids), "error", err)
-			for _, id := range ids {
-				e.outbox.settled(id)
-			}
+			e.outbox.settled(ids...)
 			return
 		}
 	}

@@ -49,6 +49,10 @@ const (
 	nodeName  = "n1"
 )
 
+// services are the places of the native API.
+var services = []string{"/keyhold.v1.KeyService/", "/keyhold.v1.CryptoService/", "/keyhold.v1.AdminService/", "/keyhold.v1.AuditService/",
+	"/keyhold.v1.OperatorService/"}
+
 // Node is a server that runs.
 type Node struct {
 	opt    Options
@@ -107,7 +111,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	local := native.Handler(native.Config{Engine: n.engine, Authn: auth, Logger: opt.Log, Local: localUser()})
 	n.server, err = server.New(server.Config{
 		Settings: set, Authn: auth, Version: opt.Version, Log: opt.Log, Strangers: strangers,
-		Mounts:    []server.Mount{{Name: "native", At: []string{"/keyhold.v1."}, Handler: byListener(api, local)}},
+		Mounts:    []server.Mount{{Name: "native", At: services, Handler: byListener(api, local)}},
 		Condition: n.condition,
 		MayReadMetrics: func(ctx context.Context, c kms.Call) error {
 			_, err := n.engine.ReadHealth(ctx, c)

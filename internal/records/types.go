@@ -113,7 +113,6 @@ type Enrollment struct {
 	Digest  [32]byte  `json:"digest"`
 	Expires time.Time `json:"expires"`
 	Used    bool      `json:"used"`
-	Tries   int       `json:"tries"`
 }
 
 // Job is where a long piece of work stands, so that it resumes after a restart.
