@@ -138,6 +138,12 @@ func (w *filler) takeReserve() bool {
 	return had
 }
 
+func (w *filler) hasReserve() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.reserved
+}
+
 // run does the most pressing piece of work, then pauses.
 func (w *filler) run() {
 	timer := time.NewTimer(0)

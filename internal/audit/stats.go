@@ -18,6 +18,7 @@ type Stats struct {
 	Failed     uint64 // records whose write failed
 	Refused    uint64 // records that were not tried because the log is out of order
 	Checkpoint uint64 // records under the newest signed checkpoint
+	Reserve    bool   // the reserve for a full disk is ready
 }
 
 type counters struct {
@@ -41,6 +42,6 @@ func (l *Log) Stats() Stats {
 	return Stats{
 		Records: l.Size(), Batches: c.batches.Load(), Bytes: c.bytes.Load(), Writing: time.Duration(c.writing.Load()), //nolint:gosec // G115: a duration
 		Slowest: time.Duration(c.slowest.Load()), Segments: c.segments.Load(), Failed: c.failed.Load(), //nolint:gosec // G115: a duration
-		Refused: c.refused.Load(), Checkpoint: l.pub.covered(),
+		Refused: c.refused.Load(), Checkpoint: l.pub.covered(), Reserve: l.fill.hasReserve(),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"sync"
 
 	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/audit/segment"
@@ -14,6 +15,8 @@ import (
 
 // The work is cut into blocks of whole batches. One goroutine reads headers and cuts, workers hash, one goroutine joins the results in order.
 const blockBytes = 1 << 20
+
+var buffers = sync.Pool{New: func() any { return new([blockBytes]byte) }}
 
 // block is a run of batches on its way through a worker.
 type block struct {
@@ -76,7 +79,11 @@ func (e *epoch) run(ctx context.Context) error {
 	for b := range inOrder {
 		<-b.done
 		e.progress.add(int64(len(b.data)))
-		if j.join(b); e.broken {
+		j.join(b)
+		if cap(b.data) == blockBytes {
+			buffers.Put((*[blockBytes]byte)(b.data[:blockBytes]))
+		}
+		if e.broken {
 			cancel()
 			break
 		}
@@ -284,7 +291,7 @@ func (c *cutter) file(ctx context.Context, file segment.File, stop uint64, last 
 	defer f.Close() //nolint:errcheck // read only
 	off := int64(0)
 	for c.next < stop && off < file.Size {
-		buf := make([]byte, min(blockBytes, file.Size-off))
+		buf := buffers.Get().(*[blockBytes]byte)[:min(blockBytes, file.Size-off)] //nolint:forcetypeassert,errcheck // the pool holds nothing else
 		n, err := f.ReadAt(buf, off)
 		if err != nil && !errors.Is(err, io.EOF) {
 			return err

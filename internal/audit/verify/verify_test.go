@@ -2,8 +2,6 @@ package verify
 
 import (
 	"bytes"
-	"crypto/hmac"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/binary"
 	"errors"
@@ -11,19 +9,16 @@ import (
 	"hash/crc32"
 	"io"
 	mrand "math/rand/v2"
-	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/mod/sumdb/note"
-
 	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/audit/audittest"
 	"github.com/keyhold/keyhold/internal/audit/segment"
 	"github.com/keyhold/keyhold/internal/audit/tree"
-	"github.com/keyhold/keyhold/internal/kms"
 )
 
 func long() bool { return os.Getenv("KEYHOLD_LONG") == "1" }
@@ -32,46 +27,21 @@ func long() bool { return os.Getenv("KEYHOLD_LONG") == "1" }
 type server struct {
 	keys  audit.Keys
 	pub   Keys
-	vkey  string
 	dir   string
 	bytes int64
 }
 
 func newServer(t testing.TB, dir string) *server {
 	t.Helper()
-	skey, vkey, err := note.GenerateKey(rand.Reader, audit.KeyName("test"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	signer, err := note.NewSigner(skey)
-	if err != nil {
-		t.Fatal(err)
-	}
+	keys, vkey := audittest.Keys(t)
 	pub, err := ParseKeys([]byte("# audit key\n" + vkey + "\n"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &server{pub: pub, vkey: vkey, dir: dir, bytes: audit.MinSegment}
-	s.keys = audit.Keys{Epoch: 1, Signer: signer, Verifiers: pub.Verifiers, MAC: func(_ uint32, msg []byte) (out [32]byte, _ error) {
-		h := hmac.New(sha256.New, []byte("k"))
-		h.Write(msg)
-		h.Sum(out[:0])
-		return out, nil
-	}}
-	return s
+	return &server{keys: keys, pub: pub, dir: dir, bytes: audit.MinSegment}
 }
 
-func record(i int) *audit.Record {
-	r := &audit.Record{
-		Time: time.Unix(1_800_000_000, int64(i)).UTC(), Action: kms.Decrypt, Outcome: audit.OK, Dialect: kms.DialectAWS, Method: kms.AuthToken,
-		Namespace: "default", Keys: []audit.KeyUse{{Key: kms.ID{1}, Version: 1, Rev: 9}}, RequestID: fmt.Sprintf("r-%d", i), Bytes: 32,
-		Policies: []string{"use-orders"}, PolicyRev: 812, Scheme: kms.SchemeAESGCM,
-		Name: "svc/orders", Home: "default", Credential: "t-7Hq2", Remote: netip.MustParseAddrPort("10.1.2.3:5123"),
-	}
-	rand.Read(r.ID[:])
-	rand.Read(r.Salt[:])
-	return r
-}
+func record(i int) *audit.Record { return audittest.Record(i) }
 
 // boot runs the server once: records before unsealing, then groups of records.
 func (s *server) boot(t testing.TB, sealed, groups, each int) {

@@ -2,7 +2,6 @@ package verify
 
 import (
 	"errors"
-	"fmt"
 
 	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/audit/segment"
@@ -64,10 +63,7 @@ func (b *block) verify(leaves []byte) []byte {
 		if first {
 			b.prev = h.Prev
 		}
-		if err := b.records(raw, leaves, &due); err != nil {
-			b.err, b.at = err, b.tree.Next
-			return leaves
-		}
+		b.records(raw, leaves, &due)
 		b.last = segment.HashOf(raw)
 		b.batches++
 		if h.Flags&segment.Keyed == 0 {
@@ -78,15 +74,12 @@ func (b *block) verify(leaves []byte) []byte {
 	return leaves
 }
 
-// records adds a batch's leaves to the tree, checks the annexes and takes the tree's state at checkpoints.
-func (b *block) records(raw, leaves []byte, due *[]*due) error {
+// records adds a batch's leaves, which fit its frames, to the tree, checks the annexes and takes the tree's state at checkpoints.
+func (b *block) records(raw, leaves []byte, due *[]*due) {
 	rest := raw[segment.HeaderSize:]
 	for ; len(leaves) > 0; leaves = leaves[32:] {
-		f, tail, err := segment.Cut(rest)
-		if err != nil {
-			return err
-		}
-		rest = tail
+		var f segment.Frame
+		f, rest, _ = segment.Cut(rest) //nolint:errcheck // Leaves cut it before
 		switch audit.CheckAnnex(f.Body(), f.Annex) {
 		case audit.AnnexErased:
 			b.erased++
@@ -101,10 +94,6 @@ func (b *block) records(raw, leaves []byte, due *[]*due) error {
 			*due = (*due)[1:]
 		}
 	}
-	if len(rest) != 0 {
-		return fmt.Errorf("%w: bytes behind the last record", segment.ErrFrames)
-	}
-	return nil
 }
 
 func zero(p []byte) bool {
