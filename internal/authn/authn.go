@@ -161,8 +161,9 @@ func (a *Authenticator) Token(ctx context.Context, text string, remote netip.Add
 	clear(presented)
 
 	who := pair{id: id, source: from}
-	if err := a.lockout.check(who, now); err != nil {
-		return nil, a.refuse(err, remote)
+	failed, locked := a.lockout.check(who, now)
+	if locked != nil {
+		return nil, a.refuse(locked, remote)
 	}
 	e, ok := a.tokens.get(id)
 	if !ok {
@@ -178,20 +179,22 @@ func (a *Authenticator) Token(ctx context.Context, text string, remote netip.Add
 	if subtle.ConstantTimeCompare(digest[:], want[:]) != 1 || e == nil {
 		return nil, a.fail(who, e, kms.AuthToken, now, remote)
 	}
-	return a.admit(e, who, now, remote)
+	return a.admit(e, who, failed, now, remote)
 }
 
 // nobody is compared with where there is no record, so that an unknown id takes the path of a wrong secret.
 var nobody = sha256.Sum256([]byte("keyhold: no such credential"))
 
 // admit checks what is left when a credential has been proven: its dates, and how often its principal comes.
-func (a *Authenticator) admit(e *entry, who pair, now time.Time, remote netip.AddrPort) (*kms.Principal, error) {
+func (a *Authenticator) admit(e *entry, who pair, failed bool, now time.Time, remote netip.AddrPort) (*kms.Principal, error) {
 	if e.expired(now) {
 		a.buckets.failure(who.source, now)
 		return nil, a.refuse(kms.Errorf(kms.CodeExpired, "the credential %s expired at %s",
 			e.principal.Credential, e.principal.Expires.UTC().Format(time.RFC3339)), remote)
 	}
-	a.lockout.forgive(who)
+	if failed {
+		a.lockout.forgive(who)
+	}
 	if err := a.buckets.principal(e.bucket, now); err != nil {
 		return nil, a.refuse(err, remote)
 	}

@@ -56,8 +56,9 @@ func (a *Authenticator) certificate(ctx context.Context, state *tls.ConnectionSt
 	}
 
 	who := pair{subject: subject, source: from}
-	if err := a.lockout.check(who, now); err != nil {
-		return nil, a.refuse(err, remote)
+	failed, locked := a.lockout.check(who, now)
+	if locked != nil {
+		return nil, a.refuse(locked, remote)
 	}
 	if !current(state, verified, now) {
 		a.buckets.failure(from, now)
@@ -74,7 +75,7 @@ func (a *Authenticator) certificate(ctx context.Context, state *tls.ConnectionSt
 	if e == nil {
 		return nil, a.fail(who, nil, kms.AuthCertificate, now, remote)
 	}
-	return a.admit(e, who, now, remote)
+	return a.admit(e, who, failed, now, remote)
 }
 
 // current tells whether the leaf, and with a verified certificate at least one whole chain, is within its dates. TLS checks

@@ -67,7 +67,7 @@ type lockout struct {
 
 	known atomic.Int64 // number of pairs; 0 spares a good request the mutex
 
-	mu        sync.Mutex // guards what follows
+	mu        sync.RWMutex // guards what follows
 	pairs     map[pair]*tally
 	bySource  map[netip.Addr][]pair // oldest first, at most maxPairsPerSource
 	locks     uint64
@@ -87,25 +87,25 @@ func (l *lockout) init(rule LockOut) {
 	l.bySource = make(map[netip.Addr][]pair)
 }
 
-// check refuses a pair that is under lock. It does not count.
-func (l *lockout) check(p pair, now time.Time) *kms.Error {
+// check refuses a pair that is under lock. It does not count. The first result tells whether the pair has failures to forgive.
+func (l *lockout) check(p pair, now time.Time) (failed bool, _ *kms.Error) {
 	if l.known.Load() == 0 {
-		return nil
+		return false, nil
 	}
-	l.mu.Lock()
-	t, ok := l.pairs[p]
+	l.mu.RLock()
+	t, failed := l.pairs[p]
 	var until time.Time
-	if ok {
+	if failed {
 		until = t.until
 	}
-	l.mu.Unlock()
+	l.mu.RUnlock()
 	if !now.Before(until) {
-		return nil
+		return failed, nil
 	}
 	left := until.Sub(now)
 	err := kms.Errorf(kms.CodeLockedOut, "too many failed authentications with this credential from this address; retry in %s", (left + time.Second - 1).Truncate(time.Second))
 	err.RetryMS = max(1, left.Milliseconds())
-	return err
+	return failed, err
 }
 
 // fail counts a failure; the result tells whether it began a lock. After a lock the pair is on probation for one window: a single
@@ -155,9 +155,6 @@ func (l *lockout) over(t *tally, now time.Time) bool {
 
 // forgive forgets a pair's failures because the credential was proven.
 func (l *lockout) forgive(p pair) {
-	if l.known.Load() == 0 {
-		return
-	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if _, ok := l.pairs[p]; ok {

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"context"
 	"net/http"
 
 	"github.com/keyhold/keyhold/internal/kms"
@@ -17,12 +18,18 @@ type healthReport struct {
 	Problem     *problem `json:"problem,omitempty"`
 }
 
+// maxAsking bounds how many ask for the condition at the same time: strangers may, and it takes locks and reads the store.
+const maxAsking = 8
+
 // health tells whether the server can serve: 200, or 503 with the reason.
 func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 	if !readOnly(w, r) {
 		return
 	}
-	c := s.cfg.Condition(r.Context())
+	c, ok := s.ask(r.Context())
+	if !ok {
+		return // nobody waits any more
+	}
 	report := healthReport{
 		Status: "ok", Version: s.cfg.Version, Initialised: c.Initialised, Sealed: c.Sealed, Development: c.Dev, Stopping: s.draining.Load(),
 	}
@@ -36,6 +43,16 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 		report.Problem = &problem{Code: why.Code.String(), Title: why.Code.Title(), Message: why.What, Next: why.Advice(), RetryMS: why.RetryMS}
 	}
 	writeJSON(w, r, status, report)
+}
+
+func (s *Server) ask(ctx context.Context) (Condition, bool) {
+	select {
+	case s.asking <- struct{}{}:
+		defer func() { <-s.asking }()
+		return s.cfg.Condition(ctx), true
+	case <-ctx.Done():
+		return Condition{}, false
+	}
 }
 
 // live tells that the process answers, whatever its condition: a supervisor must not restart a server because it is sealed.

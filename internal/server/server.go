@@ -81,6 +81,7 @@ type Server struct {
 	metrics   *Metrics
 	strangers *Strangers
 	handler   http.Handler
+	asking    chan struct{} // one place for each that asks for the condition
 
 	listeners []listener
 	serving   atomic.Int64 // requests
@@ -98,7 +99,7 @@ type listener struct {
 
 // New opens the listeners, so that every error of the configuration shows here, and what Addresses tells is already reachable.
 func New(cfg Config) (*Server, error) {
-	s := &Server{cfg: cfg, set: cfg.Settings, log: cfg.Log, now: cfg.Now, metrics: cfg.Metrics, strangers: cfg.Strangers}
+	s := &Server{cfg: cfg, set: cfg.Settings, log: cfg.Log, now: cfg.Now, metrics: cfg.Metrics, strangers: cfg.Strangers, asking: make(chan struct{}, maxAsking)}
 	if s.log == nil {
 		s.log = slog.New(slog.DiscardHandler)
 	}

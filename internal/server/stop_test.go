@@ -6,9 +6,11 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -173,6 +175,20 @@ func TestAConnectionWithoutARequestDoesNotHoldUpAStop(t *testing.T) {
 	}
 	if took := time.Since(began); took > 10*time.Second {
 		t.Errorf("the stop took %s", took)
+	}
+}
+
+// Not parallel: the signal is the whole process's.
+func TestASignalStopsTheServer(t *testing.T) {
+	for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+		s := serve(t, nil)
+		get(t, s.client(), s.url+"/t/") // it runs, so it has asked for signals
+		if err := syscall.Kill(os.Getpid(), sig); err != nil {
+			t.Fatal(err)
+		}
+		if err := s.ended(); err != nil {
+			t.Error(err)
+		}
 	}
 }
 
