@@ -1,6 +1,7 @@
 package authn
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -432,6 +433,7 @@ func FuzzAuthenticate(f *testing.F) {
 	_, tok := r.add(1)
 	a := New(Config{Identities: r, LockOut: LockOut{Failures: 1 << 30}, Failures: Rate{1e9, 1 << 30}})
 	f.Add("Bearer " + tok)
+	f.Add("Bearer " + tok[:28] + "b" + tok[29:])
 	f.Add("bearer ")
 	f.Add("Bearer kh_" + tok)
 	f.Add("Basic Zm9v")
@@ -440,7 +442,11 @@ func FuzzAuthenticate(f *testing.F) {
 		if (p == nil) == (err == nil) {
 			t.Fatalf("got %v and %v", p, err)
 		}
-		if p != nil && v[len(scheme):] != tok {
+		if p == nil {
+			return
+		}
+		id, secret, ok := token.Parse(v[len(scheme):]) // base32 has spare bits: one id can have several spellings
+		if !ok || id != idOf(1) || !bytes.Equal(secret, secretOf(1)) {
 			t.Fatalf("%q was admitted", v)
 		}
 	})
