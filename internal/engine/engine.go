@@ -54,7 +54,8 @@ type Config struct {
 	EpochPeriod time.Duration // how often the shred epoch rolls; 0: 24 h
 	Now         func() time.Time
 	Logger      *slog.Logger
-	Forget      []func(Touch) // told of every change before it is answered
+	Forget      []func(Touch)                   // told of every change before it is answered
+	Observe     func(kms.Action, time.Duration) // told how long each operation took, its durable record included; may be nil
 }
 
 // Engine is the core of the server. It starts sealed, or not initialised.
@@ -105,6 +106,9 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.Recorder == nil {
 		cfg.Recorder = cfg.Log
 	}
+	if cfg.Observe == nil {
+		cfg.Observe = func(kms.Action, time.Duration) {}
+	}
 	if cfg.EpochPeriod == 0 {
 		cfg.EpochPeriod = 24 * time.Hour
 	}
@@ -136,6 +140,15 @@ func (e *Engine) Close(ctx context.Context) error {
 	defer e.mu.Unlock()
 	e.shut(kms.Call{Principal: system, Namespace: kms.SystemNamespace}, kms.StopServer)
 	return nil
+}
+
+// Sizes answers how many keys and unwrapped versions are in memory, and whether the server is unsealed.
+func (e *Engine) Sizes() (keys, versions int, unsealed bool) {
+	if o := e.open.Load(); o != nil {
+		keys, versions = o.ring.Size()
+		return keys, versions, true
+	}
+	return 0, 0, false
 }
 
 // Health tells why the engine cannot serve: nil if it can.

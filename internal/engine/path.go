@@ -36,6 +36,7 @@ type work struct {
 	o     *opened
 	call  *kms.Call
 	now   time.Time
+	began time.Time // by the monotonic clock
 	rules *rules
 	keys  [2]admitted
 	n     int
@@ -96,6 +97,7 @@ func (e *Engine) panicked(a kms.Action, p any) error {
 }
 
 func (w *work) begin(a kms.Action) {
+	w.began = time.Now()
 	w.rec.Action = a
 	w.rec.Time = w.now
 	w.rec.ID = w.e.newID(w.now)
@@ -140,6 +142,7 @@ func (w *work) enter(ctx context.Context) error {
 }
 
 func (w *work) end() {
+	w.e.cfg.Observe(w.rec.Action, time.Since(w.began))
 	for i := range w.nHeld {
 		w.held[i].Release()
 	}

@@ -96,21 +96,24 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 		return n, err
 	}
 	var auth *authn.Authenticator
+	metrics := server.NewMetrics(opt.Version)
 	n.engine, err = engine.New(engine.Config{
 		Cluster: cluster, Store: n.store, Log: n.log, Provider: provider, Profile: profile, Dev: opt.Dev, Restore: opt.AcceptRestore,
 		ShredDir: filepath.Join(set.DataDir, shredDir), EscrowDir: filepath.Join(set.DataDir, escrowDir),
 		Keys: set.Keyring.Entries, Versions: set.Keyring.Entries, EpochPeriod: set.Shred.Epoch, Logger: opt.Log,
-		Forget: []func(engine.Touch){func(t engine.Touch) { forget(auth, t) }},
+		Observe: metrics.Observe,
+		Forget:  []func(engine.Touch){func(t engine.Touch) { forget(auth, t) }},
 	})
 	if err != nil {
 		return n, err
 	}
 	strangers := server.NewStrangers(opt.Log)
 	auth = authenticator(set, n.engine, strangers.Refused)
+	n.measure(metrics, auth)
 	api := native.Handler(native.Config{Engine: n.engine, Authn: auth, Logger: opt.Log})
 	local := native.Handler(native.Config{Engine: n.engine, Authn: auth, Logger: opt.Log, Local: localUser()})
 	n.server, err = server.New(server.Config{
-		Settings: set, Authn: auth, Version: opt.Version, Log: opt.Log, Strangers: strangers,
+		Settings: set, Authn: auth, Version: opt.Version, Log: opt.Log, Strangers: strangers, Metrics: metrics,
 		Mounts:    []server.Mount{{Name: "native", At: services, Handler: byListener(api, local)}},
 		Condition: n.condition,
 		MayReadMetrics: func(ctx context.Context, c kms.Call) error {
@@ -286,7 +289,13 @@ func byListener(network, local http.Handler) http.Handler {
 	})
 }
 
-func (n *Node) condition(ctx context.Context) server.Condition {
-	s := n.engine.Status(ctx)
-	return server.Condition{Initialised: s.Initialised, Sealed: s.Sealed, Dev: s.Dev, Problem: s.Problem}
+// condition is what /health tells. It takes no lock that unsealing holds.
+func (n *Node) condition(context.Context) server.Condition {
+	problem := n.engine.Health()
+	c := server.Condition{Initialised: true, Dev: n.opt.Dev, Problem: problem}
+	if problem != nil {
+		c.Initialised = problem.Code != kms.CodeNotInitialised
+		c.Sealed = !c.Initialised || problem.Code == kms.CodeSealed
+	}
+	return c
 }

@@ -45,8 +45,8 @@ func Parse(s string) (id kms.ID, secret []byte, ok bool) {
 		return kms.ID{}, nil, false
 	}
 	secret, err := base64.RawURLEncoding.Strict().DecodeString(s[len(prefix)+idLen+1:])
-	if err != nil || len(secret) != SecretSize {
-		return kms.ID{}, nil, false
+	if err != nil || len(secret) != SecretSize || ids.EncodeToString(id[:]) != s[len(prefix):len(prefix)+idLen] {
+		return kms.ID{}, nil, false // one spelling only: the last character of an id has two bits to spare
 	}
 	return id, secret, true
 }
