@@ -91,7 +91,11 @@ func (m *leanMethod) serve(h *handler, w http.ResponseWriter, r *http.Request, x
 		ctx, cancel = context.WithTimeout(ctx, limit)
 		defer cancel()
 	}
-	if err := m.call(ctx, h.engine, q, x.call); err != nil {
+	err = ctx.Err() // the time limit may be over already
+	if err == nil {
+		err = m.call(ctx, h.engine, q, x.call)
+	}
+	if err != nil {
 		h.refuse(w, r, err)
 		return true
 	}

@@ -1,0 +1,205 @@
+package native
+
+import (
+	"bytes"
+	"context"
+	"encoding/base64"
+	"strings"
+	"testing"
+
+	"google.golang.org/protobuf/encoding/protojson"
+	"google.golang.org/protobuf/proto"
+
+	keyholdv1 "github.com/keyhold/keyhold/api/keyhold/v1"
+	"github.com/keyhold/keyhold/api/keyhold/v1/keyholdv1connect"
+)
+
+// asMessages gives what the short path read of each method as the message that the codec would have read.
+var asMessages = map[string]func(*leanRequest) (fresh, read proto.Message){
+	keyholdv1connect.CryptoServiceEncryptProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.EncryptRequest{}, &keyholdv1.EncryptRequest{Key: q.key, Plaintext: q.data, Context: q.context, Aad: q.aad, Version: q.version, Scheme: q.scheme, Raw: q.raw}
+	},
+	keyholdv1connect.CryptoServiceDecryptProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.DecryptRequest{}, &keyholdv1.DecryptRequest{Key: q.key, Ciphertext: q.data, Context: q.context, Aad: q.aad, Version: q.version, Scheme: q.scheme, Raw: q.raw}
+	},
+	keyholdv1connect.CryptoServiceGenerateDataKeyProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.GenerateDataKeyRequest{}, &keyholdv1.GenerateDataKeyRequest{Key: q.key, Length: q.length, Context: q.context, Aad: q.aad, WithoutPlaintext: q.withheld}
+	},
+	keyholdv1connect.CryptoServiceSignProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.SignRequest{}, &keyholdv1.SignRequest{Key: q.key, Message: q.data, Digested: q.digested, Version: q.version, Scheme: q.scheme}
+	},
+	keyholdv1connect.CryptoServiceVerifyProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.VerifyRequest{}, &keyholdv1.VerifyRequest{Key: q.key, Message: q.data, Digested: q.digested, Signature: q.proof, Version: q.version, Scheme: q.scheme}
+	},
+	keyholdv1connect.CryptoServiceGenerateMacProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.GenerateMacRequest{}, &keyholdv1.GenerateMacRequest{Key: q.key, Message: q.data, Version: q.version}
+	},
+	keyholdv1connect.CryptoServiceVerifyMacProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.VerifyMacRequest{}, &keyholdv1.VerifyMacRequest{Key: q.key, Message: q.data, Mac: q.proof, Version: q.version}
+	},
+}
+
+// agree checks one body: what the short path reads, the codec reads too, and the same.
+func agree(t *testing.T, path string, body []byte) (read bool) {
+	t.Helper()
+	q := &leanRequest{body: bytes.Clone(body)}
+	if !q.scan(leanMethods[path].fields) {
+		return false
+	}
+	want, got := asMessages[path](q)
+	if why := decodeJSON(bytes.Clone(body), want); why != "" {
+		t.Fatalf("%s\n%q\nthe short path reads what the codec refuses: %s", path, body, why)
+	}
+	if !proto.Equal(got, want) {
+		t.Fatalf("%s\n%q\nshort path %v\ncodec      %v", path, body, got, want)
+	}
+	return true
+}
+
+func TestEveryFieldOfALeanMethodIsReadByBothNames(t *testing.T) {
+	if len(asMessages) != len(leanMethods) {
+		t.Fatalf("%d methods have a short path, %d are tested", len(leanMethods), len(asMessages))
+	}
+	for path, m := range leanMethods {
+		fresh, _ := asMessages[path](&leanRequest{})
+		fields := fresh.ProtoReflect().Descriptor().Fields()
+		if fields.Len() != len(m.fields) {
+			t.Errorf("%s: the message has %d fields, the short path %d", path, fields.Len(), len(m.fields))
+		}
+		for _, f := range m.fields {
+			d := fields.ByJSONName(f.camel)
+			if d == nil || string(d.Name()) != f.snake {
+				t.Errorf("%s: no field is called %s and %s", path, f.camel, f.snake)
+			}
+		}
+	}
+}
+
+// The bodies that encoders write are read on the short path; the rest goes to the codec.
+func TestWhatTheShortPathReads(t *testing.T) {
+	long := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 65536))
+	for _, test := range []struct {
+		body string
+		read bool
+	}{
+		{`{}`, true},
+		{` { } ` + "\r\n\t", true},
+		{`{"key":"orders","plaintext":"aGVsbG8=","context":{"order":"17","a":""},"version":0}`, true},
+		{`{ "plaintext" : "aGVsbG8" , "aad" : "" , "raw" : false , "scheme" : "" }`, true},
+		{`{"key":"schlüssel","version":4294967295,"raw":true}`, true},
+		{`{"plaintext":"` + long + `"}`, true},
+		{``, false}, {`[]`, false}, {`{"key":"a"`, false}, {`{"key":"a"}x`, false}, {`{"key":"a",}`, false}, {`{,}`, false},
+		{`{"key":"a" "raw":true}`, false}, {`{"key":"a","key":"a"}`, false}, {`{"context":{"a":"1","a":"1"}}`, false},
+		{`{"key":"\u0061"}`, false}, {`{"k\u0065y":"a"}`, false}, {"{\"key\":\"\xff\"}", false}, {"{\"key\":\"a\nb\"}", false},
+		{`{"key":null}`, false}, {`{"context":null}`, false}, {`{"context":{"a":1}}`, false}, {`{"context":{"a":null}}`, false},
+		{`{"version":01}`, false}, {`{"version":1.0}`, false}, {`{"version":1e0}`, false}, {`{"version":"1"}`, false}, {`{"version":4294967296}`, false},
+		{`{"version":}`, false}, {`{"version":-0}`, false}, {`{"raw":1}`, false}, {`{"raw":truely}`, false}, {`{"raw":tru}`, false},
+		{`{"plaintext":"aGVsbG8=="}`, false}, {`{"plaintext":"-_-_"}`, false}, {`{"plaintext":"a"}`, false}, {"{\"plaintext\":\"aGVs\nbG8=\"}", false},
+		{`{"plain_text":""}`, false}, {`{"ciphertext":""}`, false}, {`{"Key":"a"}`, false},
+		{`{"context":{` + strings.TrimSuffix(strings.Repeat(`"x":"",`, 65), ",") + `}}`, false},
+	} {
+		if got := agree(t, keyholdv1connect.CryptoServiceEncryptProcedure, []byte(test.body)); got != test.read {
+			t.Errorf("%.80s: got %v, want %v", test.body, got, test.read)
+		}
+	}
+	if !agree(t, keyholdv1connect.CryptoServiceGenerateDataKeyProcedure, []byte(`{"length":16,"without_plaintext":true}`)) ||
+		agree(t, keyholdv1connect.CryptoServiceGenerateDataKeyProcedure, []byte(`{"withoutPlaintext":true,"without_plaintext":true}`)) {
+		t.Error("a field is read by either name, but once")
+	}
+}
+
+// What one end writes the other reads, on the short path too.
+func TestTheShortPathReadsWhatProtojsonWrites(t *testing.T) {
+	for _, m := range []proto.Message{
+		&keyholdv1.EncryptRequest{Key: "alias/a", Plaintext: []byte("hello"), Context: map[string]string{"a": "b", "c": "d"}, Version: 3, Raw: true},
+	} {
+		b, err := protojson.Marshal(m)
+		if err != nil || !agree(t, keyholdv1connect.CryptoServiceEncryptProcedure, b) {
+			t.Errorf("%s is not read (%v)", b, err)
+		}
+	}
+}
+
+func TestTheShortPathErasesItsBuffers(t *testing.T) {
+	q := &leanRequest{body: []byte(`{"plaintext":"c2VjcmV0"}`)}
+	if !q.scan(leanMethods[keyholdv1connect.CryptoServiceEncryptProcedure].fields) || string(q.data) != "secret" {
+		t.Fatalf("got %q", q.data)
+	}
+	q.open().bytes("plaintext", []byte("secret")).close()
+	seen := [][]byte{q.body, q.plain, q.data, q.out}
+	q.release()
+	for i, b := range seen {
+		if strings.Trim(string(b), "\x00") != "" {
+			t.Errorf("buffer %d still holds %q", i, b)
+		}
+	}
+}
+
+func FuzzShortPathAgreesWithTheCodec(f *testing.F) {
+	paths := make([]string, 0, len(leanMethods))
+	for _, p := range methodsOf("CryptoService") {
+		if leanMethods[p] != nil {
+			paths = append(paths, p)
+		}
+	}
+	for i := range paths {
+		for _, seed := range []string{
+			`{}`, `{"key":"a","plaintext":"aGVsbG8=","context":{"a":"b"},"aad":"","version":1,"scheme":"aes-gcm","raw":false}`,
+			`{"key":"a","message":"aGVsbG8","signature":"AA==","mac":"AAAA","digested":true,"version":07}`,
+			`{"length":32,"withoutPlaintext":true,"without_plaintext":false}`, "{\"key\":\"\xc3\x28\"}", `{"context":{"a":"","a":""}}`, `{"key":"\ud800"}`,
+		} {
+			f.Add(uint8(i), []byte(seed)) //nolint:gosec // G115: seven
+		}
+	}
+	f.Fuzz(func(t *testing.T, which uint8, body []byte) { agree(t, paths[int(which)%len(paths)], body) })
+}
+
+func FuzzDecodeJSON(f *testing.F) {
+	f.Add([]byte(`{"items":[{"key":"a"},{"plaintxt":""}]}`))
+	f.Add([]byte(`{"window":"1h"}`))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		for _, m := range []proto.Message{&keyholdv1.EncryptBatchRequest{}, &keyholdv1.ScheduleKeyDestructionRequest{}, &keyholdv1.UnsealRequest{}, &keyholdv1.ListRecordsRequest{}} {
+			if why := decodeJSON(body, m); len(why) > 1024 {
+				t.Errorf("the refusal has %d bytes", len(why))
+			}
+		}
+	})
+}
+
+func BenchmarkScan(b *testing.B) {
+	for _, size := range []int{32, 4096} {
+		body := []byte(`{"key":"orders","plaintext":"` + base64.StdEncoding.EncodeToString(make([]byte, size)) + `","context":{"order":"17"}}`)
+		b.Run(sizeName(size), func(b *testing.B) {
+			b.ReportAllocs()
+			q := &leanRequest{plain: make([]byte, 0, len(body))}
+			for b.Loop() {
+				q.body, q.plain = body, q.plain[:0]
+				if !q.scan(leanMethods[keyholdv1connect.CryptoServiceEncryptProcedure].fields) {
+					b.Fatal("not read")
+				}
+			}
+		})
+		b.Run("codec-"+sizeName(size), func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				if why := decodeJSON(body, &keyholdv1.EncryptRequest{}); why != "" {
+					b.Fatal(why)
+				}
+			}
+		})
+	}
+}
+
+func sizeName(n int) string {
+	if n < 1024 {
+		return "32B"
+	}
+	return "4KiB"
+}
+
+// exchangeOf without an exchange gives a call without a principal, which the engine refuses.
+func TestAMethodWithoutItsExchangeHasNoPrincipal(t *testing.T) {
+	if c := callOf(context.Background()); c.Principal != nil {
+		t.Errorf("got %+v", c)
+	}
+}
