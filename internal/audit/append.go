@@ -27,13 +27,18 @@ func newBatch(buf []byte) *batch {
 	if buf == nil {
 		buf = make([]byte, segment.HeaderSize, 64<<10)
 	}
-	return &batch{buf: buf[:segment.HeaderSize], done: make(chan struct{})}
+	b := &batch{buf: buf[:segment.HeaderSize], done: make(chan struct{})}
+	b.leaves = (*leafPool.Get().(*[]byte))[:0] //nolint:forcetypeassert,errcheck // the pool holds nothing else
+	return b
 }
 
 func (b *batch) finish(first uint64, err *kms.Error) {
 	b.first, b.err = first, err
 	close(b.done)
 }
+
+// leafPool keeps the lists of leaf hashes, which go from the committer to the tree.
+var leafPool = sync.Pool{New: func() any { b := make([]byte, 0, 4<<10); return &b }}
 
 // group is records on their way into a batch.
 type group struct {

@@ -148,7 +148,7 @@ func TestEveryAcknowledgedRecordIsThereAfterARestart(t *testing.T) {
 		if got := l.Epoch(); got != uint64(boot+1) {
 			t.Fatalf("epoch: got %d want %d", got, boot+1)
 		}
-		for n, p := range flood(t, l, boot*1000, 8, 100) {
+		for n, p := range flood(t, l, boot*1000, 8, 50) {
 			all[n] = p
 		}
 		for n, p := range all {
@@ -287,15 +287,20 @@ func TestListPagesOverAllEpochsNewestFirst(t *testing.T) {
 	cfg.Now = func() time.Time { return typical().Time.Add(3 * time.Hour) }
 	for boot := range boots {
 		l := opened(t, cfg, k)
+		var group []*Record
 		for i := range each {
 			r := numbered(boot*each + i)
 			r.Time = r.Time.Add(time.Duration(boot*each+i) * time.Second)
 			if i%7 == 0 {
 				r.Outcome, r.Code = Denied, kms.CodeDenied
 			}
-			if _, err := l.Append(r); err != nil {
+			if group = append(group, r); len(group) < 1+i%17 && i < each-1 {
+				continue
+			}
+			if _, err := l.AppendAll(group); err != nil {
 				t.Fatal(err)
 			}
+			group = nil
 		}
 		shut(t, l)
 	}
@@ -392,7 +397,7 @@ func TestAnEpochWithoutRecordsIsUsedAgain(t *testing.T) {
 func TestSegmentsRollAndAreReadyAhead(t *testing.T) {
 	cfg := testConfig(t)
 	l := open(t, cfg)
-	flood(t, l, 0, 4, 1000)
+	flood(t, l, 0, 8, 150)
 	if n := l.Stats().Segments; n < 3 {
 		t.Errorf("got %d segments, want several", n)
 	}

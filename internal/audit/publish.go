@@ -75,6 +75,7 @@ func (p *publisher) grow() {
 			warned = true
 			p.l.cfg.Logger.Warn("audit tile not written; it will be rebuilt when needed", "error", err)
 		}
+		leafPool.Put(&leaves)
 		p.request()
 	}
 }

@@ -109,7 +109,7 @@ func (r *Reader) window(n int) ([]byte, error) {
 func Rest(src io.ReaderAt, off, size int64, next uint64, tag Tag) (dirty int64, later *Header, err error) {
 	dirty = -1
 	off = Padded(off)
-	buf := make([]byte, chunk)
+	buf := make([]byte, max(0, min(chunk, size-off)))
 	zero := make([]byte, Align)
 	for at := off; at < size; at += int64(len(buf)) {
 		n, err := src.ReadAt(buf[:min(int64(len(buf)), size-at)], at)
@@ -127,6 +127,9 @@ func Rest(src io.ReaderAt, off, size int64, next uint64, tag Tag) (dirty int64, 
 			}
 			h, err := ParseHeader(sector)
 			if err != nil || h.First < next || tag != (Tag{}) && h.Tag != tag {
+				continue
+			}
+			if at+int64(p)+HeaderSize+int64(h.Length) > size {
 				continue
 			}
 			raw := make([]byte, HeaderSize+int(h.Length))
