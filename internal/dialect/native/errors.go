@@ -66,9 +66,6 @@ func wireError(err error) *connect.Error {
 	if e.RetryMS > 0 {
 		w.Meta().Set("Retry-After", strconv.FormatInt((e.RetryMS+999)/1000, 10)) // whole seconds, RFC 9110 §10.2.3
 	}
-	if e.Kind() == kms.KindUnauthenticated {
-		w.Meta().Set("Www-Authenticate", `Bearer realm="keyhold"`) // RFC 6750 §3
-	}
 	return w
 }
 
@@ -86,5 +83,8 @@ func known(err error) *kms.Error {
 
 // refuse writes an error to a request that no codec has seen yet, in the form of the request's protocol.
 func (h *handler) refuse(w http.ResponseWriter, r *http.Request, err error) {
+	if known(err).Kind() == kms.KindUnauthenticated {
+		w.Header()["Www-Authenticate"] = []string{`Bearer realm="keyhold"`} // RFC 6750 §3. It may not stand in a trailer of gRPC
+	}
 	_ = h.errors.Write(w, r, wireError(err)) // a caller that is gone cannot be told
 }

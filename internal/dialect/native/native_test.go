@@ -282,7 +282,7 @@ func TestBothPathsAnswerAlike(t *testing.T) {
 	c, e, g, m := field(sealed, "ciphertext"), field(empty, "ciphertext"), field(signed, "signature"), field(mac, "mac")
 	random := regexp.MustCompile(`"(ciphertext|plaintext|signature)": ?"[^"]*"`)
 	varies := regexp.MustCompile(`n1-000001-\d+`)
-	for _, test := range []struct{ method, body string }{
+	for n, test := range []struct{ method, body string }{
 		{"Encrypt", `{"key":"orders","plaintext":"aGVsbG8="}`}, {"Encrypt", `{"key":"orders","dryRun":true}`}, {"Encrypt", `{"key":"signer"}`},
 		{"Encrypt", `{"key":"orders","scheme":"nosuch"}`}, {"Encrypt", `{"key":"orders","context":{"":""}}`}, {"Encrypt", `{"key":"orders","context":{"a":"b"},"aad":"AA=="}`},
 		{"Encrypt", `{"key":"orders","plaintext":"` + base64.StdEncoding.EncodeToString(make([]byte, 65537)) + `"}`},
@@ -297,7 +297,11 @@ func TestBothPathsAnswerAlike(t *testing.T) {
 		{"Verify", `{"key":"signer","message":"aGVsbG8=","signature":"` + g + `"}`}, {"Verify", `{"key":"signer","message":"aGVsbG9v","signature":"` + g + `"}`},
 		{"GenerateMac", `{"key":"mac","message":"aGVsbG8="}`}, {"VerifyMac", `{"key":"mac","message":"aGVsbG8=","mac":"` + m + `"}`}, {"VerifyMac", `{"key":"mac","mac":"` + m + `"}`},
 	} {
-		for _, headers := range [][]string{{}, {"Keyhold-Dry-Run", "true"}, {"Keyhold-Namespace", "nosuch"}, {"Connect-Timeout-Ms", "0"}, {"Connect-Timeout-Ms", "x"}, {"Connect-Protocol-Version", "2"}} {
+		all := [][]string{{}, {"Keyhold-Dry-Run", "true"}, {"Keyhold-Namespace", "nosuch"}, {"Connect-Timeout-Ms", "0"}, {"Connect-Timeout-Ms", "x"}, {"Connect-Protocol-Version", "2"}}
+		if n%8 != 0 {
+			all = all[:2]
+		}
+		for _, headers := range all {
 			var status [2]int
 			var body [2]any
 			var kind [2]string
