@@ -1,0 +1,179 @@
+package archtest
+
+// A row places one package. Paths of this module are relative to its root, all others are import paths of other modules.
+type row struct {
+	path string
+	may  []string // what of this module it imports
+	ext  []string // what of other modules it imports, by prefix
+}
+
+// A layer is a group of packages.
+type layer struct {
+	name string
+	rows []row
+}
+
+// table is the architecture. A package may import what stands below it, in its layer or in a lower one, if its row says so.
+// The permissions to read secrets (internal/secret/reveal, internal/secret/release) are not in it: see readers and releasers.
+var table = []layer{
+	{"programs", []row{
+		{path: "cmd/keyhold", may: []string{"internal/cli", "internal/config", "internal/kms", "internal/node", "internal/server"}, ext: []string{"github.com/spf13/cobra"}},
+		{path: "cmd/keyhold-verify", may: []string{"internal/audit/tree", "internal/audit/verify"}},
+	}},
+	{"assembly: the parts list of a server, the command line", []row{
+		{path: "internal/node", may: []string{"internal/audit", "internal/authn", "internal/config", "internal/dialect/native", "internal/engine", "internal/kms",
+			"internal/provider/soft", "internal/records", "internal/seal/keyfile", "internal/secret", "internal/server", "internal/store", "internal/store/pebble"}},
+		{path: "internal/cli", may: []string{"client", "internal/audit/verify", "internal/config", "internal/kms", "internal/seal/keyfile"},
+			ext: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
+		{path: "internal/server", may: []string{"internal/authn", "internal/config", "internal/kms", "internal/tlsca"},
+			ext: []string{"github.com/prometheus/client_golang", "golang.org/x/sys", "golang.org/x/time"}},
+		{path: "internal/tlsca"},
+		{path: "internal/config", may: []string{"internal/kms"}, ext: []string{"go.yaml.in/yaml/v3"}},
+	}},
+	{"edge: who calls, and in which words", []row{
+		{path: "internal/dialect/native", may: []string{"api/keyhold/v1", "api/keyhold/v1/keyholdv1connect", "internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"},
+			ext: []string{"connectrpc.com/connect", "google.golang.org/protobuf"}},
+		{path: "internal/authn", may: []string{"internal/kms", "internal/wire/token"}, ext: []string{"github.com/spiffe/go-spiffe/v2/spiffeid", "golang.org/x/time"}},
+	}},
+	{"public: for clients", []row{
+		{path: "client", may: []string{"api/keyhold/v1", "api/keyhold/v1/keyholdv1connect"}, ext: []string{"connectrpc.com/connect", "google.golang.org/protobuf"}},
+		{path: "api/keyhold/v1/keyholdv1connect", may: []string{"api/keyhold/v1"}, ext: []string{"connectrpc.com/connect"}},
+		{path: "api/keyhold/v1", ext: []string{"google.golang.org/protobuf"}},
+	}},
+	{"engine: the path", []row{
+		{path: "internal/engine", may: []string{"internal/audit", "internal/box", "internal/cache", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy",
+			"internal/provider", "internal/records", "internal/seal", "internal/secret", "internal/store", "internal/wire/blob", "internal/wire/token"},
+			ext: []string{"github.com/go-json-experiment/json", "golang.org/x/mod/sumdb/note", "golang.org/x/time"}},
+	}},
+	{"domain: keys, decisions, the trail", []row{
+		{path: "internal/keyring", may: []string{"internal/box", "internal/cache", "internal/kms", "internal/provider", "internal/records", "internal/seal", "internal/secret"}},
+		{path: "internal/records", may: []string{"internal/kms", "internal/seal", "internal/store"}, ext: []string{"github.com/go-json-experiment/json"}},
+		{path: "internal/policy", may: []string{"internal/kms"}, ext: []string{"github.com/cedar-policy/cedar-go"}},
+		{path: "internal/lifecycle", may: []string{"internal/kms"}},
+		{path: "internal/audit/verify", may: []string{"internal/audit", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
+		{path: "internal/audit", may: []string{"internal/audit/disk", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
+	}},
+	{"drivers: secrets, roots, disks", []row{
+		{path: "internal/provider/soft", may: []string{"internal/box", "internal/kms", "internal/provider", "internal/secret", "internal/wire/blob"}},
+		{path: "internal/provider", may: []string{"internal/box", "internal/kms"}},
+		{path: "internal/seal", may: []string{"internal/box", "internal/kms", "internal/seal/passphrase", "internal/seal/shares", "internal/secret"},
+			ext: []string{"golang.org/x/crypto/cryptobyte", "golang.org/x/mod/sumdb/note"}},
+		{path: "internal/seal/keyfile", may: []string{"internal/kms", "internal/secret"}},
+		{path: "internal/seal/passphrase", may: []string{"internal/kms", "internal/secret"}, ext: []string{"golang.org/x/crypto/argon2", "golang.org/x/crypto/cryptobyte"}},
+		{path: "internal/seal/shares", may: []string{"internal/kms", "internal/secret"}},
+		{path: "internal/store/pebble", may: []string{"internal/store"}, ext: []string{"github.com/cockroachdb/pebble/v2"}},
+		{path: "internal/store/mem", may: []string{"internal/store"}},
+		{path: "internal/store", may: []string{"internal/kms"}},
+		{path: "internal/audit/tree", ext: []string{"golang.org/x/mod/sumdb/note", "golang.org/x/mod/sumdb/tlog"}},
+		{path: "internal/audit/segment"},
+		{path: "internal/audit/disk"},
+	}},
+	{"words: vocabulary, codecs, secret bytes", []row{
+		{path: "internal/wire/blob", may: []string{"internal/box", "internal/kms"}},
+		{path: "internal/wire/token", may: []string{"internal/kms"}},
+		{path: "internal/box", may: []string{"internal/secret"}},
+		{path: "internal/secret"},
+		{path: "internal/secret/reveal"},
+		{path: "internal/secret/release"},
+		{path: "internal/cache"},
+		{path: "internal/kms"},
+	}},
+}
+
+// tests are the packages that tests share. Nothing else imports them; they may import what they like.
+var tests = []string{
+	"internal/archtest",
+	"internal/audit/audittest",
+	"internal/audit/disk/disktest",
+	"internal/box/boxtest",
+	"internal/dialect/native/nativetest",
+	"internal/doctest",
+	"internal/provider/providertest",
+	"internal/seal/sealtest",
+	"internal/store/storetest",
+}
+
+const (
+	reveal  = "internal/secret/reveal"
+	release = "internal/secret/release"
+)
+
+// readers may read key material and other secrets, each for its reason.
+var readers = map[string]string{
+	"internal/secret":          "defines the type that the permission is for",
+	"internal/box":             "hands keys to the ciphers",
+	"internal/provider/soft":   "uses keys",
+	"internal/seal":            "opens and closes the root key and what stands below it",
+	"internal/seal/keyfile":    "writes a seed to its file",
+	"internal/seal/passphrase": "stretches a passphrase",
+	"internal/seal/shares":     "splits a seed and reads shares",
+	"internal/engine":          "hashes a one-time code, to compare it with its digest",
+	"internal/cli":             "sends a key file's seed to the server that it unseals",
+}
+
+// releasers may read what an operation gives out by design.
+var releasers = map[string]string{
+	"internal/secret":         "defines the type that the permission is for",
+	"internal/dialect/native": "writes answers to their callers",
+	"internal/node":           "writes the shares and the token of a development server to its files",
+}
+
+// jitter says who may use randomness that is not secret: nothing that it makes protects anything.
+var jitter = map[string]string{
+	"client":          "spreads retries",
+	"internal/server": "makes request ids, which name and protect nothing",
+}
+
+// A ban is a rule beside the table.
+type ban struct {
+	path    string   // the package, or everything below it if it ends in a slash
+	imports []string // packages, or everything below if they end in a slash
+	why     string
+}
+
+var bans = []ban{
+	{"internal/dialect/", []string{"internal/store/", "internal/provider/", "internal/keyring/", "internal/audit/", "internal/seal/", "internal/records/", "internal/policy/",
+		"internal/lifecycle/", "internal/box/"}, "a dialect translates: every operation on a key goes through the engine"},
+	{"internal/engine", []string{"net/http/", "os/", "net", "api/", "internal/dialect/", "internal/authn/", "internal/server/"}, "the engine knows no wire and no machine"},
+	{"internal/kms", []string{"os/", "net", "net/http/", "context", "io/fs", "syscall"}, "the vocabulary does no I/O and waits for nothing"},
+	{"internal/lifecycle", []string{"os/", "net", "net/http/", "context", "io/fs", "syscall"}, "decisions are pure"},
+	{"internal/policy", []string{"os/", "net", "net/http/", "context", "io/fs", "syscall"}, "decisions are pure"},
+	{"internal/keyring", []string{"internal/policy/", "internal/audit/"}, "what exists is not who may use it"},
+	{"internal/provider/", []string{"internal/store/", "internal/policy/"}, "a provider uses keys; it does not keep them"},
+	{"internal/seal/", []string{"internal/engine/"}, "the root stands below everything"},
+	{"internal/audit/", []string{"internal/secret/"}, "records hold digests"},
+	{"internal/store/", []string{"internal/seal/", "internal/records/", "internal/secret/"}, "a store keeps bytes whose meaning it does not know"},
+	{"client", []string{"internal/"}, "a client library is built from what is public"},
+	{"api/", []string{"internal/"}, "what is public stands by itself"},
+	{"cmd/", []string{"internal/store/", "internal/keyring/", "internal/provider/", "internal/seal/"}, "programs hold no logic"},
+}
+
+// clockless packages are told what time it is.
+var clockless = []string{"internal/kms", "internal/lifecycle", "internal/policy", "internal/box", "internal/records", "internal/keyring", "internal/provider", "internal/provider/soft",
+	"internal/seal", "internal/seal/shares", "internal/seal/passphrase", "internal/seal/keyfile", "internal/wire/blob", "internal/wire/token", "internal/cache"}
+
+// leanPrograms must not link what they do not need, even indirectly.
+var leanPrograms = map[string][]string{
+	"cmd/keyhold-verify":    {"net/http", "crypto/tls", "github.com/cockroachdb/", "github.com/cedar-policy/", "connectrpc.com/", "google.golang.org/", "github.com/spf13/"},
+	"internal/audit/verify": {"net/http", "crypto/tls", "github.com/cockroachdb/", "github.com/cedar-policy/", "connectrpc.com/", "google.golang.org/"},
+	"internal/kms":          {"net/http", "os/exec", "github.com/", "golang.org/", "google.golang.org/", "connectrpc.com/"},
+	"client":                {"github.com/cockroachdb/", "github.com/cedar-policy/", "github.com/spf13/", "github.com/prometheus/"},
+}
+
+// invariants are those of ARCHITECTURE.md, with the tests named after them.
+var invariants = []struct {
+	says string
+	test string
+	in   string
+}{
+	{"No path around the path", "TestNoPathAroundThePath", "internal/archtest"},
+	{"Nothing leaves unrecorded", "TestNothingLeavesUnrecorded", "internal/engine"},
+	{"A change and its record are one transaction", "TestAChangeAndItsRecordAreOneTransaction", "internal/engine"},
+	{"State decides, in one table", "TestStateDecidesInOneTable", "internal/engine"},
+	{"Plaintext key material exists only in provider and seal", "TestPlaintextMaterialStaysInProviderAndSeal", "internal/engine"},
+	{"Every stored record is sealed and bound to its place", "TestRecordsAreSealedAndBoundToTheirPlace", "internal/engine"},
+	{"A wrong key is never used silently", "TestAWrongKeyIsNeverUsedSilently", "internal/engine"},
+	{"Destroyed stays destroyed", "TestDestroyedStaysDestroyed", "internal/engine"},
+	{"At least two ways back in", "TestAtLeastTwoWaysBackIn", "internal/engine"},
+	{"No unbounded anything", "TestNothingIsUnbounded", "internal/engine"},
+}
