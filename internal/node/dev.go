@@ -25,13 +25,18 @@ const (
 	shareDir = "shares"
 )
 
+// removeEnv takes away what the last run left, so that a dev.env is always that of a server which is ready.
+func removeEnv(dir string) error {
+	if err := os.Remove(filepath.Join(dir, devEnv)); err != nil && !errors.Is(err, os.ErrNotExist) {
+		return err
+	}
+	return nil
+}
+
 // develop initialises a development store if it is new, unseals it from the key file in its directory, and writes dev.env
 // when everything can be used.
 func (n *Node) develop(ctx context.Context) error {
 	dir := n.opt.Settings.DataDir
-	if err := os.Remove(filepath.Join(dir, devEnv)); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
 	by := kms.Call{Principal: localUser(), Namespace: kms.SystemNamespace, Dialect: kms.DialectInternal}
 	seed, err := devSeed(filepath.Join(dir, rootFile), n.engine.Status(ctx).Initialised)
 	if err != nil {

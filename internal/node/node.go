@@ -80,6 +80,11 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	if n.store, err = openStore(set, opt.Log); err != nil {
 		return n, err
 	}
+	if opt.Dev { // now that the directory is ours
+		if err := removeEnv(set.DataDir); err != nil {
+			return n, err
+		}
+	}
 	cluster, err := clusterID(filepath.Join(set.DataDir, idFile))
 	if err != nil {
 		return n, err
