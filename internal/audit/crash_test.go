@@ -418,6 +418,29 @@ func TestATailEditedWhileTheServerWasDownIsFoundAtUnsealing(t *testing.T) {
 	d.b.verify()
 }
 
+// TestAnAlteredTailStaysFoundHoweverOftenTheServerStarts boots again and again, each time adding a boot epoch behind the altered one.
+func TestAnAlteredTailStaysFoundHoweverOftenTheServerStarts(t *testing.T) {
+	d := running(t, 10, true)
+	tail := len(d.all) - 1
+	raw := d.data[d.all[tail].Offset : d.all[tail].Offset+int64(len(d.all[tail].Raw))]
+	edit(raw, d.all[tail].Header, d.all[tail].Prev, func(_ []byte, h *segment.Header) { h.Time = h.Time.Add(time.Hour) })
+	if err := os.WriteFile(d.path, d.data, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for boot := range 4 {
+		l, err := audit.Open(d.b.cfg)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Keyed(d.b.keys); kms.CodeOf(err) != kms.CodeLogAltered {
+			t.Errorf("boot %d: got %v, want %v", boot, err, kms.CodeLogAltered)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 // TestAnEpochThatWasKilledGetsItsLastCheckpointAtTheNextUnsealing boots several times without unsealing in between.
 func TestAnEpochThatWasKilledGetsItsLastCheckpointAtTheNextUnsealing(t *testing.T) {
 	d := running(t, 10, true)

@@ -238,6 +238,40 @@ func TestAPowerCutAfterAFaultLosesNothing(t *testing.T) {
 	}
 }
 
+// TestASegmentThatWasGivenUpNeverHidesALaterOne lets segments fail before their first batch, over and over, with files that cannot be removed.
+func TestASegmentThatWasGivenUpNeverHidesALaterOne(t *testing.T) {
+	b := newBench(t)
+	b.open()
+	for range 3 {
+		if err := b.append(nil); err != nil {
+			t.Fatal(err)
+		}
+		var syncs atomic.Int64
+		b.fs.Set(func(op disktest.Op, path string) *disktest.Fault {
+			if !strings.HasSuffix(path, ".log") {
+				return nil
+			}
+			// The proof of a new segment succeeds, its first batch does not; every other file cannot be removed.
+			if op == disktest.Sync && syncs.Add(1)%2 == 0 || op == disktest.Remove && syncs.Load()%4 != 0 {
+				return &disktest.Fault{}
+			}
+			return nil
+		})
+		for range 6 {
+			_ = b.append(nil)
+			b.eventually("an attempt", func() bool { return b.log.Healthy() == nil || syncs.Load() > 12 })
+		}
+		b.fs.Set(nil)
+		b.eventually("an append succeeds", func() bool { return b.append(nil) == nil })
+	}
+	b.whole()
+	b.close()
+	b.open()
+	b.whole()
+	b.close()
+	b.verify()
+}
+
 // fullDisk makes a disk on which only what is allocated already can be written: the reserve, once it is a segment.
 func fullDisk(b *bench) {
 	var mu sync.Mutex

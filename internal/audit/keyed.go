@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -41,7 +42,9 @@ func (l *Log) Keyed(k Keys) error {
 	return nil
 }
 
-// Unkeyed is called when the server is sealed: it writes the record that says so in the last batch with a MAC, signs a checkpoint over it and lets go of the keys.
+// Unkeyed is called when the server is sealed: it writes the record that says so in the last batch with a MAC, signs a checkpoint over it and
+// lets go of the keys. If the record cannot be written the log keeps them, since batches without a MAC may not follow; ending the
+// process seals the server in any case.
 func (l *Log) Unkeyed(r *Record) (Position, error) {
 	l.keyedMu.Lock()
 	defer l.keyedMu.Unlock()
@@ -64,29 +67,34 @@ func (l *Log) Unkeyed(r *Record) (Position, error) {
 
 // vet checks the earlier epochs, newest first, until one is found whose checkpoint covers all of it: it commits to everything before.
 func (l *Log) vet(k *Keys) error {
-	p := l.past
-	for p != nil {
-		if p.altered != nil {
-			return nil // an operator ordered to go on; the present epoch's first record says so
-		}
+	var open []*past
+	for p := l.past; p != nil && p.altered == nil; { // an altered one was left by an operator's order, which the present epoch's first record tells
 		covered, err := p.vet(k)
+		if err == nil && covered {
+			break
+		}
+		var before *past
+		rolled := false
+		if err == nil {
+			before, rolled, err = p.before(l.cfg.Cluster, l.cfg.Node, l.node)
+		}
 		if err != nil {
-			return l.judge(p, err)
+			if err := l.judge(p, err); err != nil {
+				return err
+			}
+			break
 		}
-		if covered {
-			return nil
+		open = append(open, p)
+		if rolled {
+			break
 		}
-		before, rolled, err := p.before(l.cfg.Cluster, l.cfg.Node, l.node)
-		if err != nil {
-			return l.judge(p, err)
-		}
+		p = before
+	}
+	// Nothing is signed before everything was checked, and the oldest first: a checkpoint ends the search of the next unsealing.
+	for _, p := range slices.Backward(open) {
 		if err := p.conclude(k); err != nil {
 			return failure("sign the last checkpoint of an earlier boot epoch", err)
 		}
-		if rolled {
-			return nil
-		}
-		p = before
 	}
 	return nil
 }

@@ -48,6 +48,7 @@ type Log struct {
 
 	// The committer's own.
 	seg    *active
+	tried  attempts
 	next   uint64       // number of the next record
 	prev   segment.Hash // of the last batch
 	spares [][]byte     // buffers for batches

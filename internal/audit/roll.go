@@ -103,15 +103,27 @@ func (l *Log) fromSpare() (*active, error) {
 	return newActive(f, path, l.cfg.SegmentBytes, l.cfg.SegmentBytes), nil
 }
 
-// free is a segment name that no file has. An earlier file of the same first record was given up before anything in it was acknowledged.
+// free is the name of the next segment. An earlier file of the same first record was given up before anything in it was acknowledged;
+// attempts only count up, even past files that were removed since, because a removal that was not synced can come undone and of
+// several files the last attempt is the one that counts.
 func (l *Log) free() (string, error) {
-	for attempt := range segment.MaxAttempt + 1 {
-		path := filepath.Join(l.home, segment.Name(l.next, attempt))
+	if l.tried.first != l.next {
+		l.tried = attempts{first: l.next}
+	}
+	for l.tried.n <= segment.MaxAttempt {
+		path := filepath.Join(l.home, segment.Name(l.next, l.tried.n))
+		l.tried.n++
 		if _, err := os.Lstat(path); errors.Is(err, os.ErrNotExist) {
 			return path, nil
 		}
 	}
 	return "", fmt.Errorf("record %d: no attempt is left", l.next)
+}
+
+// attempts counts the segments that were begun with one record.
+type attempts struct {
+	first uint64
+	n     int
 }
 
 // newSegment creates the next segment. With prove it first fills a part of it, so that a disk that is still full or failing is found out
