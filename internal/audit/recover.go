@@ -1,13 +1,10 @@
 package audit
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/keyhold/keyhold/internal/audit/segment"
 	"github.com/keyhold/keyhold/internal/audit/tree"
@@ -101,97 +98,6 @@ func (p *past) scan() (*cut, error) {
 	return &cut{files[len(files)-1], w.end, w.dirty >= 0}, nil
 }
 
-// walk reads segments in order and checks that they are what was acknowledged.
-type walk struct {
-	p     *past
-	files []segment.File
-	from  int // index of the first file to read
-
-	next  uint64 // number of the record after the last batch
-	prev  segment.Hash
-	tag   segment.Tag
-	known bool // prev is known
-	end   int64
-	dirty int64 // last byte that is not zero behind the end, or -1
-}
-
-// run calls see with every batch and its leaf hashes; a nil see skips the hashing of all but the last segment.
-func (w *walk) run(see func(b *segment.Batch, sum segment.Hash, leaves []byte) error) error {
-	w.next = w.files[w.from].First
-	if w.from == 0 {
-		if w.next != 0 {
-			return w.p.altersAt(w.files[0].Path, 0, "the first segment begins with record %d", w.next)
-		}
-		w.prev, w.known = segment.Seed(w.p.origin), true
-	}
-	for i := w.from; i < len(w.files); i++ {
-		if w.files[i].First != w.next {
-			return w.p.altersAt(w.files[i].Path, w.next, "the segment begins with record %d, but the one before ends with %d: records are missing or damaged", w.files[i].First, w.next)
-		}
-		stop := uint64(1) << 62
-		if i+1 < len(w.files) {
-			stop = w.files[i+1].First
-		}
-		if err := w.file(w.files[i], stop, i+1 == len(w.files), see); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (w *walk) file(file segment.File, stop uint64, last bool, see func(*segment.Batch, segment.Hash, []byte) error) error {
-	f, err := os.Open(file.Path)
-	if err != nil {
-		return err
-	}
-	defer f.Close() //nolint:errcheck // read only
-	r := segment.NewReader(f, 0, file.Size, w.next, w.tag)
-	var leaves []byte
-	for r.Expect() < stop {
-		b, err := r.Next()
-		if errors.Is(err, io.EOF) {
-			break
-		}
-		if err != nil {
-			return w.tail(f, file, r, last, err)
-		}
-		sum := segment.HashOf(b.Raw)
-		if w.known && b.Prev != w.prev {
-			return w.p.altersAt(file.Path, b.First, "the batch does not follow from the one before")
-		}
-		if see != nil || last {
-			if leaves, err = segment.Leaves(leaves[:0], b.Raw, &b.Header); err != nil {
-				return w.p.altersAt(file.Path, b.First, "%v", err)
-			}
-		}
-		if see != nil {
-			if err := see(&b, sum, leaves); err != nil {
-				return err
-			}
-		}
-		w.prev, w.known, w.tag, w.next = sum, true, b.Tag, b.Next()
-	}
-	w.end, w.dirty = min(r.Offset(), file.Size), -1
-	return nil
-}
-
-// tail judges what follows the last batch that fits.
-func (w *walk) tail(f *os.File, file segment.File, r *segment.Reader, last bool, why error) error {
-	if !errors.Is(why, segment.ErrNotBatch) && !errors.Is(why, segment.ErrTruncated) && !errors.Is(why, segment.ErrChecksum) {
-		return why
-	}
-	w.end = r.Offset()
-	var later *segment.Header
-	var err error
-	if w.dirty, later, err = segment.Rest(f, r.Offset(), file.Size, r.Expect(), w.tag); err != nil {
-		return err
-	}
-	if later != nil && last {
-		return w.p.altersAt(file.Path, r.Expect(), "%v, yet a later batch begins with record %d", why, later.First)
-	}
-	return nil // in an earlier segment the next one's number shows whether something is missing
-}
-
 // compare holds what was found against the newest checkpoint, without its signature: that is checked when the server is unsealed.
 func (p *past) compare() error {
 	c, signed := newestCheckpoint(p.dir)
@@ -267,62 +173,6 @@ func loadTree(dir string, size uint64) (*tree.Tree, error) {
 		})
 		return out, err
 	})
-}
-
-// newestCheckpoint is the newest checkpoint of an epoch that can be read. Its signature is not checked.
-func newestCheckpoint(dir string) (tree.Checkpoint, bool) {
-	_, c, ok := newestNote(dir)
-	return c, ok
-}
-
-// newestNote looks at the latest checkpoint and at the end of the file of all, since a crash can leave either behind the other.
-func newestNote(dir string) (msg []byte, c tree.Checkpoint, ok bool) {
-	if data, err := readSmall(filepath.Join(dir, checkpointName), tree.MaxNote); err == nil {
-		if got, err := tree.Unverified(data); err == nil {
-			msg, c, ok = data, got, true
-		}
-	}
-	f, err := os.Open(filepath.Join(dir, checkpointsName))
-	if err != nil {
-		return msg, c, ok
-	}
-	defer f.Close() //nolint:errcheck // read only
-	notes := tree.NewNotes(lastNotes(f))
-	for {
-		next, err := notes.Next()
-		if err != nil {
-			return msg, c, ok
-		}
-		if got, err := tree.Unverified(next); err == nil && (!ok || got.Size > c.Size) {
-			msg, c, ok = bytes.Clone(next), got, true
-		}
-	}
-}
-
-// lastNotes is the end of a file of checkpoints, from the beginning of one of them.
-func lastNotes(f *os.File) io.Reader {
-	const window = 4 * tree.MaxNote
-	st, err := f.Stat()
-	if err != nil || st.Size() <= window {
-		return f
-	}
-	end := make([]byte, window)
-	n, _ := f.ReadAt(end, st.Size()-window) //nolint:errcheck // what could be read is looked at
-	_, notes, _ := bytes.Cut(end[:n], []byte("\n\n"+KeyName("")))
-	return io.MultiReader(strings.NewReader(KeyName("")), bytes.NewReader(notes))
-}
-
-func readSmall(path string, most int64) ([]byte, error) {
-	f, err := os.Open(path)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close() //nolint:errcheck // read only
-	data, err := io.ReadAll(io.LimitReader(f, most+1))
-	if err == nil && int64(len(data)) > most {
-		err = fmt.Errorf("%s is longer than %d bytes", path, most)
-	}
-	return data, err
 }
 
 // clean cuts a torn or unused tail and removes what is not needed any more.

@@ -315,7 +315,7 @@ var mutations = map[string]func(e *editor){
 	"cut at a batch": func(e *editor) { e.data = e.data[:e.all[e.rnd.IntN(len(e.all))].off] },
 	"cut anywhere":   func(e *editor) { e.data = e.data[:e.rnd.IntN(len(e.data)-512)] },
 	"put bytes in": func(e *editor) {
-		at := e.rnd.IntN(len(e.data))
+		at := e.rnd.IntN(int(e.all[len(e.all)-1].off)) // zeros behind the last batch are nothing
 		e.data = append(e.data[:at:at], append(make([]byte, 512), e.data[at:]...)...)
 	},
 }
