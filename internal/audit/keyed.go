@@ -36,7 +36,7 @@ func (l *Log) Keyed(k Keys) error {
 	l.keys.Store(&k)
 	l.keying.Unlock()
 	l.pub.keys.Store(&k)
-	if err := l.pub.cover(l.Size()); err != nil {
+	if err := l.pub.cover(l.Size(), false); err != nil {
 		l.cfg.Logger.Warn("audit checkpoint not written", "error", err)
 	}
 	return nil
@@ -58,10 +58,9 @@ func (l *Log) Unkeyed(r *Record) (Position, error) {
 	if err != nil {
 		return Position{}, err
 	}
-	if err := l.pub.cover(first + 1); err != nil {
+	if err := l.pub.cover(first+1, true); err != nil {
 		l.cfg.Logger.Warn("audit checkpoint not written", "error", err)
 	}
-	l.pub.keys.Store(nil)
 	return l.position(first), nil
 }
 

@@ -24,9 +24,9 @@ type publisher struct {
 	l     *Log
 	feed  chan []byte // leaf hashes of a batch
 	ask   chan struct{}
-	now   chan chan error // asks for a checkpoint at once
-	over  chan struct{}   // closed when the tree has everything
-	ended chan struct{}   // closed when the last checkpoint is signed
+	now   chan demand   // asks for a checkpoint at once
+	over  chan struct{} // closed when the tree has everything
+	ended chan struct{} // closed when the last checkpoint is signed
 
 	keys atomic.Pointer[Keys]
 
@@ -47,7 +47,7 @@ func (p *publisher) init(l *Log) {
 	p.feed = make(chan []byte, feedBatches)
 	p.ask = make(chan struct{}, 1)
 	p.over = make(chan struct{})
-	p.now = make(chan chan error)
+	p.now = make(chan demand)
 	p.ended = make(chan struct{})
 	p.fresh = make(chan struct{})
 	p.grown.L = &p.mu
@@ -101,8 +101,12 @@ func (p *publisher) publish() {
 				p.err = err
 			}
 			return
-		case done := <-p.now:
-			done <- p.sign(false)
+		case q := <-p.now:
+			err := p.sign(false)
+			if q.forget {
+				p.keys.Store(nil)
+			}
+			q.done <- err
 		case <-p.ask:
 			if !armed {
 				armed = true
@@ -119,17 +123,23 @@ func (p *publisher) publish() {
 	}
 }
 
+// demand asks for a checkpoint at once. With forget it is the last one under the present keys: nothing is signing with them when it is done.
+type demand struct {
+	forget bool
+	done   chan error
+}
+
 // cover signs a checkpoint over the first n records at once.
-func (p *publisher) cover(n uint64) error {
+func (p *publisher) cover(n uint64, forget bool) error {
 	p.mu.Lock()
 	for p.tree.Size() < n { // whatever was acknowledged reaches the tree, even while the log closes
 		p.grown.Wait()
 	}
 	p.mu.Unlock()
-	done := make(chan error, 1)
+	q := demand{forget, make(chan error, 1)}
 	select {
-	case p.now <- done:
-		return <-done
+	case p.now <- q:
+		return <-q.done
 	case <-p.ended:
 		return nil // the last one covers everything
 	}
@@ -167,6 +177,9 @@ func (p *publisher) sign(final bool) error {
 	msg, err := c.Sign(k.Signer)
 	if err != nil {
 		return err
+	}
+	if _, err := tree.Open(msg, k.Verifiers); err != nil { // a key that failed, or was erased meanwhile, publishes nothing
+		return fmt.Errorf("check checkpoint: %w", err)
 	}
 	if p.length, err = writeCheckpoint(p.l.home, msg, p.length, final); err != nil {
 		return err
