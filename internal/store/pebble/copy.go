@@ -100,7 +100,7 @@ func importInto(ctx context.Context, c *Config, r io.Reader) (head store.Head, e
 	defer func() {
 		closed := e.close()
 		if cause := e.failure(); cause != nil { // also one that closing met
-			err = unavailable(cause)
+			err = classify(cause)
 		} else if err == nil {
 			err = closed
 		}

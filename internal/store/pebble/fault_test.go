@@ -44,10 +44,22 @@ func eventually(t testing.TB, what string, f func() error) {
 		if err = f(); err == nil {
 			return
 		}
-		pause := time.NewTimer(5 * time.Millisecond)
-		<-pause.C
+		breathe()
 	}
 	t.Fatalf("%s: still %v", what, err)
+}
+
+// breathe keeps a loop that asks again and again from taking the processor.
+func breathe() { <-time.NewTimer(2 * time.Millisecond).C }
+
+// hasRoom tells why a store would refuse to write, if it would.
+func hasRoom(s *Store) error {
+	v, err := s.acquire()
+	if err != nil {
+		return err
+	}
+	defer s.release(v)
+	return s.space(v.eng)
 }
 
 // ledger is what callers of a store were told, and so what it must hold.
@@ -227,22 +239,78 @@ func TestAFailingDiskLosesNothingAndHealsByItself(t *testing.T) {
 					_, err := s.Commit(t.Context(), store.Txn{})
 					return err
 				})
+				x := l.txn(fmt.Sprintf("%d/c", round), 10)
 				eventually(t, "write again", func() error {
-					x := l.txn(fmt.Sprintf("%d/c", round), 10)
-					if err := l.commit(t.Context(), s, x); err != nil {
-						return err
+					rev, err := s.Commit(t.Context(), x)
+					if err == nil {
+						l.acked[string(x.Then[0].Key)] = rev
 					}
-					l.mu.Lock()
-					defer l.mu.Unlock()
-					if l.acked[string(x.Then[0].Key)] == 0 {
-						l.unknown = nil
-						return errors.New("refused")
-					}
-					return nil
+					return err
 				})
 				l.audit(t, s)
 			}
 		})
+	}
+}
+
+// TestADiskThatFailsNowAndThen: every change of the disk fails with some probability, also while the store recovers, while
+// callers commit, read, follow and export. Nothing is lost, nothing hangs, nothing ends the process.
+func TestADiskThatFailsNowAndThen(t *testing.T) {
+	t.Parallel()
+	b := &breaker{}
+	s := mustOpen(t, Config{Dir: "store", FS: errorfs.Wrap(vfs.NewMem(), b), memTable: 64 << 10, Retain: 64, RetainFor: -1})
+	defer s.Close()
+	l := newLedger()
+	for round := range sized(3, 100) {
+		var mu sync.Mutex // guards dice
+		dice := rand.New(rand.NewPCG(uint64(round), 4))
+		odds := []int{200, 3, 20, 2000}[round%4]
+		b.set(func(op errorfs.Op) error {
+			if op.Kind.ReadOrWrite() == errorfs.OpIsRead || op.Kind == errorfs.OpLock {
+				return nil
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if dice.IntN(odds) > 0 {
+				return nil
+			}
+			return []error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT}[dice.IntN(3)]
+		})
+		ctx, stop := context.WithCancel(t.Context())
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for ; ctx.Err() == nil; breathe() {
+				_, _, _ = s.Get(ctx, []byte("0/0/0"))
+				_, _, _ = s.Scan(ctx, nil, nil, 100)
+				_, _ = s.Export(ctx, io.Discard)
+			}
+		})
+		wg.Go(func() {
+			for from := store.Rev(0); ctx.Err() == nil; breathe() {
+				for b, err := range s.Feed(ctx, from) {
+					if errors.Is(err, store.ErrPruned) {
+						h, err := s.Confirm(ctx)
+						if err == nil {
+							from = h.Rev
+						}
+						break
+					}
+					if err != nil {
+						break
+					}
+					from = b.Through
+				}
+			}
+		})
+		l.load(t, s, fmt.Sprint(round), 8, 25)
+		b.set(nil)
+		eventually(t, "write again", func() error {
+			_, err := s.Commit(t.Context(), store.Txn{})
+			return errors.Join(err, hasRoom(s))
+		})
+		stop()
+		wg.Wait()
+		l.audit(t, s)
 	}
 }
 

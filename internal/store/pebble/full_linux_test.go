@@ -126,10 +126,7 @@ func fullDisk(t *testing.T, dir string) {
 			}
 			eventually(t, "write again", func() error {
 				_, err := s.Commit(t.Context(), store.Txn{})
-				if err != nil {
-					return err
-				}
-				return s.space(s.com.view.eng)
+				return errors.Join(err, hasRoom(s))
 			})
 			l.audit(t, s)
 		}

@@ -190,7 +190,7 @@ func (s *Store) run() {
 			s.finish()
 			return
 		}
-		if s.com.view.eng.fence.down.Load() && !s.recover() {
+		if s.com.view.eng.fence.down.Load() && !s.heal() {
 			s.finish()
 			return
 		}

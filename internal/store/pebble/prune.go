@@ -21,9 +21,7 @@ func (c *committer) prune(now int64) error {
 		return nil
 	}
 	last := min(c.at.head.Rev-retain, c.at.floor+pruneMax)
-	// Rows of this group are not in the view, but they are newer than what is due, unless the group is larger than
-	// what is retained.
-	last = min(last, c.view.at.head.Rev)
+	// The view does not hold the rows of this group: they stay, even if the group is larger than what is retained.
 	it, err := c.view.snap.NewIter(&pebble.IterOptions{LowerBound: feedKey(c.at.floor), UpperBound: feedKey(last + 1)})
 	if err != nil {
 		return fault(c.view, err)

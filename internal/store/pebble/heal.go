@@ -19,15 +19,15 @@ type opened struct {
 	at  position
 }
 
-// recover makes the store unavailable, and opens its database again until that works or the store is closed, which
+// heal makes the store unavailable, and opens its database again until that works or the store is closed, which
 // it answers with false. It refuses what is committed meanwhile.
-func (s *Store) recover() bool {
-	last := s.com.view.at
-	cause := s.com.view.eng.failure()
+func (s *Store) heal() bool {
+	failed, last := s.com.view.eng, s.com.view.at
+	cause := failed.failure()
 	s.cfg.Logger.Error("store failed, opening it again", "error", cut(cause.Error()))
 	s.retire(unavailable(cause))
 	again := make(chan *opened, 1)
-	go func() { again <- s.reopen(s.com.view.eng, last) }()
+	go func() { again <- s.reopen(failed, last) }()
 	for {
 		select {
 		case r := <-s.queue:
