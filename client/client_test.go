@@ -98,11 +98,15 @@ func TestKeysLiveTheirLife(t *testing.T) {
 		{"resume", func(ctx context.Context) (client.Key, error) { return admin.ResumeKey(ctx, name) }, "enabled", nil},
 		{"disable", func(ctx context.Context) (client.Key, error) { return admin.DisableKey(ctx, name) }, "disabled", nil},
 		{"enable", func(ctx context.Context) (client.Key, error) { return admin.EnableKey(ctx, name) }, "enabled", nil},
-		{"schedule", func(ctx context.Context) (client.Key, error) { return admin.ScheduleKeyDestruction(ctx, name, 8*24*time.Hour) }, "pending-destruction",
+		{"schedule", func(ctx context.Context) (client.Key, error) {
+			return admin.ScheduleKeyDestruction(ctx, name, 8*24*time.Hour)
+		}, "pending-destruction",
 			func(k client.Key) bool { return time.Until(k.DestroyAt) > 7*24*time.Hour }},
 		{"cancel", func(ctx context.Context) (client.Key, error) { return admin.CancelKeyDestruction(ctx, name) }, "", nil},
 		{"describe", func(ctx context.Context) (client.Key, error) { return admin.DescribeKey(ctx, name) }, "",
-			func(k client.Key) bool { return len(k.Versions) == 2 && k.Versions[0].Version == 2 && !k.CreatedAt.IsZero() }},
+			func(k client.Key) bool {
+				return len(k.Versions) == 2 && k.Versions[0].Version == 2 && !k.CreatedAt.IsZero()
+			}},
 	}
 	for _, step := range steps {
 		k, err := step.do(t.Context())
@@ -124,3 +128,5 @@ func TestKeysLiveTheirLife(t *testing.T) {
 		t.Errorf("got %d versions, want 2", n)
 	}
 }
+
+func asError(err error, target **client.Error) bool { return errors.As(err, target) }

@@ -146,15 +146,22 @@ func (c *Client) Export(ctx context.Context, w io.Writer, options ...Option) (re
 	return revision, nil
 }
 
-// RollEpoch starts a new shred epoch.
+// patient is the same client without the time limit of its own: for work that takes as long as the store is large.
+func (c *Client) patient() *Client {
+	other := *c
+	other.timeout = -1
+	return &other
+}
+
+// RollEpoch starts a new shred epoch. The client's Timeout does not apply.
 func (c *Client) RollEpoch(ctx context.Context, options ...Option) ([]Job, error) {
-	res, err := invoke(ctx, c, c.admin.RollEpoch, &keyholdv1.RollEpochRequest{}, changes, options)
+	res, err := invoke(ctx, c.patient(), c.admin.RollEpoch, &keyholdv1.RollEpochRequest{}, changes, options)
 	return each(res.GetJobs(), toJob), err
 }
 
-// RotateRoot makes a new root key and seals it to the same recipients.
+// RotateRoot makes a new root key and seals it to the same recipients. The client's Timeout does not apply.
 func (c *Client) RotateRoot(ctx context.Context, options ...Option) (Status, error) {
-	res, err := invoke(ctx, c, c.admin.RotateRoot, &keyholdv1.RotateRootRequest{}, changes, options)
+	res, err := invoke(ctx, c.patient(), c.admin.RotateRoot, &keyholdv1.RotateRootRequest{}, changes, options)
 	return toStatus(res.GetStatus()), err
 }
 
@@ -184,9 +191,10 @@ type StoreReport struct {
 	DamagedCount uint64   `json:"damaged_count"`
 }
 
-// CheckStore opens every record and loads every key, and names what is damaged.
+// CheckStore opens every record and loads every key, and names what is damaged. The client's Timeout does not
+// apply.
 func (c *Client) CheckStore(ctx context.Context, options ...Option) (StoreReport, error) {
-	r, err := invoke(ctx, c, c.admin.CheckStore, &keyholdv1.CheckStoreRequest{}, reads, options)
+	r, err := invoke(ctx, c.patient(), c.admin.CheckStore, &keyholdv1.CheckStoreRequest{}, reads, options)
 	return StoreReport{Records: r.GetRecords(), Keys: r.GetKeys(), Versions: r.GetVersions(), Damaged: r.GetDamaged(), DamagedCount: r.GetDamagedCount()}, err
 }
 

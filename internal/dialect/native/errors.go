@@ -63,8 +63,8 @@ func wireError(err error) *connect.Error {
 	if d, err := connect.NewErrorDetail(detailOf(e)); err == nil { // fails for no message that holds valid UTF-8 alone
 		w.AddDetail(d)
 	}
-	if e.RetryMS > 0 {
-		w.Meta().Set("Retry-After", strconv.FormatInt((e.RetryMS+999)/1000, 10)) // whole seconds, RFC 9110 §10.2.3
+	if e.RetryMS > 0 || e.Kind() == kms.KindLimited {
+		w.Meta().Set("Retry-After", strconv.FormatInt(max(1, (e.RetryMS+999)/1000), 10)) // whole seconds, RFC 9110 §10.2.3
 	}
 	return w
 }

@@ -3,6 +3,7 @@ package native
 import (
 	"context"
 	"encoding/base64"
+	"encoding/hex"
 	"strconv"
 
 	"github.com/keyhold/keyhold/api/keyhold/v1/keyholdv1connect"
@@ -192,7 +193,20 @@ func (q *leanRequest) text(name, s string) *leanRequest {
 	return q
 }
 
-func (q *leanRequest) id(id kms.ID) *leanRequest { return q.text("keyId", idText(id)) }
+// id writes a key's id as kms.ID.String does, without a string of its own.
+func (q *leanRequest) id(id kms.ID) *leanRequest {
+	if id.IsZero() {
+		return q
+	}
+	q.name("keyId")
+	q.out = append(q.out, '"')
+	q.out = hex.AppendEncode(q.out, id[:4])
+	for _, part := range [...][]byte{id[4:6], id[6:8], id[8:10], id[10:]} {
+		q.out = hex.AppendEncode(append(q.out, '-'), part)
+	}
+	q.out = append(q.out, '"')
+	return q
+}
 
 func (q *leanRequest) version32(n uint32) *leanRequest {
 	if n == 0 {

@@ -28,25 +28,35 @@ func methodsOf(service protoreflect.Name) []string {
 	return all
 }
 
-// unknownMethod refuses a path that no method has, with the nearest that there is.
+// unknownMethod refuses a path that no method has, with the nearest that there is. It is answered to strangers too, so it
+// compares with the few names of one level only.
 func unknownMethod(path string) error {
-	var all []string
-	for _, f := range files {
-		for i := range f.Services().Len() {
-			all = append(all, methodsOf(f.Services().Get(i).Name())...)
-		}
-	}
 	e := kms.Errorf(kms.CodeNotFound, "%q is not a method of this API", clip(path))
 	e.Next = "docs/api.md lists the methods"
-	if near := nearest(path, all); near != "" {
-		e.Next = "did you mean " + near + "?"
+	rest, _ := strings.CutPrefix(path, "/keyhold.v1.")
+	service, method, _ := strings.Cut(rest, "/")
+	if known := methodsOf(protoreflect.Name(service)); len(known) > 0 {
+		for i, name := range known {
+			known[i] = name[strings.LastIndexByte(name, '/')+1:]
+		}
+		if near := nearest(method, known); near != "" {
+			e.Next = "did you mean /keyhold.v1." + service + "/" + near + "?"
+		}
+		return e
+	}
+	var services []string
+	for _, f := range files {
+		services = append(services, string(f.Services().Get(0).Name()))
+	}
+	if near := nearest(service, services); near != "" {
+		e.Next = "did you mean /keyhold.v1." + near + "/" + clip(method) + "?"
 	}
 	return e
 }
 
 // nearest finds the name that is most like one that is not known: at most a third of it may differ. "" is none.
 func nearest(unknown string, names []string) string {
-	const longest = 96 // the comparison takes time in the product of the lengths
+	const longest = 64 // the comparison takes time in the product of the lengths
 	if len(unknown) > longest {
 		return ""
 	}

@@ -375,6 +375,9 @@ func TestUnknownMethodsAndWrongVerbs(t *testing.T) {
 	if status != 404 || codeIn(t, body) != "KH1303" || !strings.Contains(body, "did you mean /keyhold.v1.CryptoService/Encrypt?") {
 		t.Errorf("got %d %s", status, body)
 	}
+	if _, _, body = ask(t, s, "CrptoService/Encrypt", s.User, `{}`); codeIn(t, body) != "KH1303" || !strings.Contains(body, "did you mean /keyhold.v1.CryptoService/Encrypt?") {
+		t.Errorf("got %s", body)
+	}
 	res, err := s.HTTP.Client().Get(s.URL + "/keyhold.v1.AdminService/WhoAmI?encoding=json&message=%7B%7D")
 	if err != nil {
 		t.Fatal(err)

@@ -111,8 +111,8 @@ type AdminServiceClient interface {
 	DeletePolicy(context.Context, *connect.Request[v1.DeletePolicyRequest]) (*connect.Response[v1.PolicyResponse], error)
 	// ListPolicies pages through the policies.
 	ListPolicies(context.Context, *connect.Request[v1.ListPoliciesRequest]) (*connect.Response[v1.ListPoliciesResponse], error)
-	// CanI tells whether the caller, or another principal, may do something, and why. It changes nothing. Asking about
-	// others needs the permission TestPolicy.
+	// CanI tells whether the caller, or another principal, may do something. It changes nothing. Asking about others, and
+	// learning why, needs the permission TestPolicy.
 	CanI(context.Context, *connect.Request[v1.CanIRequest]) (*connect.Response[v1.ExplainResponse], error)
 	// Explain tells why a past request was decided as it was: the id comes with the denial.
 	Explain(context.Context, *connect.Request[v1.ExplainRequest]) (*connect.Response[v1.ExplainResponse], error)
@@ -442,8 +442,8 @@ type AdminServiceHandler interface {
 	DeletePolicy(context.Context, *connect.Request[v1.DeletePolicyRequest]) (*connect.Response[v1.PolicyResponse], error)
 	// ListPolicies pages through the policies.
 	ListPolicies(context.Context, *connect.Request[v1.ListPoliciesRequest]) (*connect.Response[v1.ListPoliciesResponse], error)
-	// CanI tells whether the caller, or another principal, may do something, and why. It changes nothing. Asking about
-	// others needs the permission TestPolicy.
+	// CanI tells whether the caller, or another principal, may do something. It changes nothing. Asking about others, and
+	// learning why, needs the permission TestPolicy.
 	CanI(context.Context, *connect.Request[v1.CanIRequest]) (*connect.Response[v1.ExplainResponse], error)
 	// Explain tells why a past request was decided as it was: the id comes with the denial.
 	Explain(context.Context, *connect.Request[v1.ExplainRequest]) (*connect.Response[v1.ExplainResponse], error)

@@ -46,7 +46,8 @@ const (
 
 // AuditServiceClient is a client for the keyhold.v1.AuditService service.
 type AuditServiceClient interface {
-	// ListRecords pages through the records of the namespace, newest first; operators see all.
+	// ListRecords pages through the records of the namespace, newest first. In the system namespace it answers those of all
+	// namespaces.
 	ListRecords(context.Context, *connect.Request[v1.ListRecordsRequest]) (*connect.Response[v1.ListRecordsResponse], error)
 	// ProveRecord answers a proof bundle for one record, which `keyhold-verify` checks offline.
 	ProveRecord(context.Context, *connect.Request[v1.ProveRecordRequest]) (*connect.Response[v1.ProveRecordResponse], error)
@@ -111,7 +112,8 @@ func (c *auditServiceClient) GetCheckpoint(ctx context.Context, req *connect.Req
 
 // AuditServiceHandler is an implementation of the keyhold.v1.AuditService service.
 type AuditServiceHandler interface {
-	// ListRecords pages through the records of the namespace, newest first; operators see all.
+	// ListRecords pages through the records of the namespace, newest first. In the system namespace it answers those of all
+	// namespaces.
 	ListRecords(context.Context, *connect.Request[v1.ListRecordsRequest]) (*connect.Response[v1.ListRecordsResponse], error)
 	// ProveRecord answers a proof bundle for one record, which `keyhold-verify` checks offline.
 	ProveRecord(context.Context, *connect.Request[v1.ProveRecordRequest]) (*connect.Response[v1.ProveRecordResponse], error)

@@ -59,7 +59,8 @@ type OperatorServiceClient interface {
 	// Init makes the root key of an empty store and seals it to at least two recipients. What it answers is shown this
 	// once. Local socket only.
 	Init(context.Context, *connect.Request[v1.InitRequest]) (*connect.Response[v1.InitResponse], error)
-	// Unseal takes one step towards opening the root key: one custodian share, or a whole passphrase or key file.
+	// Unseal takes one step towards opening the root key: one custodian share, or a whole passphrase or key file, which are
+	// taken on the local socket only.
 	Unseal(context.Context, *connect.Request[v1.UnsealRequest]) (*connect.Response[v1.UnsealResponse], error)
 	// Seal erases the root key and everything under it from memory. Nothing works until the server is unsealed.
 	Seal(context.Context, *connect.Request[v1.SealRequest]) (*connect.Response[v1.SealResponse], error)
@@ -182,7 +183,8 @@ type OperatorServiceHandler interface {
 	// Init makes the root key of an empty store and seals it to at least two recipients. What it answers is shown this
 	// once. Local socket only.
 	Init(context.Context, *connect.Request[v1.InitRequest]) (*connect.Response[v1.InitResponse], error)
-	// Unseal takes one step towards opening the root key: one custodian share, or a whole passphrase or key file.
+	// Unseal takes one step towards opening the root key: one custodian share, or a whole passphrase or key file, which are
+	// taken on the local socket only.
 	Unseal(context.Context, *connect.Request[v1.UnsealRequest]) (*connect.Response[v1.UnsealResponse], error)
 	// Seal erases the root key and everything under it from memory. Nothing works until the server is unsealed.
 	Seal(context.Context, *connect.Request[v1.SealRequest]) (*connect.Response[v1.SealResponse], error)
