@@ -25,20 +25,19 @@ type running struct {
 	stop func() error
 }
 
-func start(t *testing.T, dir string, opt node.Options) *running {
+func start(t *testing.T, dir string, opt node.Options, more ...config.Override) *running {
 	t.Helper()
-	r, err := try(t, dir, opt)
+	r, err := try(t, dir, opt, more...)
 	if err != nil {
 		t.Fatal(err)
 	}
 	return r
 }
 
-func try(t *testing.T, dir string, opt node.Options) (*running, error) {
+func try(t *testing.T, dir string, opt node.Options, more ...config.Override) (*running, error) {
 	t.Helper()
-	set, err := config.Load("", nil, config.Override{Name: "data_dir", Value: dir, Flag: "--data"},
-		config.Override{Name: "listen", Value: "127.0.0.1:0", Flag: "--listen"},
-		config.Override{Name: "shutdown.drain", Value: "0s", Flag: "--drain"})
+	set, err := config.Load("", nil, append([]config.Override{{Name: "data_dir", Value: dir, Flag: "--data"},
+		{Name: "listen", Value: "127.0.0.1:0", Flag: "--listen"}, {Name: "shutdown.drain", Value: "0s", Flag: "--drain"}}, more...)...)
 	if err != nil {
 		t.Fatal(err)
 	}
