@@ -15,16 +15,15 @@ import (
 type liar struct {
 	*mem.Store
 	n      atomic.Int64
-	commit func(l *liar, ctx context.Context, x store.Txn) (store.Rev, error)
+	commit func(l *liar, n int64, x store.Txn) (store.Rev, error) // the n-th
 	get    func(l *liar, ctx context.Context, keys ...[]byte) ([]store.Record, store.Rev, error)
 	scan   func(l *liar, ctx context.Context) ([]store.Record, store.Rev, error)
 	head   func(l *liar, ctx context.Context) (store.Head, error)
 }
 
 func (l *liar) Commit(ctx context.Context, x store.Txn) (store.Rev, error) {
-	l.n.Add(1)
 	if l.commit != nil {
-		return l.commit(l, ctx, x)
+		return l.commit(l, l.n.Add(1), x)
 	}
 	return l.Store.Commit(ctx, x)
 }
@@ -56,24 +55,22 @@ func TestTheCheckerFindsLies(t *testing.T) {
 	var once sync.Once
 	for name, l := range map[string]*liar{
 		"": {},
-		"a condition is ignored now and then": {commit: func(l *liar, ctx context.Context, x store.Txn) (store.Rev, error) {
-			if l.n.Load()%20 == 0 {
-				x.If = nil
-			}
-			return l.Store.Commit(ctx, x)
+		"conditions are ignored": {commit: func(l *liar, n int64, x store.Txn) (store.Rev, error) {
+			x.If = nil
+			return l.Store.Commit(t.Context(), x)
 		}},
-		"a conflict out of nothing": {commit: func(l *liar, ctx context.Context, x store.Txn) (store.Rev, error) {
+		"a conflict out of nothing": {commit: func(l *liar, n int64, x store.Txn) (store.Rev, error) {
 			if len(x.If) == 0 {
 				return 0, store.ErrConflict
 			}
-			return l.Store.Commit(ctx, x)
+			return l.Store.Commit(t.Context(), x)
 		}},
-		"an acknowledged commit is lost": {commit: func(l *liar, ctx context.Context, x store.Txn) (store.Rev, error) {
-			if l.n.Load() == 50 {
-				h, err := l.Store.Confirm(ctx)
+		"an acknowledged commit is lost": {commit: func(l *liar, n int64, x store.Txn) (store.Rev, error) {
+			if n == 50 {
+				h, err := l.Store.Confirm(t.Context())
 				return h.Rev + 1, err
 			}
-			return l.Store.Commit(ctx, x)
+			return l.Store.Commit(t.Context(), x)
 		}},
 		"an old record": {get: func(l *liar, ctx context.Context, keys ...[]byte) ([]store.Record, store.Rev, error) {
 			rs, rev, err := l.Store.Get(ctx, keys...)
