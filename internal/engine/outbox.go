@@ -13,10 +13,11 @@ import (
 
 // Limits of clearing the outbox.
 const (
-	clearWith  = 32              // rows that a change clears along the way
-	clearMost  = 200             // rows that one transaction of its own clears
-	clearAfter = 2 * time.Second // how long rows may wait for a change to take them along
-	owedRetry  = 250 * time.Millisecond
+	clearWith     = 32              // rows that a change clears along the way
+	clearMost     = 200             // rows that one transaction of its own clears
+	clearAfter    = 2 * time.Second // how long rows may wait for a change to take them along
+	owedRetry     = 250 * time.Millisecond
+	recoverAtOnce = 1000 // rows looked up in the log together
 )
 
 // outbox is what is known of rows whose records are in the log (to be cleared lazily), and of committed changes whose
@@ -120,48 +121,53 @@ func (e *Engine) flushOutbox(ctx context.Context) {
 // recoverOutbox appends the records of changes that were committed and not recorded before a crash. It runs before the
 // first operation is admitted.
 func (e *Engine) recoverOutbox(ctx context.Context, r *records.Records) error {
-	type owing struct {
-		row  records.Outbox
-		leaf [32]byte
-	}
-	var rows []owing
-	var oldest time.Time
-	want := map[[32]byte]struct{}{}
+	rows, appended := 0, 0
 	for after := (kms.ID{}); ; {
-		page, next, err := r.OutboxRows(ctx, after, 500)
+		page, next, err := r.OutboxRows(ctx, after, recoverAtOnce)
 		if err != nil {
 			return err
 		}
-		for _, row := range page {
-			leaf := audit.LeafHash(row.Body)
-			rows = append(rows, owing{row, leaf})
-			want[leaf] = struct{}{}
-			if oldest.IsZero() || row.Time.Before(oldest) {
-				oldest = row.Time
-			}
+		n, err := e.recoverPage(ctx, page)
+		if err != nil {
+			return err
 		}
+		rows, appended = rows+len(page), appended+n
 		if next.IsZero() {
 			break
 		}
 		after = next
 	}
-	if len(rows) == 0 {
-		return nil
+	if rows > 0 {
+		e.log.Info("outbox_recovered", "rows", rows, "appended", appended)
+	}
+	return nil
+}
+
+// recoverPage looks all rows up in the log at once, and appends those that are not there.
+func (e *Engine) recoverPage(ctx context.Context, page []records.Outbox) (appended int, err error) {
+	if len(page) == 0 {
+		return 0, nil
+	}
+	want := make(map[[32]byte]struct{}, len(page))
+	oldest := page[0].Time
+	for _, row := range page {
+		want[audit.LeafHash(row.Body)] = struct{}{}
+		if row.Time.Before(oldest) {
+			oldest = row.Time
+		}
 	}
 	there, err := e.cfg.Log.Find(ctx, want, oldest)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	appended := 0
-	for _, o := range rows {
-		if _, ok := there[o.leaf]; !ok {
-			if _, err := e.rec.AppendEncoded(o.row.Body, o.row.Annex); err != nil {
-				return unrecordable(err)
+	for _, row := range page {
+		if _, ok := there[audit.LeafHash(row.Body)]; !ok {
+			if _, err := e.rec.AppendEncoded(row.Body, row.Annex); err != nil {
+				return appended, unrecordable(err)
 			}
 			appended++
 		}
-		e.outbox.settled(o.row.ID)
+		e.outbox.settled(row.ID)
 	}
-	e.log.Info("outbox_recovered", "rows", len(rows), "appended", appended)
-	return nil
+	return appended, nil
 }
