@@ -48,8 +48,12 @@ func relative(p string) string { return strings.TrimPrefix(p, module+"/") }
 
 // ours tells whether a relative path is of this module.
 func ours(p string) bool {
-	return strings.HasPrefix(p, "internal/") || strings.HasPrefix(p, "cmd/") || strings.HasPrefix(p, "api/") || p == "client" || strings.HasPrefix(p, "client/")
+	return strings.HasPrefix(p, "internal/") || strings.HasPrefix(p, "cmd/") || strings.HasPrefix(p, "api/") || p == "client" || strings.HasPrefix(p, "client/") ||
+		strings.HasPrefix(p, "test/")
 }
+
+// forTests tells whether a package is one that only tests import.
+func forTests(p string) bool { return slices.Contains(tests, p) || strings.HasPrefix(p, "test/") }
 
 // foreign tells whether it is of another module.
 func foreign(p string) bool {

@@ -80,7 +80,7 @@ var table = []layer{
 	}},
 }
 
-// tests are the packages that tests share. Nothing else imports them; they may import what they like.
+// tests are the packages that tests share, beside those below test/. Nothing else imports them; they may import what they like.
 var tests = []string{
 	"internal/archtest",
 	"internal/audit/audittest",

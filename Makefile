@@ -1,0 +1,52 @@
+# Keyhold. `make help` lists the targets.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.PHONY: help build demo test test-long lint bench fuzz generate docs clean
+
+# The version is that of the newest tag, or the commit.
+VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+GOBUILD   = CGO_ENABLED=0 go build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)'
+FILE     ?= README.md
+FUZZTIME ?= 30s
+BENCH    ?= .
+PKG      ?= ./...
+export FILE
+
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+build: ## build bin/keyhold, bin/keyhold-verify and bin/keyhold-fips: static, without cgo
+	$(GOBUILD) -o bin/keyhold ./cmd/keyhold
+	$(GOBUILD) -o bin/keyhold-verify ./cmd/keyhold-verify
+	GOFIPS140=v1.0.0 $(GOBUILD) -o bin/keyhold-fips ./cmd/keyhold
+
+demo: ## create a key, encrypt and decrypt FILE (default README.md), show and verify the audit records of it
+	@$(GOBUILD) -o bin/keyhold ./cmd/keyhold
+	@$(GOBUILD) -o bin/keyhold-verify ./cmd/keyhold-verify
+	@scripts/demo.sh "$$FILE"
+
+test: ## what CI runs: install what is missing, then check, lint and test everything at reduced sizes
+	@scripts/test.sh
+
+test-long: ## the same tests at full size: hours
+	KEYHOLD_LONG=1 go test -count=1 -timeout 12h ./...
+
+lint: ## golangci-lint, at the version of tools/lint/go.mod
+	go tool -modfile=tools/lint/go.mod golangci-lint run ./...
+
+bench: ## run the benchmarks (BENCH=regexp, PKG=./internal/engine)
+	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
+
+fuzz: ## fuzz every target for FUZZTIME each (default 30s; PKG=./internal/kms for one package)
+	@scripts/fuzz.sh '$(FUZZTIME)' '$(PKG)'
+
+generate: ## compile api/**/*.proto: Go code and docs/api.md
+	tools/generate.sh
+
+docs: ## write the pages that are made from code, and check all pages
+	go test -count=1 ./internal/config -run TestPage -update
+	go test -count=1 ./internal/doctest
+
+clean: ## remove what was built
+	rm -rf bin .demo

@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Makes sure that what the tests need is there. As root on Debian it installs what is missing; otherwise it says what is.
+set -euo pipefail
+
+# What each is for: the race detector is linked by a C compiler, the version comes from git, and the rest is used by scripts.
+declare -A package=([gcc]=gcc [git]=git [awk]=mawk [cmp]=diffutils [realpath]=coreutils)
+missing=()
+for command in "${!package[@]}"; do
+  command -v "$command" >/dev/null || missing+=("${package[$command]}")
+done
+# gcc without the C library's headers cannot link either.
+if command -v gcc >/dev/null && ! echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1; then missing+=(libc6-dev); fi
+
+if [ "${#missing[@]}" -gt 0 ]; then
+  if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
+    echo "installing: ${missing[*]}"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get update -qq
+    apt-get install -y -qq --no-install-recommends "${missing[@]}" libc6-dev >/dev/null
+  else
+    echo "missing: ${missing[*]}. As root on Debian: apt-get install ${missing[*]} libc6-dev" >&2
+    exit 1
+  fi
+fi
+
+want=$(awk '$1 == "go" { print $2 }' go.mod)
+if ! command -v go >/dev/null; then
+  echo "missing: Go $want or newer, from https://go.dev/dl/ (Debian's own may be older)" >&2
+  exit 1
+fi
+have=$(go env GOVERSION)
+have=${have#go}
+if [ "$(printf '%s\n%s\n' "$want" "${have%% *}" | sort -V | head -n 1)" != "$want" ]; then
+  echo "Go $have is too old: want $want or newer, from https://go.dev/dl/" >&2
+  exit 1
+fi
