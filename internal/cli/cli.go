@@ -30,15 +30,14 @@ type Config struct {
 
 // app is what the commands share.
 type app struct {
-	in       *os.File
-	stdout   *os.File
-	stderr   *os.File
-	out      io.Writer // stdout; a failure to write is noticed
-	getenv   func(string) string
-	environ  []string
-	version  string
-	flags    globals
-	exitWith int // status of a command that answered "no" without an error
+	in      *os.File
+	stdout  *os.File
+	stderr  *os.File
+	out     io.Writer // stdout; a failure to write is noticed
+	getenv  func(string) string
+	environ []string
+	version string
+	flags   globals
 }
 
 // Run carries out one command line and answers the exit status.
@@ -60,7 +59,7 @@ func Run(cfg Config, args []string) int {
 	if err != nil {
 		return a.report(cmd, err)
 	}
-	return a.exitWith
+	return exitOK
 }
 
 // The groups of commands in the help.
@@ -128,7 +127,7 @@ func (a *app) root(more []*cobra.Command) *cobra.Command {
 		a.keyCommand(), a.auditCommand(),
 		a.policyCommand(), a.tokenCommand(), a.credentialCommand(), a.namespaceCommand(), a.whoamiCommand(),
 		a.operatorCommand(), a.storeCommand(), a.jobsCommand(), a.doctorCommand(), a.configCommand(),
-		a.versionCommand(),
+		a.versionCommand(), a.referenceCommand(),
 	)
 	root.AddCommand(more...)
 	root.InitDefaultHelpCmd()

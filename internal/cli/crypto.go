@@ -138,9 +138,7 @@ must be exactly that of the encryption.`,
 				return err
 			}
 			defer clear(res.Plaintext)
-			if !a.json() && e.out == "" && isTerminal(a.stdout) && !isText(res.Plaintext) {
-				return usagef("--out FILE writes it to a file", "the plaintext is binary and standard output is a terminal")
-			}
+			e.shown = isText(res.Plaintext)
 			return a.deliver(e, "plaintext", res.Plaintext, res, res.KeyID, res.Version)
 		}),
 		ValidArgsFunction: first(files),

@@ -132,24 +132,9 @@ func (a *app) connection(ctx context.Context, d *diagnosis, address string) bool
 	}
 	ctx, cancel := context.WithTimeout(ctx, checkTime)
 	defer cancel()
-	host := u.Host
-	if u.Port() == "" {
-		host = net.JoinHostPort(u.Hostname(), "443")
-	}
-	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", host)
-	if err != nil {
-		d.add("address", findingFailed, "check KEYHOLD_ADDR or --addr, that the server runs, and that no firewall is between", "%s does not answer: %v", address, err)
-		return false
-	}
-	if err := conn.Close(); err != nil {
-		d.add("address", findingFailed, "try again", "%s: %v", address, err)
-		return false
-	}
-	d.add("address", findingOK, "", "%s answers", address)
-
 	cfg, err := a.clientConfig(address)
 	if err != nil {
-		d.add("tls", findingFailed, "correct the setting", "%v", err)
+		d.add("settings", findingFailed, "correct the setting", "%v", err)
 		return false
 	}
 	set := &tls.Config{MinVersion: tls.VersionTLS12}
@@ -169,10 +154,17 @@ func (a *app) connection(ctx context.Context, d *diagnosis, address string) bool
 	sent := time.Now()
 	res, err := (&http.Client{Transport: transport}).Do(req)
 	took := time.Since(sent)
-	if err != nil {
+	var dial *net.OpError
+	switch {
+	case errors.As(err, &dial) && dial.Op == "dial" || err != nil && ctx.Err() != nil:
+		d.add("address", findingFailed, "check KEYHOLD_ADDR or --addr, that the server runs, and that no firewall is between", "%s does not answer: %v", address, unwrapURL(err))
+		return false
+	case err != nil:
+		d.add("address", findingOK, "", "%s answers", address)
 		d.add("tls", findingFailed, tlsFix(err), "%v", unwrapURL(err))
 		return false
 	}
+	d.add("address", findingOK, "", "%s answers", address)
 	defer res.Body.Close() //nolint:errcheck // it was only read
 	d.certificate(res.TLS, time.Now())
 	d.clock(res.Header.Get("Date"), sent, took)

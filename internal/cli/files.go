@@ -76,6 +76,7 @@ func (a *app) read(args []string, most int) (data []byte, name string, err error
 type encoding struct {
 	base64 bool
 	out    string
+	shown  bool // a terminal can show it without harm
 }
 
 // result writes binary output: to the file, as base64, or as it is.
@@ -86,7 +87,7 @@ func (a *app) result(e encoding, what string, data []byte) error {
 	if e.out != "" {
 		return writeFile(e.out, data, 0o600)
 	}
-	if !e.base64 {
+	if !e.base64 && !e.shown {
 		if err := a.onTerminal(what); err != nil {
 			return err
 		}

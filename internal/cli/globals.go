@@ -29,6 +29,9 @@ const (
 	maxTextFile  = 64 << 10
 )
 
+// maxRequestID is the longest request id that the server takes over, in bytes.
+const maxRequestID = 64
+
 func (a *app) globalFlags(root *cobra.Command) {
 	f := root.PersistentFlags()
 	f.StringVar(&a.flags.addr, "addr", "", "server: https://HOST:PORT, or unix:///PATH for its local socket (KEYHOLD_ADDR)")
@@ -45,6 +48,9 @@ func (a *app) globalFlags(root *cobra.Command) {
 	root.PersistentPreRunE = func(cmd *cobra.Command, _ []string) error {
 		if a.flags.timeout <= 0 {
 			return usagef(helpOf(cmd), "--timeout is %s: want more than nothing", a.flags.timeout)
+		}
+		if n := len(a.flags.requestID); n > maxRequestID {
+			return usagef(helpOf(cmd), "--request-id has %d bytes, the limit is %d", n, maxRequestID)
 		}
 		return oneOf("a form of output", a.flags.output, []string{formatTable, formatJSON})
 	}

@@ -83,7 +83,7 @@ func (a *app) keyCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return a.changed(k, ch, "created key %s: %s, %s, version %d%s", k.Name, k.Algorithm, k.Usage, k.PrimaryVersion, idOf(k))
+			return a.changed(k, ch, "created key %s: %s, %s, version %d%s", k.Name, k.Algorithm, k.Usage, k.PrimaryVersion, idOf(k, ch))
 		}),
 		ValidArgsFunction: fixed(),
 	}
@@ -96,9 +96,10 @@ func (a *app) keyCreate() *cobra.Command {
 	return cmd
 }
 
-func idOf(k client.Key) string {
-	if k.ID == "" || k.ID == (kms.ID{}).String() {
-		return "" // of a dry run
+// idOf names the id; the id of a dry run belongs to nothing.
+func idOf(k client.Key, ch change) string {
+	if ch.dryRun {
+		return ""
 	}
 	return ", id " + k.ID
 }

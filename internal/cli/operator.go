@@ -184,7 +184,7 @@ func (a *app) operatorMint() *cobra.Command {
 		Use: "mint [SHARE-FILE…] [flags]", Short: "Make another one-time code, with a quorum of shares",
 		Long: `Make another one-time code with which an administrator enrols, on the authority of a quorum of custodian shares: from SHARE-FILEs,
 from standard input (one share a line), or asked for on a terminal. Local socket only.`,
-		Example: "  keyhold operator mint shares/share-1.txt shares/share-2.txt --out code.txt",
+		Example: "  keyhold operator mint shares/share-1.txt shares/share-2.txt shares/share-4.txt --out code.txt",
 		Args:    cobra.ArbitraryArgs, ValidArgsFunction: files,
 	}
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
@@ -286,7 +286,9 @@ func (a *app) operatorRotateRoot() *cobra.Command {
 // Waiting for a job.
 const (
 	epochJob  = "roll-shred-epoch"
-	pollEvery = 500 * time.Millisecond
+	pollFirst = 200 * time.Millisecond
+	pollMost  = 5 * time.Second
+	drawEvery = 500 * time.Millisecond
 )
 
 func (a *app) operatorRollEpoch() *cobra.Command {

@@ -67,7 +67,7 @@ func (a *app) waiting(what string) (stop func()) {
 	began := time.Now()
 	go func() {
 		defer close(gone)
-		tick := time.NewTicker(pollEvery)
+		tick := time.NewTicker(drawEvery)
 		defer tick.Stop()
 		for {
 			select {
@@ -186,9 +186,7 @@ func (a *app) showJobs(jobs []client.Job) error {
 func (a *app) await(ctx context.Context, c *client.Client, name string, jobs []client.Job) ([]client.Job, error) {
 	bar := a.progress(name)
 	defer bar.end()
-	tick := time.NewTicker(pollEvery)
-	defer tick.Stop()
-	for {
+	for pause := pollFirst; ; pause = min(2*pause, pollMost) { // each question has an audit record
 		i := indexOf(jobs, name)
 		if i < 0 {
 			return jobs, nil
@@ -197,6 +195,9 @@ func (a *app) await(ctx context.Context, c *client.Client, name string, jobs []c
 		case "failed":
 			return jobs, refusal(kms.CodeInternal, "keyhold jobs shows when it runs again; the server's log has the details", "the job %s failed: %s", j.Name, j.Note)
 		case "running":
+			if j.Total > 0 && j.Done >= j.Total {
+				return jobs, nil
+			}
 			bar.show(j.Done, j.Total, count)
 		default:
 			return jobs, nil
@@ -204,7 +205,7 @@ func (a *app) await(ctx context.Context, c *client.Client, name string, jobs []c
 		select {
 		case <-ctx.Done():
 			return jobs, ctx.Err()
-		case <-tick.C:
+		case <-time.After(pause):
 		}
 		var err error
 		if jobs, err = c.ListJobs(ctx, a.options()...); err != nil {

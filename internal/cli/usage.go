@@ -21,6 +21,7 @@ func usagef(next, format string, args ...any) error {
 func helpOf(cmd *cobra.Command) string { return cmd.CommandPath() + " --help shows the form" }
 
 func unknownCommand(cmd *cobra.Command, name string) error {
+	cmd.SuggestionsMinimumDistance = 2
 	e := &usageError{what: "unknown command", why: fmt.Sprintf("%s has no command %q", cmd.CommandPath(), clip(name)), next: cmd.CommandPath() + " --help lists the commands"}
 	if near := cmd.SuggestionsFor(name); len(near) > 0 && len(name) <= maxNameLength {
 		e.next = fmt.Sprintf("did you mean %q? %s", cmd.CommandPath()+" "+near[0], e.next)

@@ -1,0 +1,109 @@
+package cli
+
+import (
+	"reflect"
+	"strings"
+	"time"
+
+	"github.com/keyhold/keyhold/client"
+	"github.com/keyhold/keyhold/internal/audit/verify"
+)
+
+// form is the JSON of a command: one value, or a listing of that name.
+type form struct {
+	listing string
+	item    reflect.Type
+}
+
+func one[T any](T) form                 { return form{item: reflect.TypeFor[T]()} }
+func list[T any](name string, _ T) form { return form{name, reflect.TypeFor[T]()} }
+
+// schemas are the JSON of every command that has one. Fields are only ever added.
+func schemas() map[string]form {
+	return map[string]form{
+		"keyhold encrypt": one(client.EncryptOutput{}), "keyhold decrypt": one(client.DecryptOutput{}), "keyhold reencrypt": one(client.ReEncryptOutput{}),
+		"keyhold datakey": one(client.GenerateDataKeyOutput{}), "keyhold sign": one(client.SignOutput{}), "keyhold verify": one(verified{}),
+		"keyhold mac": one(client.GenerateMACOutput{}), "keyhold random": one(random{}),
+		"keyhold key create": one(keyChange{}), "keyhold key list": list("keys", client.Key{}), "keyhold key show": one(client.Key{}),
+		"keyhold key versions": list("versions", client.KeyVersion{}), "keyhold key update": one(keyChange{}), "keyhold key rotate": one(keyChange{}),
+		"keyhold key enable": one(keyChange{}), "keyhold key disable": one(keyChange{}), "keyhold key suspend": one(keyChange{}), "keyhold key resume": one(keyChange{}),
+		"keyhold key deactivate": one(keyChange{}), "keyhold key destroy": one(keyChange{}), "keyhold key cancel-destroy": one(keyChange{}),
+		"keyhold key public": one(client.PublicKey{}), "keyhold key algorithms": list("algorithms", algorithmInfo{}),
+		"keyhold audit list": list("records", client.AuditRecord{}), "keyhold audit prove": one(client.Proof{}), "keyhold audit checkpoint": one(client.Checkpoint{}),
+		"keyhold audit verify": one(verify.Report{}),
+		"keyhold policy put":   one(policyChange{}), "keyhold policy get": one(client.Policy{}), "keyhold policy list": list("policies", client.Policy{}),
+		"keyhold policy delete": one(policyChange{}), "keyhold policy check": one(policyChecked{}), "keyhold policy can-i": one(client.Explanation{}), "keyhold policy explain": one(client.Explanation{}),
+		"keyhold token create": one(newToken{}), "keyhold token list": list("tokens", client.Token{}), "keyhold token revoke": one(tokenChange{}),
+		"keyhold credential create": one(credentialChange{}), "keyhold credential list": list("credentials", client.Credential{}), "keyhold credential revoke": one(credentialChange{}),
+		"keyhold namespace create": one(namespaceChange{}), "keyhold namespace list": list("namespaces", client.NamespaceInfo{}),
+		"keyhold namespace show": one(client.NamespaceInfo{}), "keyhold namespace update": one(namespaceChange{}), "keyhold whoami": one(client.Identity{}),
+		"keyhold operator init": one(initialised{}), "keyhold operator unseal": one(client.Status{}), "keyhold operator status": one(client.Status{}),
+		"keyhold operator enroll": one(newToken{}), "keyhold operator mint": one(enrollmentInfo{}), "keyhold operator seal": one(client.Status{}),
+		"keyhold operator rotate-root": one(client.Status{}), "keyhold operator roll-epoch": list("jobs", client.Job{}),
+		"keyhold store check": one(client.StoreReport{}), "keyhold store export": one(exported{}), "keyhold jobs": list("jobs", client.Job{}),
+		"keyhold doctor": one(diagnosis{}), "keyhold config check": one(configChecked{}), "keyhold version": one(versionInfo{}),
+	}
+}
+
+// schema writes the form of a JSON value: a field with ? may be missing.
+func schema(f form) string {
+	var b strings.Builder
+	if f.listing != "" {
+		b.WriteString("{\n  " + f.listing + ": [")
+		writeSchema(&b, f.item, "  ")
+		b.WriteString("]\n  more: boolean\n}")
+		return b.String()
+	}
+	writeSchema(&b, f.item, "")
+	return b.String()
+}
+
+func writeSchema(b *strings.Builder, t reflect.Type, margin string) {
+	switch {
+	case t == reflect.TypeFor[time.Time]():
+		b.WriteString("time")
+	case t == reflect.TypeFor[[]byte]():
+		b.WriteString("base64")
+	case t.Kind() == reflect.Pointer:
+		writeSchema(b, t.Elem(), margin)
+	case t.Kind() == reflect.Slice:
+		b.WriteByte('[')
+		writeSchema(b, t.Elem(), margin)
+		b.WriteByte(']')
+	case t.Kind() == reflect.Map:
+		b.WriteString("{string: ")
+		writeSchema(b, t.Elem(), margin)
+		b.WriteByte('}')
+	case t.Kind() == reflect.Struct:
+		b.WriteString("{\n")
+		writeFields(b, t, margin+"  ")
+		b.WriteString(margin + "}")
+	case t.Kind() == reflect.String:
+		b.WriteString("string")
+	case t.Kind() == reflect.Bool:
+		b.WriteString("boolean")
+	default:
+		b.WriteString("number")
+	}
+}
+
+func writeFields(b *strings.Builder, t reflect.Type, margin string) {
+	for i := range t.NumField() {
+		f := t.Field(i)
+		tag, options, _ := strings.Cut(f.Tag.Get("json"), ",")
+		switch {
+		case f.Anonymous && tag == "":
+			writeFields(b, f.Type, margin)
+			continue
+		case !f.IsExported() || tag == "-":
+			continue
+		}
+		b.WriteString(margin + tag)
+		if options != "" {
+			b.WriteByte('?')
+		}
+		b.WriteString(": ")
+		writeSchema(b, f.Type, margin)
+		b.WriteByte('\n')
+	}
+}
