@@ -153,23 +153,35 @@ func (w *work) enterNamespace(ctx context.Context) error {
 	return nil
 }
 
-// authorizeKey decides an action on a key, or on a key of that name that does not exist (k is nil).
-func (w *work) authorizeKey(k *keyring.Key, ref kms.Ref, a kms.Action, kctx kms.Context) error {
-	var d policy.Decision
+// authorizeKey decides an action on a key, or on a key of that name that does not exist (k is nil), for every item's
+// context: a decision that depends on the context is made for each of them.
+func (w *work) authorizeKey(k *keyring.Key, ref kms.Ref, a kms.Action, its items) error {
 	if k == nil {
-		d = w.decide(policy.PrepareMissing(w.call.Namespace, ref), a, kctx)
-	} else {
-		att := k.Attached.(*attached) //nolint:errcheck,forcetypeassert // attach makes every one of them
-		at := verdictAt{w.call.Principal, a}
-		var ok bool
-		if d, ok = att.verdicts.get(at, w.rules); !ok {
-			d = w.decide(att.resource, a, kctx)
-			if d.Cacheable {
-				att.verdicts.put(at, w.rules, d)
-			}
+		return w.authorizeItems(policy.PrepareMissing(w.call.Namespace, ref), a, its, nil)
+	}
+	att := k.Attached.(*attached) //nolint:errcheck,forcetypeassert // attach makes every one of them
+	at := verdictAt{w.call.Principal, a}
+	if d, ok := att.verdicts.get(at, w.rules); ok {
+		return w.verdict(d, a)
+	}
+	return w.authorizeItems(att.resource, a, its, func(d policy.Decision) { att.verdicts.put(at, w.rules, d) })
+}
+
+func (w *work) authorizeItems(on *policy.Resource, a kms.Action, its items, remember func(policy.Decision)) error {
+	d := w.decide(on, a, its.first())
+	if d.Cacheable && remember != nil {
+		remember(d)
+	}
+	if err := w.verdict(d, a); err != nil || d.Cacheable {
+		return err
+	}
+	for i := 1; i < its.n; i++ {
+		c, _ := its.at(i)
+		if err := w.verdict(w.decide(on, a, c), a); err != nil {
+			return err
 		}
 	}
-	return w.verdict(d, a)
+	return nil
 }
 
 func (w *work) authorizeNamespace(a kms.Action) error {

@@ -18,7 +18,9 @@ var (
 		name: kms.Encrypt,
 		roles: []role[EncryptInput]{{action: kms.Encrypt, need: lifecycle.Protect,
 			key: func(in *EncryptInput) (kms.Ref, error) { return in.Key, nil },
-			aad: func(in *EncryptInput) (kms.Context, []byte) { return in.Items[0].Context, in.Items[0].AAD }}},
+			items: func(in *EncryptInput) items {
+				return items{len(in.Items), func(i int) (kms.Context, []byte) { return in.Items[i].Context, in.Items[i].AAD }}
+			}}},
 		check: func(in *EncryptInput) error {
 			return checkItems(len(in.Items), MaxPlaintext, func(i int) (int, error) {
 				it := &in.Items[i]
@@ -31,7 +33,9 @@ var (
 		name: kms.Decrypt,
 		roles: []role[DecryptInput]{{action: kms.Decrypt, need: lifecycle.Process,
 			key: func(in *DecryptInput) (kms.Ref, error) { return keyOf(in.Key, in.Items[0].Ciphertext, in.Raw) },
-			aad: func(in *DecryptInput) (kms.Context, []byte) { return in.Items[0].Context, in.Items[0].AAD }}},
+			items: func(in *DecryptInput) items {
+				return items{len(in.Items), func(i int) (kms.Context, []byte) { return in.Items[i].Context, in.Items[i].AAD }}
+			}}},
 		check: func(in *DecryptInput) error {
 			return checkItems(len(in.Items), MaxPlaintext+blobOverhead, func(i int) (int, error) {
 				it := &in.Items[i]
@@ -50,10 +54,14 @@ var (
 		roles: []role[ReEncryptInput]{
 			{action: kms.ReEncryptFrom, need: lifecycle.Process,
 				key: func(in *ReEncryptInput) (kms.Ref, error) { return keyOf(in.From, in.Items[0].Ciphertext, false) },
-				aad: func(in *ReEncryptInput) (kms.Context, []byte) { return in.Items[0].FromContext, in.Items[0].FromAAD }},
+				items: func(in *ReEncryptInput) items {
+					return items{len(in.Items), func(i int) (kms.Context, []byte) { return in.Items[i].FromContext, in.Items[i].FromAAD }}
+				}},
 			{action: kms.ReEncryptTo, need: lifecycle.Protect,
 				key: func(in *ReEncryptInput) (kms.Ref, error) { return in.To, nil },
-				aad: func(in *ReEncryptInput) (kms.Context, []byte) { return in.Items[0].ToContext, in.Items[0].ToAAD }},
+				items: func(in *ReEncryptInput) items {
+					return items{len(in.Items), func(i int) (kms.Context, []byte) { return in.Items[i].ToContext, in.Items[i].ToAAD }}
+				}},
 		},
 		check: func(in *ReEncryptInput) error {
 			return checkItems(len(in.Items), MaxPlaintext+blobOverhead, func(i int) (int, error) {
@@ -146,7 +154,9 @@ const blobOverhead = 1024
 func dataKeyRole(a kms.Action) role[DataKeyInput] {
 	return role[DataKeyInput]{action: a, need: lifecycle.Protect,
 		key: func(in *DataKeyInput) (kms.Ref, error) { return in.Key, nil },
-		aad: func(in *DataKeyInput) (kms.Context, []byte) { return in.Context, in.AAD }}
+		items: func(in *DataKeyInput) items {
+			return items{1, func(int) (kms.Context, []byte) { return in.Context, in.AAD }}
+		}}
 }
 
 func checkDataKey(in *DataKeyInput) error {
@@ -231,7 +241,7 @@ func doEncrypt(ctx context.Context, w *work, in *EncryptInput) (EncryptOutput, e
 	if err != nil {
 		return EncryptOutput{}, err
 	}
-	s, err := w.scheme(k, in.Scheme, true)
+	s, err := w.scheme(k, kms.EncryptDecrypt, in.Scheme, true)
 	if err != nil {
 		return EncryptOutput{}, err
 	}
@@ -247,8 +257,11 @@ func doEncrypt(ctx context.Context, w *work, in *EncryptInput) (EncryptOutput, e
 	return out, nil
 }
 
-// scheme settles which scheme is used and asks the algorithm table whether it may be.
-func (w *work) scheme(k admitted, s kms.Scheme, protect bool) (kms.Scheme, error) {
+// scheme settles which scheme is used and asks the algorithm table whether it may be. A key serves one purpose.
+func (w *work) scheme(k admitted, u kms.Usage, s kms.Scheme, protect bool) (kms.Scheme, error) {
+	if k.Usage != u {
+		return 0, kms.Errorf(kms.CodeUsage, "the key is for %s, and this operation needs a key for %s", k.Usage, u)
+	}
 	s, err := kms.CheckScheme(k.Algorithm, k.Usage, s, w.e.cfg.Profile, protect)
 	w.rec.Scheme = s
 	return s, err
@@ -310,7 +323,7 @@ func (w *work) openItem(ctx context.Context, i int, ciphertext []byte, c kms.Con
 	if err != nil {
 		return nil, 0, err
 	}
-	if s, err = w.scheme(k, s, false); err != nil {
+	if s, err = w.scheme(k, kms.EncryptDecrypt, s, false); err != nil {
 		return nil, 0, err
 	}
 	plain, err := v.Handle.Open(nil, header, sealed, aad, s)
@@ -329,7 +342,7 @@ func doReEncrypt(ctx context.Context, w *work, in *ReEncryptInput) (ReEncryptOut
 		plain, _, err := w.openItem(ctx, 0, it.Ciphertext, it.FromContext, it.FromAAD, false, 0, kms.NoScheme)
 		if err == nil {
 			var s kms.Scheme
-			if s, err = w.scheme(to, kms.NoScheme, true); err == nil {
+			if s, err = w.scheme(to, kms.EncryptDecrypt, kms.NoScheme, true); err == nil {
 				out.Items[i].Ciphertext, err = sealItem(to, v, s, false, plain, it.ToContext, it.ToAAD)
 			}
 			clear(plain)
@@ -350,7 +363,7 @@ func doDataKey(ctx context.Context, w *work, in *DataKeyInput) (DataKeyOutput, e
 	if err != nil {
 		return DataKeyOutput{}, err
 	}
-	s, err := w.scheme(k, kms.NoScheme, true)
+	s, err := w.scheme(k, kms.EncryptDecrypt, kms.NoScheme, true)
 	if err != nil {
 		return DataKeyOutput{}, err
 	}
@@ -385,7 +398,7 @@ func doSign(ctx context.Context, w *work, in *SignInput) (SignOutput, error) {
 	if err != nil {
 		return SignOutput{}, err
 	}
-	s, err := w.scheme(k, in.Scheme, true)
+	s, err := w.scheme(k, kms.SignVerify, in.Scheme, true)
 	if err != nil {
 		return SignOutput{}, err
 	}
@@ -406,7 +419,7 @@ func doVerify(ctx context.Context, w *work, in *VerifyInput) (VerifyOutput, erro
 	if err != nil {
 		return VerifyOutput{}, err
 	}
-	s, err := w.scheme(k, in.Scheme, false)
+	s, err := w.scheme(k, kms.SignVerify, in.Scheme, false)
 	if err != nil {
 		return VerifyOutput{}, err
 	}
@@ -426,7 +439,7 @@ func doMAC(ctx context.Context, w *work, in *MACInput) (MACOutput, error) {
 	if err != nil {
 		return MACOutput{}, err
 	}
-	s, err := w.scheme(k, kms.NoScheme, true)
+	s, err := w.scheme(k, kms.MAC, kms.NoScheme, true)
 	if err != nil {
 		return MACOutput{}, err
 	}
@@ -447,7 +460,7 @@ func doVerifyMAC(ctx context.Context, w *work, in *VerifyMACInput) (VerifyOutput
 	if err != nil {
 		return VerifyOutput{}, err
 	}
-	s, err := w.scheme(k, kms.NoScheme, false)
+	s, err := w.scheme(k, kms.MAC, kms.NoScheme, false)
 	if err != nil {
 		return VerifyOutput{}, err
 	}

@@ -68,6 +68,7 @@ type Engine struct {
 	blocked atomic.Pointer[kms.Error]
 	counts  counters
 	denials denialLimiter
+	stamp   atomic.Uint64 // milliseconds and count of the last ordered id
 	// strangers limits the records of what nobody in particular attempts: wrong shares, wrong enrolment codes.
 	strangers *rate.Limiter
 

@@ -96,7 +96,7 @@ func (w *work) putToken(tx *records.Tx, t records.Token, ttl time.Duration) (Cre
 	random := make([]byte, token.SecretSize)
 	rand.Read(random) //nolint:errcheck // never fails since Go 1.24
 	defer clear(random)
-	t.ID = w.e.newID(w.now)
+	t.ID = w.e.orderedID(w.now)
 	t.Digest = token.Digest(random)
 	t.Created, t.Expires, t.By = w.now.UTC(), w.now.Add(ttl).UTC(), w.call.Principal.Name
 	w.rec.Resource = t.ID.String()

@@ -166,7 +166,7 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 		return nil
 	}
 	if in.made == nil {
-		in.made, err = w.newVersion(ctx, w.e.newID(w.now), 1, in.Algorithm)
+		in.made, err = w.newVersion(ctx, w.e.orderedID(w.now), 1, in.Algorithm)
 	}
 	return err
 }

@@ -231,6 +231,37 @@ func TestPoliciesGrantForbidAndExplain(t *testing.T) {
 	wantCode(t, try(), 0)
 }
 
+// A policy on the encryption context is asked about every item of a batch, not about the first alone.
+func TestAPolicyOnTheContextHoldsForEveryItem(t *testing.T) {
+	w := newWorld(t)
+	w.create("k", kms.AES256GCM, 0)
+	svc := as("svc/a")
+	if _, err := w.e.PutPolicy(t.Context(), admin, engine.PutPolicyInput{ID: "tenant-a", Text: `permit (principal == Principal::"svc/a", action in [Action::"Encrypt", Action::"Decrypt"], resource)
+		when { context.encryption.hasTag("tenant") && context.encryption.getTag("tenant") == "a" };`}); err != nil {
+		t.Fatal(err)
+	}
+	a, b := kms.Context{"tenant": "a"}, kms.Context{"tenant": "b"}
+	encrypt := func(all ...kms.Context) error {
+		in := engine.EncryptInput{Key: "k"}
+		for _, c := range all {
+			in.Items = append(in.Items, engine.EncryptItem{Plaintext: []byte("x"), Context: c})
+		}
+		return second(w.e.Encrypt(t.Context(), svc, in))
+	}
+	wantCode(t, encrypt(a), 0)
+	wantCode(t, encrypt(a, a, a), 0)
+	wantCode(t, encrypt(b), kms.CodeDenied)
+	wantCode(t, encrypt(a, a, b), kms.CodeDenied)
+	recs := w.records(audit.Filter{Action: kms.Encrypt, Name: "svc/a"})
+	seen := map[[32]byte]bool{}
+	for _, r := range recs {
+		seen[r.Context] = true
+	}
+	if len(recs) != 4 || len(seen) != 4 {
+		t.Fatalf("%d records with %d different context digests, want 4 of each", len(recs), len(seen))
+	}
+}
+
 // A denial that comes between doing and releasing withholds the output.
 func TestADenialInBetweenWithholdsTheOutput(t *testing.T) {
 	f := &faulty{}
@@ -359,7 +390,6 @@ func TestNamesAliasesAndListing(t *testing.T) {
 	w := newWorld(t)
 	var ids []kms.ID
 	for i := range 25 {
-		w.now = w.now.Add(time.Second)
 		out, err := w.e.CreateKey(t.Context(), admin, engine.CreateKeyInput{Name: fmt.Sprintf("app/%02d", i), Algorithm: kms.AES256GCM,
 			Labels: map[string]string{"parity": []string{"even", "odd"}[i%2]}, Aliases: []string{fmt.Sprintf("a%d", i)}})
 		if err != nil {

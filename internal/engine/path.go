@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"runtime/debug"
 	"time"
@@ -14,10 +15,10 @@ import (
 
 // A role is what an operation wants of one key.
 type role[In any] struct {
-	action kms.Action                      // what the caller must be allowed to do with it
-	need   lifecycle.Need                  // what its state must permit
-	key    func(*In) (kms.Ref, error)      // which key
-	aad    func(*In) (kms.Context, []byte) // the context that policies may look at; nil: none
+	action kms.Action                 // what the caller must be allowed to do with it
+	need   lifecycle.Need             // what its state must permit
+	key    func(*In) (kms.Ref, error) // which key
+	items  func(*In) items            // the encryption contexts that policies may look at; nil: none
 }
 
 // An op describes an operation that changes nothing. These descriptors are the whole truth.
@@ -50,12 +51,56 @@ type work struct {
 	pending *committed
 }
 
+// items are the encryption contexts, or raw additional data, of an operation's items.
+type items struct {
+	n  int
+	at func(i int) (kms.Context, []byte)
+}
+
+// first is the context that a decision starts from.
+func (it items) first() kms.Context {
+	if it.n == 0 {
+		return nil
+	}
+	c, _ := it.at(0)
+	return c
+}
+
+// digest is what the record holds of them: of one context its digest; of several that are not all empty, the SHA-256 of
+// their digests in order. Zero: there are none.
+func (it items) digest() (sum [32]byte) {
+	if it.n == 0 {
+		return sum
+	}
+	if it.n == 1 {
+		return digestOfContext(it.at(0))
+	}
+	var all []byte
+	some := false
+	for i := range it.n {
+		d := digestOfContext(it.at(i))
+		some = some || d != [32]byte{}
+		all = append(all, d[:]...)
+	}
+	if !some {
+		return sum
+	}
+	return sha256.Sum256(all)
+}
+
+func digestOfContext(c kms.Context, raw []byte) [32]byte {
+	if len(raw) > 0 {
+		return kms.RawDigest(raw)
+	}
+	return kms.ContextDigest(c)
+}
+
 // admitted is a key that the caller may use for one role.
 type admitted struct {
 	*keyring.Key
 	action kms.Action
 	need   lifecycle.Need
-	ctx    kms.Context
+	items  items
 }
 
 // use runs an operation that changes nothing: admit → do → settle.
@@ -177,30 +222,20 @@ func admit[In any](ctx context.Context, w *work, roles []role[In], check func(*I
 		if err != nil {
 			return err
 		}
-		var kctx kms.Context
-		if r.aad != nil {
-			var raw []byte
-			kctx, raw = r.aad(in)
-			w.digest(kctx, raw)
+		var its items
+		if r.items != nil {
+			if its = r.items(in); w.rec.Context == [32]byte{} {
+				w.rec.Context = its.digest()
+			}
 		}
-		if err := w.admitKey(ctx, ref, r.action, r.need, kctx); err != nil {
+		if err := w.admitKey(ctx, ref, r.action, r.need, its); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *work) digest(c kms.Context, raw []byte) {
-	switch {
-	case w.rec.Context != [32]byte{}:
-	case len(c) > 0:
-		w.rec.Context = kms.ContextDigest(c)
-	case len(raw) > 0:
-		w.rec.Context = kms.RawDigest(raw)
-	}
-}
-
-func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lifecycle.Need, kctx kms.Context) error {
+func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lifecycle.Need, its items) error {
 	if !w.o.ring.Lease().Valid() {
 		return kms.Errorf(kms.CodeStoreUnavailable, "the server has lost touch with its store")
 	}
@@ -214,13 +249,13 @@ func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lif
 	} else if w.rec.Resource == "" {
 		w.rec.Resource = clipTo(string(ref), 255)
 	}
-	if err := w.authorizeKey(k, ref, a, kctx); err != nil {
+	if err := w.authorizeKey(k, ref, a, its); err != nil {
 		return err
 	}
 	if missing != nil {
 		return missing
 	}
-	w.keys[w.n] = admitted{Key: k, action: a, need: need, ctx: kctx}
+	w.keys[w.n] = admitted{Key: k, action: a, need: need, items: its}
 	w.n++
 	return lifecycle.KeyPermits(k.Switch, need, lifecycle.Terms{})
 }
@@ -359,7 +394,7 @@ func (w *work) readmit(ctx context.Context, o *opened) bool {
 	}
 	for i := range w.n {
 		k := &w.keys[i]
-		if again.admitKey(ctx, kms.RefTo(k.ID), k.action, k.need, k.ctx) != nil {
+		if again.admitKey(ctx, kms.RefTo(k.ID), k.action, k.need, k.items) != nil {
 			return false
 		}
 		if n := w.rec.Keys[i].Version; n != 0 {
