@@ -60,7 +60,7 @@ func table() []setting {
 		duration("tls.reload", "30s", time.Second, day, func(c *Config) *time.Duration { return &c.TLS.Reload },
 			"Time between two looks at the certificate files."),
 
-		size("limits.request_bytes", "1MiB", 64*kib, 64*mib, func(c *Config) *int64 { return &c.Limits.RequestBytes },
+		size("limits.request_bytes", "8MiB", 64*kib, 64*mib, func(c *Config) *int64 { return &c.Limits.RequestBytes },
 			"Largest body of a request."),
 		size("limits.header_bytes", "16KiB", 4*kib, mib, func(c *Config) *int64 { return &c.Limits.HeaderBytes },
 			"Largest header of a request."),

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -116,10 +115,9 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	auth = authenticator(set, n.engine, strangers.Refused)
 	n.measure(metrics, auth)
 	api := native.Handler(native.Config{Engine: n.engine, Authn: auth, Logger: opt.Log})
-	local := native.Handler(native.Config{Engine: n.engine, Authn: auth, Logger: opt.Log, Local: localUser()})
 	n.server, err = server.New(server.Config{
 		Settings: set, Authn: auth, Version: opt.Version, Log: opt.Log, Strangers: strangers, Metrics: metrics,
-		Mounts:    []server.Mount{{Name: "native", At: services, Handler: byListener(api, local)}},
+		Mounts:    []server.Mount{{Name: "native", At: services, Handler: api}},
 		Condition: n.condition,
 		MayReadMetrics: func(ctx context.Context, c kms.Call) error {
 			_, err := n.engine.ReadHealth(ctx, c)
@@ -278,20 +276,10 @@ func forget(a *authn.Authenticator, t engine.Touch) {
 	}
 }
 
-// localUser is who calls over the local socket, which none but the server's own user and root can open.
+// localUser is the server's own user, who initialises and unseals a development server.
 func localUser() *kms.Principal {
 	name := "uid:" + strconv.Itoa(os.Geteuid())
 	return &kms.Principal{Name: name, Namespace: kms.SystemNamespace, Method: kms.AuthLocal, Credential: name}
-}
-
-func byListener(network, local http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if at, ok := r.Context().Value(http.LocalAddrContextKey).(*net.UnixAddr); ok && at != nil {
-			local.ServeHTTP(w, r)
-			return
-		}
-		network.ServeHTTP(w, r)
-	})
 }
 
 // condition is what /health tells. It takes no lock that unsealing holds.

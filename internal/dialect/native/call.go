@@ -75,14 +75,9 @@ func (x *exchange) erase() {
 func (h *handler) begin(r *http.Request, a access, x *exchange) error {
 	c := &x.call
 	c.Dialect = kms.DialectNative
-	if h.local == nil {
-		c.Remote, _ = netip.ParseAddrPort(r.RemoteAddr) // not an address: left invalid
-	}
+	c.Remote, _ = netip.ParseAddrPort(r.RemoteAddr) // the local socket has no address: left invalid
 	if err := h.headers(r.Header, c); err != nil {
 		return err
-	}
-	if a == onlyLocal && h.local == nil {
-		return kms.Errorf(kms.CodeOnlyLocal, "this is answered on the local socket of the server's machine only")
 	}
 	if err := h.identify(r, a, x); err != nil {
 		return err
@@ -93,11 +88,18 @@ func (h *handler) begin(r *http.Request, a access, x *exchange) error {
 	return nil
 }
 
-// identify finds the principal. On the local socket a caller that shows a token is its principal, any other the socket's.
+// identify finds the principal. What a sealed server must answer is asked by the local socket's peer wherever there is one,
+// whatever token the caller's environment holds besides: a sealed server knows no tokens.
 func (h *handler) identify(r *http.Request, a access, x *exchange) error {
-	if h.local != nil && (len(r.Header["Authorization"]) == 0 || a == onlyLocal) {
-		x.call.Principal, x.trusted = h.local, true
-		return nil
+	if a != authenticated && !x.call.Remote.IsValid() {
+		p, err := h.authn.Authenticate(r.Context(), nil, nil, x.call.Remote)
+		if err == nil && p.Method == kms.AuthLocal {
+			x.call.Principal, x.trusted = p, true
+			return nil
+		}
+	}
+	if a == onlyLocal {
+		return kms.Errorf(kms.CodeOnlyLocal, "this is answered on the local socket of the server's machine only")
 	}
 	if a == anyone && len(r.Header["Authorization"]) == 0 && (r.TLS == nil || len(r.TLS.PeerCertificates) == 0) {
 		return nil

@@ -27,9 +27,6 @@ const (
 type Config struct {
 	Engine *engine.Engine
 	Authn  Authenticator
-	// Local is the principal (of method AuthLocal) of callers without a token on the server's local socket. It is nil
-	// for every other listener.
-	Local  *kms.Principal
 	Logger *slog.Logger // for panics. nil: none
 }
 
@@ -37,7 +34,6 @@ type Config struct {
 type handler struct {
 	engine *engine.Engine
 	authn  Authenticator
-	local  *kms.Principal
 	log    *slog.Logger
 	errors *connect.ErrorWriter
 	ids    requestIDs
@@ -53,7 +49,7 @@ type route struct {
 
 // Handler answers the native protocol for one listener. It expects whole paths (/keyhold.v1.KeyService/CreateKey).
 func Handler(cfg Config) http.Handler {
-	h := &handler{engine: cfg.Engine, authn: cfg.Authn, local: cfg.Local, log: cfg.Logger, routes: map[string]route{}}
+	h := &handler{engine: cfg.Engine, authn: cfg.Authn, log: cfg.Logger, routes: map[string]route{}}
 	if h.log == nil {
 		h.log = slog.New(slog.DiscardHandler)
 	}

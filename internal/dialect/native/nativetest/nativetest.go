@@ -64,15 +64,14 @@ func Start(t testing.TB) *Server {
 	e, err := engine.New(engine.Config{Cluster: cluster, Store: db, Log: log, Provider: p, ShredDir: filepath.Join(dir, "shred"),
 		EscrowDir: filepath.Join(dir, "escrow"), Forget: []func(engine.Touch){func(engine.Touch) { auth.ForgetAll() }}})
 	check(t, err)
-	auth = authn.New(authn.Config{Identities: identities{e.Identities()}, Failures: authn.Rate{PerSecond: 1e6, Burst: 1e6}})
-	local := &kms.Principal{Name: "uid:0", Namespace: kms.SystemNamespace, Method: kms.AuthLocal}
+	auth = authn.New(authn.Config{Identities: identities{e.Identities()}, LocalUIDs: []uint32{0}, Failures: authn.Rate{PerSecond: 1e6, Burst: 1e6}})
 	s := &Server{Engine: e, t: t, Handler: native.Handler(native.Config{Engine: e, Authn: auth})}
 	s.HTTP = httptest.NewUnstartedServer(s.Handler)
 	s.HTTP.EnableHTTP2 = true
 	s.HTTP.StartTLS()
 	s.URL = s.HTTP.URL
 	s.CA = pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: s.HTTP.Certificate().Raw})
-	s.socket(native.Handler(native.Config{Engine: e, Authn: auth, Local: local}))
+	s.socket(s.Handler)
 	t.Cleanup(func() {
 		s.HTTP.Close()
 		check(t, e.Close(context.Background()))
@@ -88,7 +87,8 @@ func (s *Server) socket(h http.Handler) {
 	path := filepath.Join(dir, "s")
 	l, err := net.Listen("unix", path)
 	check(s.t, err)
-	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second}
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second,
+		ConnContext: func(ctx context.Context, _ net.Conn) context.Context { return authn.WithPeer(ctx, 0) }}
 	go srv.Serve(l) //nolint:errcheck // ends with Close
 	s.Socket = "unix://" + path
 	s.t.Cleanup(func() {
