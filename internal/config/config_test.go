@@ -61,7 +61,7 @@ func TestTheDocumentedExampleIsGood(t *testing.T) {
 func TestDefaults(t *testing.T) {
 	c := Default()
 	if !slices.Equal(c.Listen, []string{"127.0.0.1:7443"}) || c.TLS.MinVersion != tls.VersionTLS12 || c.Log.Level != slog.LevelInfo ||
-		c.Limits.RequestBytes != 1<<20 || c.Shred.Epoch != 24*time.Hour || c.Audit.Dir != "/var/lib/keyhold/audit" || c.LocalSocket != "/var/lib/keyhold/keyhold.sock" {
+		c.Limits.RequestBytes != 8<<20 || c.Shred.Epoch != 24*time.Hour || c.Audit.Dir != "/var/lib/keyhold/audit" || c.LocalSocket != "/var/lib/keyhold/keyhold.sock" {
 		t.Errorf("got %+v", c)
 	}
 }
