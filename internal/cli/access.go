@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyhold/keyhold/client"
+	"github.com/keyhold/keyhold/internal/kms"
 )
 
 func checkRoles(given []string) error {
@@ -66,7 +67,7 @@ func (a *app) giveToken(t client.NewToken, out string, ch change) error {
 	n := newToken{Secret: t.Secret, Token: t.Token, DryRun: ch.dryRun}
 	if out != "" && !ch.dryRun {
 		if err := writeOnce(out, []byte(t.Secret+"\n")); err != nil {
-			return err
+			return refusal(kms.CodeCancelled, "end the token, which nobody has: keyhold token revoke "+t.Token.ID, "the token was made, but it could not be written: %v", err)
 		}
 		n.Secret, n.Out = "", out
 	}

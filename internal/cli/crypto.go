@@ -215,7 +215,7 @@ With --without-plaintext it is not shown at all, and the encrypted one goes to s
 			if err := needKey(in.Key); err != nil {
 				return err
 			}
-			if encrypted == "" && !in.WithoutPlaintext && !a.json() {
+			if encrypted == "" && !in.WithoutPlaintext && (!a.json() || e.out != "") {
 				return usagef("--encrypted FILE keeps it, -o json prints both", "without the encrypted data key, what is encrypted with the data key is lost")
 			}
 			if err := a.ready(e, "data key"); err != nil {

@@ -281,8 +281,8 @@ made. Rotating encrypts nothing anew: keyhold reencrypt moves a ciphertext to th
 			if err != nil {
 				return err
 			}
-			return a.changed(k, ch, "rotated key %s: version %d protects from now on; ciphertexts encrypted anew: 0, earlier versions still in use: %d (keyhold reencrypt moves a ciphertext)",
-				k.Name, k.PrimaryVersion, max(k.LatestVersion, 1)-1)
+			return a.changed(k, ch, "rotated key %s: version %d protects from now on; nothing was encrypted anew: older versions go on decrypting and verifying (keyhold reencrypt moves a ciphertext)",
+				k.Name, k.PrimaryVersion)
 		}),
 		ValidArgsFunction: first(a.completeKeys),
 	}

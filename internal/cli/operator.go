@@ -66,7 +66,10 @@ func (a *app) showStatus(s client.Status) error {
 	case !s.Ready:
 		stands = cell{"unsealed, but it cannot serve", red}
 	}
-	all := []fact{{"server", stands}, {"problem", cell{strings.TrimSpace(s.ProblemCode + " " + s.Problem), red}}}
+	all := []fact{{"server", stands}}
+	if s.Initialised && !s.Sealed {
+		all = append(all, fact{"problem", cell{strings.TrimSpace(s.ProblemCode + " " + s.Problem), red}})
+	}
 	if s.Development {
 		all = append(all, fact{"development store", cell{"yes, for ever", yellow}})
 	}

@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"strings"
+	"syscall"
 
 	"golang.org/x/term"
 
@@ -20,6 +22,7 @@ func (a *app) confirm(yes bool, question string) error {
 	if !isTerminal(a.in) || !isTerminal(a.stderr) {
 		return usagef("add --yes to do it without being asked", "this cannot be taken back, and there is no terminal to ask on")
 	}
+	defer a.interruptible(func() {})()
 	fmt.Fprintf(a.stderr, "%s [y/N] ", printable(question))
 	answer, err := bufio.NewReader(io.LimitReader(a.in, maxTokenFile)).ReadString('\n')
 	if err != nil && answer == "" {
@@ -32,10 +35,36 @@ func (a *app) confirm(yes bool, question string) error {
 	return refusal(kms.CodeCancelled, "nothing was changed", "the answer was not yes")
 }
 
+// interruptible lets a signal end the program while it waits at a prompt, which no context can interrupt, and puts the
+// terminal back as it was.
+func (a *app) interruptible(restore func()) (done func()) {
+	signals, ended := make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() {
+		select {
+		case <-signals:
+			restore()
+			fmt.Fprintln(a.stderr)
+			os.Exit(exitFailure)
+		case <-ended:
+		}
+	}()
+	return func() {
+		signal.Stop(signals)
+		close(ended)
+	}
+}
+
 // hidden reads a line on a terminal without showing it.
 func (a *app) hidden(what string) ([]byte, error) {
+	fd := int(a.in.Fd()) //nolint:gosec // G115: a descriptor
+	before, err := term.GetState(fd)
+	if err != nil {
+		return nil, fmt.Errorf("read from the terminal: %w", err)
+	}
+	defer a.interruptible(func() { _ = term.Restore(fd, before) })()
 	fmt.Fprintf(a.stderr, "%s: ", what)
-	line, err := term.ReadPassword(int(a.in.Fd())) //nolint:gosec // G115: a descriptor
+	line, err := term.ReadPassword(fd)
 	fmt.Fprintln(a.stderr)
 	if err != nil {
 		return nil, fmt.Errorf("read from the terminal: %w", err)

@@ -46,7 +46,11 @@ func (a *app) shares(files []string, wanted int) ([]string, error) {
 			return nil, usagef("name the files of the shares, or pipe them in", "there is no terminal to ask for a share")
 		}
 		for i := range max(wanted, 1) {
-			text, err := a.hidden(fmt.Sprintf("share %d of %d", i+1, max(wanted, 1)))
+			what := "share"
+			if wanted > 1 {
+				what = fmt.Sprintf("share %d of %d", i+1, wanted)
+			}
+			text, err := a.hidden(what)
 			if err != nil {
 				return nil, err
 			}

@@ -9,11 +9,49 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"syscall"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 	"golang.org/x/sys/unix"
 )
+
+// screen keeps what a terminal shows.
+type screen struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+func (s *screen) Write(b []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.Write(b)
+}
+
+func (s *screen) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.text.String()
+}
+
+// awaitPrompt waits until the program asks, and, where it asks for a secret, until the terminal does not show what is typed.
+func awaitPrompt(ts *testscript.TestScript, master *os.File, s *screen) {
+	for range 3000 {
+		switch text := s.String(); {
+		case strings.HasSuffix(text, "[y/N] "):
+			return
+		case strings.HasSuffix(text, ": "):
+			set, err := unix.IoctlGetTermios(int(master.Fd()), unix.TCGETS)
+			ts.Check(err)
+			if set.Lflag&unix.ECHO == 0 {
+				return
+			}
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	ts.Fatalf("nothing was asked: %q", s.String())
+}
 
 // openPTY opens a pseudo-terminal: its master and its slave (pts(4)).
 func openPTY() (master, slave *os.File, err error) {
@@ -47,14 +85,17 @@ func onTerminal(ts *testscript.TestScript, neg bool, args []string) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: true}
 	ts.Check(cmd.Start())
 	ts.Check(slave.Close())
-	var shown bytes.Buffer
+	var shown screen
 	read := make(chan struct{})
 	go func() {
 		defer close(read)
 		_, _ = io.Copy(&shown, master) // ends with EIO when the last slave is closed
 	}()
-	_, err = io.WriteString(master, args[0]+"\n")
-	ts.Check(err)
+	if args[0] != "" {
+		awaitPrompt(ts, master, &shown)
+		_, err = io.WriteString(master, args[0]+"\n")
+		ts.Check(err)
+	}
 	err = cmd.Wait()
 	<-read
 	ts.Check(master.Close())
