@@ -244,10 +244,13 @@ func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lif
 		return missing
 	}
 	// The record names what was asked for, whatever comes of it.
+	name := clipTo(string(ref), 255)
 	if missing == nil {
 		w.rec.Keys = append(w.rec.Keys, keyUse(k.ID, 0, k.Rev))
-	} else if w.rec.Resource == "" {
-		w.rec.Resource = clipTo(string(ref), 255)
+		name = k.Name
+	}
+	if w.rec.Resource == "" {
+		w.rec.Resource = name
 	}
 	if err := w.authorizeKey(k, ref, a, its); err != nil {
 		return err
