@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 
 	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -31,6 +32,9 @@ func (e *Engine) direct(ctx context.Context, o *opened, c kms.Call, a kms.Action
 		if err := do(w, tx); err != nil {
 			return err
 		}
+		if c.DryRun {
+			return errDry
+		}
 		w.rec.Outcome, w.rec.Change = audit.OK, true
 		done.id = w.rec.ID
 		var err error
@@ -48,6 +52,11 @@ func (e *Engine) direct(ctx context.Context, o *opened, c kms.Call, a kms.Action
 	if err != nil {
 		e.outbox.settled(clearing...)
 		w.rec.Change = false
+		if errors.Is(err, errDry) {
+			w.rec.Outcome = audit.DryRun
+			_, err = e.record(&w.rec)
+			return err
+		}
 		return w.fail(err)
 	}
 	return w.publish(&done)

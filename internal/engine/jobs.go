@@ -87,19 +87,19 @@ func (e *Engine) runJobs(ctx context.Context) {
 		o.users.Add(1)
 		if e.open.Load() == o {
 			now := e.now()
-			e.do(ctx, jobDestroy, func() error { return e.destroyDue(ctx, o) })
+			e.do(jobDestroy, func() error { return e.destroyDue(ctx, o) })
 			if now.After(sweep) {
 				sweep = now.Add(sweepEvery)
-				e.do(ctx, jobSweep, func() error { return e.sweep(ctx, o) })
+				e.do(jobSweep, func() error { return e.sweep(ctx, o) })
 			}
 			if o.root.Rotating() {
 				o.users.Add(-1)
-				e.do(ctx, jobRoot, func() error { return e.finishRotation(ctx) })
+				e.do(jobRoot, func() error { return e.finishRotation(ctx) })
 				continue
 			}
 			if now.After(epoch) {
 				epoch = now.Add(retryAfter)
-				e.do(ctx, jobEpoch, func() error { return e.rollIfDue(ctx, o) })
+				e.do(jobEpoch, func() error { return e.rollIfDue(ctx, o) })
 			}
 		}
 		o.users.Add(-1)
@@ -107,7 +107,7 @@ func (e *Engine) runJobs(ctx context.Context) {
 }
 
 // do runs a job once and keeps how it ended.
-func (e *Engine) do(_ context.Context, name string, f func() error) {
+func (e *Engine) do(name string, f func() error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err := e.panicked(0, p)
@@ -304,7 +304,7 @@ func (e *Engine) rollEpoch(ctx context.Context, o *opened, c kms.Call, begin boo
 }
 
 func (e *Engine) rewrapRows(ctx context.Context, o *opened) (done uint64, err error) {
-	e.jobs.set(jobEpoch, func(i *JobInfo) { i.State, i.Done = "running", 0 })
+	e.jobs.set(jobEpoch, func(i *JobInfo) { i.State, i.Done, i.Total = "running", 0, 0 })
 	for after := []byte(nil); ; {
 		rows, next, err := o.records.ShredRows(ctx, after, pageOfRows)
 		if err != nil {

@@ -189,6 +189,7 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 	w.rec.Resource = in.Name
 	w.rec.Detail = fmt.Sprintf("%s for %s", in.Algorithm, in.Usage)
 	if w.call.DryRun {
+		k.ID = kms.ID{} // there is none
 		return KeyOutput{Key: k}, nil
 	}
 	v, err := w.putVersion(tx, in.Algorithm, in.made)

@@ -2,10 +2,8 @@ package engine
 
 import (
 	"context"
-	"crypto/sha256"
 	"fmt"
 	"runtime/debug"
-	"time"
 
 	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/keyring"
@@ -29,78 +27,6 @@ type op[In, Out any] struct {
 	authorize func(*work, *In) error                         // where set: decides on something else than keys or the namespace
 	do        func(context.Context, *work, *In) (Out, error) // gets admitted keys and nothing else
 	erase     func(*Out)                                     // forgets an output that is not released
-}
-
-// work is one operation under way: what was admitted, and the record that will tell of it.
-type work struct {
-	e     *Engine
-	o     *opened
-	call  *kms.Call
-	now   time.Time
-	began time.Time // by the monotonic clock
-	rules *rules
-	keys  [2]admitted
-	n     int
-	held  [4]*keyring.Version
-	nHeld int
-	more  []*keyring.Version // beyond four
-	rec   audit.Record
-
-	// Of changes only.
-	stamp   func(leaf [32]byte) error
-	pending *committed
-}
-
-// items are the encryption contexts, or raw additional data, of an operation's items.
-type items struct {
-	n  int
-	at func(i int) (kms.Context, []byte)
-}
-
-// first is the context that a decision starts from.
-func (it items) first() kms.Context {
-	if it.n == 0 {
-		return nil
-	}
-	c, _ := it.at(0)
-	return c
-}
-
-// digest is what the record holds of them: of one context its digest; of several that are not all empty, the SHA-256 of
-// their digests in order. Zero: there are none.
-func (it items) digest() (sum [32]byte) {
-	if it.n == 0 {
-		return sum
-	}
-	if it.n == 1 {
-		return digestOfContext(it.at(0))
-	}
-	var all []byte
-	some := false
-	for i := range it.n {
-		d := digestOfContext(it.at(i))
-		some = some || d != [32]byte{}
-		all = append(all, d[:]...)
-	}
-	if !some {
-		return sum
-	}
-	return sha256.Sum256(all)
-}
-
-func digestOfContext(c kms.Context, raw []byte) [32]byte {
-	if len(raw) > 0 {
-		return kms.RawDigest(raw)
-	}
-	return kms.ContextDigest(c)
-}
-
-// admitted is a key that the caller may use for one role.
-type admitted struct {
-	*keyring.Key
-	action kms.Action
-	need   lifecycle.Need
-	items  items
 }
 
 // use runs an operation that changes nothing: admit → do → settle.
@@ -139,64 +65,6 @@ func perform[In, Out any](ctx context.Context, w *work, d *op[In, Out], in *In) 
 func (e *Engine) panicked(a kms.Action, p any) error {
 	e.log.Error("operation_panicked", "action", a.String(), "panic", fmt.Sprint(p), "stack", string(debug.Stack()))
 	return kms.Errorf(kms.CodeInternal, "the server failed to carry out the request")
-}
-
-func (w *work) begin(a kms.Action) {
-	w.began = time.Now()
-	w.rec.Action = a
-	w.rec.Time = w.now
-	w.rec.ID = w.e.newID(w.now)
-	w.rec.Namespace = w.call.Namespace
-	w.rec.Dialect = w.call.Dialect
-	w.rec.RequestID = w.call.RequestID
-	w.rec.Remote = w.call.Remote
-	w.rec.Reason = w.call.Reason
-	w.identify(w.call.Principal)
-}
-
-func (w *work) identify(p *kms.Principal) {
-	if p == nil {
-		return
-	}
-	w.rec.Method, w.rec.Alias, w.rec.Salt = p.Method, p.Alias, p.Salt
-	w.rec.Name, w.rec.Home, w.rec.Credential = p.Name, p.Namespace, p.Credential
-}
-
-// enter refuses what cannot be served at all: nothing of this is recorded, since nobody was admitted to anything.
-func (w *work) enter(ctx context.Context) error {
-	if b := w.e.blocked.Load(); b != nil {
-		return b
-	}
-	o := w.e.open.Load()
-	if o == nil {
-		return w.e.notOpen(ctx)
-	}
-	o.users.Add(1)
-	if w.e.open.Load() != o { // sealed in between: sealing may not have seen us
-		o.users.Add(-1)
-		return w.e.notOpen(ctx)
-	}
-	w.o = o
-	if w.call.Principal == nil {
-		return kms.Errorf(kms.CodeUnauthenticated, "the request carries no credential")
-	}
-	if len(w.call.Reason) > 256 || len(w.call.RequestID) > 64 || len(w.call.Token) > 128 {
-		return kms.Errorf(kms.CodeTooLarge, "reason, request id and idempotency token have at most 256, 64 and 128 bytes")
-	}
-	return w.e.denials.check(w.call.Principal, w.now)
-}
-
-func (w *work) end() {
-	w.e.cfg.Observe(w.rec.Action, time.Since(w.began))
-	for i := range w.nHeld {
-		w.held[i].Release()
-	}
-	for _, v := range w.more {
-		v.Release()
-	}
-	if w.o != nil {
-		w.o.users.Add(-1)
-	}
 }
 
 // admit checks the form, then finds and authorizes each key. Authorization is decided by name before it is told whether
@@ -351,65 +219,4 @@ func outcomeOf(k kms.Kind) audit.Outcome {
 	default:
 		return audit.Refused
 	}
-}
-
-// withhold records that an output which was ready is not released.
-func (w *work) withhold() error {
-	r := w.rec
-	r.ID = w.e.newID(w.now)
-	r.Time = w.e.now()
-	r.Action, r.Outcome, r.Code = kms.Withhold, audit.Withheld, kms.CodeWithheld
-	r.Detail = w.rec.Action.String()
-	r.Items = nil
-	pos, err := w.e.record(&r)
-	if err != nil {
-		return err
-	}
-	told := kms.Errorf(kms.CodeWithheld, "the key, the policy or the credential changed while the request ran, and no longer permits it")
-	told.Decision = pos.String()
-	return told
-}
-
-// stands compares what admitted the call with what holds now. The common case is a few atomic reads.
-func (w *work) stands(ctx context.Context) bool {
-	p, o := w.call.Principal, w.e.open.Load()
-	if p.Standing != nil && !p.Standing.Stands() || o == nil || !o.ring.Lease().Valid() {
-		return false
-	}
-	same := o == w.o && !w.rules.ended.Load()
-	for i := range w.n {
-		same = same && !w.keys[i].Ended()
-	}
-	if same {
-		return true
-	}
-	return w.readmit(ctx, o)
-}
-
-// readmit decides anew on the state as it is now: a change that took nothing away does not cost the caller its answer.
-func (w *work) readmit(ctx context.Context, o *opened) bool {
-	again := &work{e: w.e, o: o, call: w.call, now: w.e.now()}
-	if again.enterNamespace(ctx) != nil {
-		return false
-	}
-	if w.n == 0 {
-		return again.authorizeNamespace(w.rec.Action) == nil
-	}
-	for i := range w.n {
-		k := &w.keys[i]
-		if again.admitKey(ctx, kms.RefTo(k.ID), k.action, k.need, k.items) != nil {
-			return false
-		}
-		if n := w.rec.Keys[i].Version; n != 0 {
-			v, err := again.version(ctx, i, n)
-			if v != nil {
-				v.Release()
-				again.nHeld--
-			}
-			if err != nil {
-				return false
-			}
-		}
-	}
-	return true
 }

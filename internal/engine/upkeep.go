@@ -45,7 +45,10 @@ func (e *Engine) RollEpoch(ctx context.Context, c kms.Call) (JobsOutput, error) 
 		return JobsOutput{}, err
 	}
 	defer o.users.Add(-1)
-	err = e.rollEpoch(context.WithoutCancel(ctx), o, c, true)
+	e.do(jobEpoch, func() error {
+		err = e.rollEpoch(context.WithoutCancel(ctx), o, c, true)
+		return err
+	})
 	return JobsOutput{Jobs: e.jobs.all()}, err
 }
 

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/http"
 	"runtime/debug"
+	"time"
 
 	"connectrpc.com/connect"
 
@@ -92,6 +93,16 @@ var accessTo = map[string]access{
 	keyholdv1connect.OperatorServiceMintEnrollmentProcedure: onlyLocal,
 }
 
+// slowTime is how long the methods of slow may take to answer: they walk the whole store.
+const slowTime = 6 * time.Hour
+
+var slow = map[string]bool{
+	keyholdv1connect.OperatorServiceExportProcedure:  true,
+	keyholdv1connect.AdminServiceCheckStoreProcedure: true,
+	keyholdv1connect.AdminServiceRollEpochProcedure:  true,
+	keyholdv1connect.AdminServiceRotateRootProcedure: true,
+}
+
 func (h *handler) add(paths []string, library http.Handler) {
 	for _, path := range paths {
 		h.routes[path] = route{access: accessTo[path], library: library}
@@ -126,6 +137,9 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	if route.lean != nil && route.lean.serve(h, w, r, x, route.library) {
 		return
+	}
+	if slow[r.URL.Path] {
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(slowTime)) // not every listener has deadlines
 	}
 	h.byLibrary(w, r, x, route.library)
 }

@@ -114,7 +114,7 @@ func actionText(a *kms.Action) string { return a.String() }
 
 func keyMessage(k *kms.Key) *keyholdv1.Key {
 	return &keyholdv1.Key{
-		Id: k.ID.String(), Namespace: string(k.Namespace), Name: k.Name, Aliases: k.Aliases, Algorithm: k.Algorithm.String(),
+		Id: idText(k.ID), Namespace: string(k.Namespace), Name: k.Name, Aliases: k.Aliases, Algorithm: k.Algorithm.String(),
 		Usage: k.Usage.String(), Origin: k.Origin.String(), State: k.Switch.String(), PrimaryVersion: k.Primary, LatestVersion: k.Latest,
 		Description: k.Description, Labels: k.Labels, CreatedAt: stamp(k.Created), ChangedAt: stamp(k.Changed),
 		DestroyAt: stamp(k.DestroyAt), DestroyedAt: stamp(k.Destroyed), Revision: uint64(k.Rev),

@@ -1,0 +1,204 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/keyhold/keyhold/internal/box"
+	"github.com/keyhold/keyhold/internal/keyring"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/lifecycle"
+	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/wire/blob"
+)
+
+// The descriptors of encryption.
+var (
+	encrypt = op[EncryptInput, EncryptOutput]{
+		name: kms.Encrypt,
+		roles: []role[EncryptInput]{{action: kms.Encrypt, need: lifecycle.Protect,
+			key: func(in *EncryptInput) (kms.Ref, error) { return in.Key, nil },
+			items: func(in *EncryptInput) items {
+				return items{len(in.Items), func(i int) (kms.Context, []byte) { return in.Items[i].Context, in.Items[i].AAD }}
+			}}},
+		check: func(in *EncryptInput) error {
+			return checkItems(len(in.Items), MaxPlaintext, func(i int) (int, error) {
+				it := &in.Items[i]
+				return len(it.Plaintext), checkContext(it.Context, it.AAD)
+			})
+		},
+		do: doEncrypt,
+	}
+	decrypt = op[DecryptInput, DecryptOutput]{
+		name: kms.Decrypt,
+		roles: []role[DecryptInput]{{action: kms.Decrypt, need: lifecycle.Process,
+			key: func(in *DecryptInput) (kms.Ref, error) { return keyOf(in.Key, in.Items[0].Ciphertext, in.Raw) },
+			items: func(in *DecryptInput) items {
+				return items{len(in.Items), func(i int) (kms.Context, []byte) { return in.Items[i].Context, in.Items[i].AAD }}
+			}}},
+		check: func(in *DecryptInput) error {
+			return checkItems(len(in.Items), MaxPlaintext+blobOverhead, func(i int) (int, error) {
+				it := &in.Items[i]
+				return len(it.Ciphertext), checkContext(it.Context, it.AAD)
+			})
+		},
+		do: doDecrypt,
+		erase: func(out *DecryptOutput) {
+			for i := range out.Items {
+				out.Items[i].Plaintext.Zero()
+			}
+		},
+	}
+	reEncrypt = op[ReEncryptInput, ReEncryptOutput]{
+		name: kms.ReEncrypt,
+		roles: []role[ReEncryptInput]{
+			{action: kms.ReEncryptFrom, need: lifecycle.Process,
+				key: func(in *ReEncryptInput) (kms.Ref, error) { return keyOf(in.From, in.Items[0].Ciphertext, false) },
+				items: func(in *ReEncryptInput) items {
+					return items{len(in.Items), func(i int) (kms.Context, []byte) { return in.Items[i].FromContext, in.Items[i].FromAAD }}
+				}},
+			{action: kms.ReEncryptTo, need: lifecycle.Protect,
+				key: func(in *ReEncryptInput) (kms.Ref, error) { return in.To, nil },
+				items: func(in *ReEncryptInput) items {
+					return items{len(in.Items), func(i int) (kms.Context, []byte) { return in.Items[i].ToContext, in.Items[i].ToAAD }}
+				}},
+		},
+		check: func(in *ReEncryptInput) error {
+			return checkItems(len(in.Items), MaxPlaintext+blobOverhead, func(i int) (int, error) {
+				it := &in.Items[i]
+				if err := checkContext(it.FromContext, it.FromAAD); err != nil {
+					return 0, err
+				}
+				return len(it.Ciphertext), checkContext(it.ToContext, it.ToAAD)
+			})
+		},
+		do: doReEncrypt,
+	}
+)
+
+// blobOverhead is what a ciphertext is longer than its plaintext, generously: header, box, or an RSA modulus.
+const blobOverhead = 1024
+
+// keyOf is the key that a request or, if it names none, its first ciphertext names.
+func keyOf(ref kms.Ref, ciphertext []byte, raw bool) (kms.Ref, error) {
+	if ref != "" || raw {
+		return ref, nil
+	}
+	h, _, err := blob.Parse(ciphertext)
+	return kms.RefTo(h.Key), err
+}
+
+func appendAAD(dst []byte, key kms.ID, c kms.Context, raw []byte) []byte {
+	if len(raw) > 0 {
+		return kms.AppendRawAAD(dst, key, raw)
+	}
+	return kms.AppendContextAAD(dst, key, c)
+}
+
+func doEncrypt(ctx context.Context, w *work, in *EncryptInput) (EncryptOutput, error) {
+	k := w.keys[0]
+	v, err := w.version(ctx, 0, in.Version)
+	if err != nil {
+		return EncryptOutput{}, err
+	}
+	s, err := w.scheme(k, kms.EncryptDecrypt, in.Scheme, true)
+	if err != nil {
+		return EncryptOutput{}, err
+	}
+	out := EncryptOutput{Key: k.ID, Version: v.Number, Items: make([]EncryptedItem, len(in.Items))}
+	for i := range in.Items {
+		it := &in.Items[i]
+		c, err := sealItem(k, v, s, in.Raw, it.Plaintext, it.Context, it.AAD)
+		out.Items[i].Ciphertext = c
+		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Plaintext), err); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+func sealItem(k admitted, v *keyring.Version, s kms.Scheme, raw bool, plaintext []byte, c kms.Context, a []byte) ([]byte, error) {
+	suite := blob.Software
+	if s != kms.SchemeAESGCM {
+		suite = blob.OAEP
+	} else if raw {
+		return nil, kms.Errorf(kms.CodeAlgorithm, "only RSA ciphertexts have a raw form")
+	}
+	var buf [256]byte
+	aad := appendAAD(buf[:0], k.ID, c, a)
+	if raw {
+		return v.Handle.Seal(nil, nil, plaintext, a, s)
+	}
+	header := blob.AppendHeader(make([]byte, 0, blob.HeaderSize+len(plaintext)+box.Overhead), blob.Header{Suite: suite, Key: k.ID, Version: v.Number})
+	return v.Handle.Seal(header, header, plaintext, aad, s)
+}
+
+func doDecrypt(ctx context.Context, w *work, in *DecryptInput) (DecryptOutput, error) {
+	out := DecryptOutput{Key: w.keys[0].ID, Items: make([]DecryptedItem, len(in.Items))}
+	for i := range in.Items {
+		it := &in.Items[i]
+		plain, n, err := w.openItem(ctx, 0, it.Ciphertext, it.Context, it.AAD, in.Raw, in.Version, in.Scheme)
+		out.Items[i].Plaintext, out.Items[i].Version = secret.Release(plain), n
+		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Ciphertext), err); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}
+
+// openItem decrypts one ciphertext with the version that made it.
+func (w *work) openItem(ctx context.Context, i int, ciphertext []byte, c kms.Context, a []byte, raw bool, n uint32, s kms.Scheme) ([]byte, uint32, error) {
+	k := w.keys[i]
+	var header []byte
+	sealed := ciphertext
+	aad := a
+	if !raw {
+		h, rest, err := blob.Parse(ciphertext)
+		if err != nil {
+			return nil, 0, err
+		}
+		if h.Key != k.ID {
+			return nil, 0, kms.Errorf(kms.CodeWrongKey, "the ciphertext was made by key %s, not by the key named", h.Key)
+		}
+		header, sealed, n = ciphertext[:len(ciphertext)-len(rest)], rest, h.Version
+		var buf [256]byte
+		aad = appendAAD(buf[:0], k.ID, c, a)
+	} else if n == 0 {
+		n = k.Primary
+	}
+	if n > k.Latest {
+		return nil, 0, kms.Errorf(kms.CodeDecryptFailed, "the ciphertext does not open with this key and context")
+	}
+	v, err := w.version(ctx, i, n)
+	if err != nil {
+		return nil, 0, err
+	}
+	if s, err = w.scheme(k, kms.EncryptDecrypt, s, false); err != nil {
+		return nil, 0, err
+	}
+	plain, err := v.Handle.Open(nil, header, sealed, aad, s)
+	return plain, n, err
+}
+
+func doReEncrypt(ctx context.Context, w *work, in *ReEncryptInput) (ReEncryptOutput, error) {
+	to := w.keys[1]
+	v, err := w.version(ctx, 1, 0)
+	if err != nil {
+		return ReEncryptOutput{}, err
+	}
+	out := ReEncryptOutput{From: w.keys[0].ID, To: to.ID, Version: v.Number, Items: make([]EncryptedItem, len(in.Items))}
+	for i := range in.Items {
+		it := &in.Items[i]
+		plain, _, err := w.openItem(ctx, 0, it.Ciphertext, it.FromContext, it.FromAAD, false, 0, kms.NoScheme)
+		if err == nil {
+			var s kms.Scheme
+			if s, err = w.scheme(to, kms.EncryptDecrypt, kms.NoScheme, true); err == nil {
+				out.Items[i].Ciphertext, err = sealItem(to, v, s, false, plain, it.ToContext, it.ToAAD)
+			}
+			clear(plain)
+		}
+		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Ciphertext), err); err != nil {
+			return out, err
+		}
+	}
+	return out, nil
+}

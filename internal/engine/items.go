@@ -1,0 +1,112 @@
+package engine
+
+import (
+	"crypto/sha256"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/kms"
+)
+
+// checkItems bounds number and sizes of items.
+func checkItems(n, most int, size func(int) (int, error)) error {
+	if n < 1 || n > MaxItems {
+		return kms.Errorf(kms.CodeTooLarge, "the request has %d items: want 1 to %d", n, MaxItems)
+	}
+	total := 0
+	for i := range n {
+		s, err := size(i)
+		if err != nil {
+			return err
+		}
+		if s > most {
+			return kms.Errorf(kms.CodeTooLarge, "item %d has %d bytes, the limit is %d", i+1, s, most)
+		}
+		total += s
+	}
+	if total > MaxBatch {
+		return kms.Errorf(kms.CodeTooLarge, "the batch has %d bytes, the limit is %d", total, MaxBatch)
+	}
+	return nil
+}
+
+func checkContext(c kms.Context, raw []byte) error {
+	if len(c) > 0 && len(raw) > 0 {
+		return kms.Errorf(kms.CodeBadRequest, "give an encryption context or raw additional data, not both")
+	}
+	if len(raw) > kms.MaxContextBytes {
+		return kms.Errorf(kms.CodeTooLarge, "the additional data has %d bytes, the limit is %d", len(raw), kms.MaxContextBytes)
+	}
+	return c.Check()
+}
+
+// note adds an item's outcome to the record; a single item's failure is the call's.
+func (w *work) note(n int, bytes int, err error) (*kms.Error, error) {
+	w.rec.Bytes += uint64(bytes) //nolint:gosec // G115: checked sizes
+	var e *kms.Error
+	if err != nil {
+		e = kms.AsError(err)
+	}
+	if n == 1 {
+		return e, err
+	}
+	it := audit.Item{Bytes: uint32(bytes)} //nolint:gosec // G115: checked sizes
+	if e != nil {
+		it.Code = e.Code
+	}
+	w.rec.Items = append(w.rec.Items, it)
+	return e, nil
+}
+
+// scheme settles which scheme is used and asks the algorithm table whether it may be. A key serves one purpose.
+func (w *work) scheme(k admitted, u kms.Usage, s kms.Scheme, protect bool) (kms.Scheme, error) {
+	if k.Usage != u {
+		return 0, kms.Errorf(kms.CodeUsage, "the key is for %s, and this operation needs a key for %s", k.Usage, u)
+	}
+	s, err := kms.CheckScheme(k.Algorithm, k.Usage, s, w.e.cfg.Profile, protect)
+	w.rec.Scheme = s
+	return s, err
+}
+
+// items are the encryption contexts, or raw additional data, of an operation's items.
+type items struct {
+	n  int
+	at func(i int) (kms.Context, []byte)
+}
+
+// first is the context that a decision starts from.
+func (it items) first() kms.Context {
+	if it.n == 0 {
+		return nil
+	}
+	c, _ := it.at(0)
+	return c
+}
+
+// digest is what the record holds of them: of one context its digest; of several that are not all empty, the SHA-256 of
+// their digests in order. Zero: there are none.
+func (it items) digest() (sum [32]byte) {
+	if it.n == 0 {
+		return sum
+	}
+	if it.n == 1 {
+		return digestOfContext(it.at(0))
+	}
+	var all []byte
+	some := false
+	for i := range it.n {
+		d := digestOfContext(it.at(i))
+		some = some || d != [32]byte{}
+		all = append(all, d[:]...)
+	}
+	if !some {
+		return sum
+	}
+	return sha256.Sum256(all)
+}
+
+func digestOfContext(c kms.Context, raw []byte) [32]byte {
+	if len(raw) > 0 {
+		return kms.RawDigest(raw)
+	}
+	return kms.ContextDigest(c)
+}

@@ -1,0 +1,119 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/policy"
+	"github.com/keyhold/keyhold/internal/records"
+)
+
+// The descriptors of policies.
+var (
+	putPolicy = change[PutPolicyInput, PolicyOutput]{
+		name:  kms.PutPolicy,
+		check: checkPolicy,
+		do:    doPutPolicy,
+	}
+	tryPolicy = op[PutPolicyInput, PolicyOutput]{
+		name:  kms.TestPolicy,
+		check: checkPolicy,
+		do: func(_ context.Context, _ *work, in *PutPolicyInput) (PolicyOutput, error) {
+			return PolicyOutput{PolicyInfo{ID: in.ID, Text: in.Text}}, nil
+		},
+	}
+	getPolicy = op[PolicyInput, PolicyOutput]{
+		name: kms.ReadPolicy,
+		do: func(ctx context.Context, w *work, in *PolicyInput) (PolicyOutput, error) {
+			p, err := w.o.records.Policy(ctx, w.call.Namespace, in.ID)
+			if err == nil && p.Rev == 0 {
+				err = noPolicy(in.ID)
+			}
+			return PolicyOutput{policyInfo(p)}, err
+		},
+	}
+	deletePolicy = change[PolicyInput, PolicyOutput]{
+		name: kms.DeletePolicy,
+		do:   doDeletePolicy,
+	}
+	listPolicies = op[PageInput, PoliciesOutput]{
+		name:  kms.ReadPolicy,
+		check: func(in *PageInput) error { return checkLimit(&in.Limit) },
+		do: func(ctx context.Context, w *work, in *PageInput) (PoliciesOutput, error) {
+			page, next, err := w.o.records.Policies(ctx, w.call.Namespace, in.Page, in.Limit)
+			out := PoliciesOutput{Next: next}
+			for _, p := range page {
+				out.Policies = append(out.Policies, policyInfo(p))
+			}
+			return out, err
+		},
+	}
+)
+
+func checkPolicy(in *PutPolicyInput) error {
+	if _, err := kms.ParseNamespace(in.ID); err != nil {
+		return kms.Errorf(kms.CodeBadName, "a policy id has the form of a namespace's name: 1 to 63 of a-z, 0-9 and '-'")
+	}
+	_, err := policy.Check(in.ID, []byte(in.Text))
+	return err
+}
+
+func noPolicy(id string) error {
+	return kms.Errorf(kms.CodeNotFound, "there is no policy %q in this namespace", id)
+}
+
+func policyInfo(p records.Policy) PolicyInfo {
+	return PolicyInfo{ID: p.ID, Text: p.Text, Changed: p.Changed, By: p.By, Rev: p.Rev}
+}
+
+func doPutPolicy(_ context.Context, w *work, tx *records.Tx, in *PutPolicyInput) (PolicyOutput, error) {
+	was, there, err := tx.Policy(w.call.Namespace, in.ID)
+	if err != nil {
+		return PolicyOutput{}, err
+	}
+	w.rec.Resource = in.ID
+	if there && was.Text == in.Text {
+		w.rec.Detail = "nothing to do"
+		return PolicyOutput{policyInfo(was)}, nil
+	}
+	p := records.Policy{ID: in.ID, Text: in.Text, Changed: w.now.UTC(), By: w.call.Principal.Name}
+	return PolicyOutput{policyInfo(p)}, w.putRules(tx, was.Change, func(leaf [32]byte) error {
+		p.Change = leaf
+		return tx.PutPolicy(w.call.Namespace, p)
+	})
+}
+
+func doDeletePolicy(_ context.Context, w *work, tx *records.Tx, in *PolicyInput) (PolicyOutput, error) {
+	was, there, err := tx.Policy(w.call.Namespace, in.ID)
+	if err != nil {
+		return PolicyOutput{}, err
+	}
+	w.rec.Resource = in.ID
+	if !there {
+		return PolicyOutput{}, noPolicy(in.ID)
+	}
+	return PolicyOutput{policyInfo(was)}, w.putRules(tx, was.Change, func([32]byte) error {
+		return tx.RemovePolicy(w.call.Namespace, in.ID)
+	})
+}
+
+// putRules changes a policy and counts up the namespace's policy revision with it, so that rules are always one snapshot.
+func (w *work) putRules(tx *records.Tx, previous [32]byte, write func([32]byte) error) error {
+	n, there, err := tx.Namespace(w.call.Namespace)
+	if err != nil {
+		return err
+	}
+	if !there {
+		return kms.Errorf(kms.CodeNotFound, "there is no namespace %q", w.call.Namespace)
+	}
+	n.PolicyRev++
+	w.rec.Detail = fmt.Sprintf("policy revision %d", n.PolicyRev)
+	w.onCommit(previous, func(leaf [32]byte) error {
+		if err := tx.PutNamespace(n); err != nil {
+			return err
+		}
+		return write(leaf)
+	})
+	return nil
+}

@@ -1,0 +1,69 @@
+package engine
+
+import (
+	"context"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/kms"
+)
+
+// withhold records that an output which was ready is not released.
+func (w *work) withhold() error {
+	r := w.rec
+	r.ID = w.e.newID(w.now)
+	r.Time = w.e.now()
+	r.Action, r.Outcome, r.Code = kms.Withhold, audit.Withheld, kms.CodeWithheld
+	r.Detail = w.rec.Action.String()
+	r.Items = nil
+	pos, err := w.e.record(&r)
+	if err != nil {
+		return err
+	}
+	told := kms.Errorf(kms.CodeWithheld, "the key, the policy or the credential changed while the request ran, and no longer permits it")
+	told.Decision = pos.String()
+	return told
+}
+
+// stands compares what admitted the call with what holds now. The common case is a few atomic reads.
+func (w *work) stands(ctx context.Context) bool {
+	p, o := w.call.Principal, w.e.open.Load()
+	if p.Standing != nil && !p.Standing.Stands() || o == nil || !o.ring.Lease().Valid() {
+		return false
+	}
+	same := o == w.o && !w.rules.ended.Load()
+	for i := range w.n {
+		same = same && !w.keys[i].Ended()
+	}
+	if same {
+		return true
+	}
+	return w.readmit(ctx, o)
+}
+
+// readmit decides anew on the state as it is now: a change that took nothing away does not cost the caller its answer.
+func (w *work) readmit(ctx context.Context, o *opened) bool {
+	again := &work{e: w.e, o: o, call: w.call, now: w.e.now()}
+	if again.enterNamespace(ctx) != nil {
+		return false
+	}
+	if w.n == 0 {
+		return again.authorizeNamespace(w.rec.Action) == nil
+	}
+	for i := range w.n {
+		k := &w.keys[i]
+		if again.admitKey(ctx, kms.RefTo(k.ID), k.action, k.need, k.items) != nil {
+			return false
+		}
+		if n := w.rec.Keys[i].Version; n != 0 {
+			v, err := again.version(ctx, i, n)
+			if v != nil {
+				v.Release()
+				again.nHeld--
+			}
+			if err != nil {
+				return false
+			}
+		}
+	}
+	return true
+}

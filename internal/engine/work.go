@@ -1,0 +1,97 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/keyring"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/lifecycle"
+)
+
+// work is one operation under way: what was admitted, and the record that will tell of it.
+type work struct {
+	e     *Engine
+	o     *opened
+	call  *kms.Call
+	now   time.Time
+	began time.Time // by the monotonic clock
+	rules *rules
+	keys  [2]admitted
+	n     int
+	held  [4]*keyring.Version
+	nHeld int
+	more  []*keyring.Version // beyond four
+	rec   audit.Record
+
+	// Of changes only.
+	stamp   func(leaf [32]byte) error
+	pending *committed
+}
+
+// admitted is a key that the caller may use for one role.
+type admitted struct {
+	*keyring.Key
+	action kms.Action
+	need   lifecycle.Need
+	items  items
+}
+
+func (w *work) begin(a kms.Action) {
+	w.began = time.Now()
+	w.rec.Action = a
+	w.rec.Time = w.now
+	w.rec.ID = w.e.newID(w.now)
+	w.rec.Namespace = w.call.Namespace
+	w.rec.Dialect = w.call.Dialect
+	w.rec.RequestID = w.call.RequestID
+	w.rec.Remote = w.call.Remote
+	w.rec.Reason = w.call.Reason
+	w.identify(w.call.Principal)
+}
+
+func (w *work) identify(p *kms.Principal) {
+	if p == nil {
+		return
+	}
+	w.rec.Method, w.rec.Alias, w.rec.Salt = p.Method, p.Alias, p.Salt
+	w.rec.Name, w.rec.Home, w.rec.Credential = p.Name, p.Namespace, p.Credential
+}
+
+// enter refuses what cannot be served at all: nothing of this is recorded, since nobody was admitted to anything.
+func (w *work) enter(ctx context.Context) error {
+	if b := w.e.blocked.Load(); b != nil {
+		return b
+	}
+	o := w.e.open.Load()
+	if o == nil {
+		return w.e.notOpen(ctx)
+	}
+	o.users.Add(1)
+	if w.e.open.Load() != o { // sealed in between: sealing may not have seen us
+		o.users.Add(-1)
+		return w.e.notOpen(ctx)
+	}
+	w.o = o
+	if w.call.Principal == nil {
+		return kms.Errorf(kms.CodeUnauthenticated, "the request carries no credential")
+	}
+	if len(w.call.Reason) > 256 || len(w.call.RequestID) > 64 || len(w.call.Token) > 128 {
+		return kms.Errorf(kms.CodeTooLarge, "reason, request id and idempotency token have at most 256, 64 and 128 bytes")
+	}
+	return w.e.denials.check(w.call.Principal, w.now)
+}
+
+func (w *work) end() {
+	w.e.cfg.Observe(w.rec.Action, time.Since(w.began))
+	for i := range w.nHeld {
+		w.held[i].Release()
+	}
+	for _, v := range w.more {
+		v.Release()
+	}
+	if w.o != nil {
+		w.o.users.Add(-1)
+	}
+}
