@@ -103,10 +103,7 @@ of mode 0600 in a new directory (--out). Give each share to another person, and 
 			return err
 		}
 		defer c.Close()
-		if ch.dryRun {
-			return a.plan(cmd.Context(), c, fmt.Sprintf("a root key would be made and sealed to %d shares, of which %d open it", in.Shares, in.Threshold))
-		}
-		if out == "" && (!isTerminal(a.stdout) || a.json()) {
+		if out == "" && !ch.dryRun && (!isTerminal(a.stdout) || a.json()) {
 			return usagef("--out DIR writes the shares to files that only you can read", "the shares are shown this once, and standard output is not a terminal that shows them to a person")
 		}
 		if in.Passphrase, in.KeyFile, err = r.read(a, true); err != nil {
@@ -114,6 +111,12 @@ of mode 0600 in a new directory (--out). Give each share to another person, and 
 		}
 		defer clear(in.Passphrase)
 		defer clear(in.KeyFile)
+		if ch.dryRun {
+			if _, err := c.Init(cmd.Context(), in, a.with(ch)...); err != nil {
+				return err
+			}
+			return a.plan(cmd.Context(), c, fmt.Sprintf("a root key would be made and sealed to %d shares, of which %d open it", in.Shares, in.Threshold))
+		}
 		return a.initialise(cmd.Context(), c, in, out, ch)
 	}
 	f := cmd.Flags()

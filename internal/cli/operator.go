@@ -111,9 +111,6 @@ to standard output, this once, or to the file of --out (mode 0600). The code wor
 			return err
 		}
 		defer c.Close()
-		if ch.dryRun {
-			return a.plan(cmd.Context(), c, "the code would be redeemed, once, for a token of the operator role; its form and force were not checked")
-		}
 		if err := freshFile(out); err != nil {
 			return err
 		}
@@ -124,6 +121,9 @@ to standard output, this once, or to the file of --out (mode 0600). The code wor
 		t, err := c.Enroll(cmd.Context(), string(code), name, a.with(ch)...)
 		if err != nil {
 			return err
+		}
+		if ch.dryRun {
+			return a.plan(cmd.Context(), c, "the code is in force: it would be redeemed, once, for a token of the operator role")
 		}
 		return a.giveToken(t, out, ch)
 	}
@@ -141,22 +141,21 @@ func firstOf(args []string) string {
 	return args[0]
 }
 
-// once are the flags of a change that works at most once by itself, and so takes no idempotency token. The server has no dry run
-// of it, because it is about secrets: --dry-run stops here.
+// once are the flags of a change that works at most once by itself, and so takes no idempotency token.
 func (ch *change) once(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&ch.dryRun, "dry-run", false, "say what would be done, and do nothing")
 	f.StringVar(&ch.reason, "reason", "", "why, for the audit trail; at most 256 bytes")
 }
 
-// planned is the JSON of the dry run of a command that sends no dry run to the server.
+// planned is the JSON of the dry run of a command that works once.
 type planned struct {
 	Plan   string        `json:"plan"`
 	Status client.Status `json:"status"`
 	DryRun bool          `json:"dry_run"`
 }
 
-// plan answers the dry run of a command that sends nothing: what would be done, and how the server stands.
+// plan answers the dry run of a command that works once: what would be done, and how the server stands.
 func (a *app) plan(ctx context.Context, c *client.Client, what string) error {
 	s, err := c.Status(ctx, a.options()...)
 	if err != nil {
@@ -196,9 +195,6 @@ from standard input (one share a line), or asked for on a terminal. Local socket
 			return err
 		}
 		defer c.Close()
-		if ch.dryRun {
-			return a.plan(cmd.Context(), c, "a one-time code would be made, in place of the one in force; the shares were not checked")
-		}
 		if err := freshFile(out); err != nil {
 			return err
 		}
@@ -213,6 +209,9 @@ from standard input (one share a line), or asked for on a terminal. Local socket
 		e, err := c.MintEnrollment(cmd.Context(), shares, a.with(ch)...)
 		if err != nil {
 			return err
+		}
+		if ch.dryRun {
+			return a.plan(cmd.Context(), c, "the shares are a quorum: a one-time code would be made, in place of the one in force")
 		}
 		info := enrollmentInfo{Code: e.Code, ExpiresAt: e.ExpiresAt}
 		if out != "" {

@@ -116,8 +116,12 @@ func quorum(config *seal.Config, shares []*secret.Bytes) error {
 	}
 	defer collect.Reset()
 	for _, s := range shares {
-		if _, err := collect.Add(s); err != nil {
+		p, err := collect.Add(s)
+		if err != nil {
 			return err
+		}
+		if p.Complete() {
+			break // more than a quorum proves nothing more
 		}
 	}
 	if p := collect.Progress(); !p.Complete() {

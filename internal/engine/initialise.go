@@ -32,17 +32,17 @@ func (e *Engine) Init(ctx context.Context, c kms.Call, in InitInput) (out InitOu
 	if err != nil {
 		return out, err
 	}
+	config, root, err := seal.Init(seal.InitParams{Cluster: e.cfg.Cluster, Development: in.Dev, Now: now, Recipients: enrolled})
+	if err != nil {
+		return out, err
+	}
+	defer root.Zero()
 	if c.DryRun {
 		for _, s := range shares {
 			s.Zero()
 		}
 		return out, nil
 	}
-	config, root, err := seal.Init(seal.InitParams{Cluster: e.cfg.Cluster, Development: in.Dev, Now: now, Recipients: enrolled})
-	if err != nil {
-		return out, err
-	}
-	defer root.Zero()
 	chain, blob, err := seal.NewKeychain(root)
 	if err != nil {
 		return out, err

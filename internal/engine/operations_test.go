@@ -16,6 +16,7 @@ import (
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
 	"github.com/keyhold/keyhold/internal/secret/release"
+	"github.com/keyhold/keyhold/internal/store/mem"
 	"github.com/keyhold/keyhold/internal/wire/token"
 )
 
@@ -698,5 +699,35 @@ func TestProofsVerifyOffline(t *testing.T) {
 		if kms.CodeOf(err) == 0 {
 			t.Fatalf("record %s of another namespace was proven to a tenant's auditor", e.Position)
 		}
+	}
+}
+
+// A rehearsal of what no policy decides finds what would go wrong, and does nothing.
+func TestRehearsalOfTheCeremony(t *testing.T) {
+	w := &world{t: t, dir: t.TempDir(), store: mem.Open(mem.Config{}), now: time.Now(), output: &bytes.Buffer{}}
+	w.start()
+	dry := local()
+	dry.DryRun = true
+	_, err := w.e.Init(t.Context(), dry, engine.InitInput{Shares: 3, Threshold: 2})
+	wantCode(t, err, kms.CodeBadRequest)
+	if _, err := w.e.Init(t.Context(), dry, engine.InitInput{Shares: 3, Threshold: 2, KeyFile: secret.Copy(bytes.Repeat([]byte{7}, 32))}); err != nil {
+		t.Fatal(err)
+	}
+	if w.e.Status(t.Context()).Initialised {
+		t.Fatal("a rehearsal initialised the server")
+	}
+	w = newWorld(t)
+	_, err = w.e.Enroll(t.Context(), dry, engine.EnrollInput{Code: secret.Copy([]byte("wrong"))})
+	wantCode(t, err, kms.CodeUnauthenticated)
+	out, err := w.e.Enroll(t.Context(), dry, engine.EnrollInput{Code: w.code})
+	if err != nil || out.Token.Len() != 0 {
+		t.Fatalf("rehearsed enrolment: %d bytes of token, %v", out.Token.Len(), err)
+	}
+	minted, err := w.e.MintEnrollment(t.Context(), dry, engine.MintInput{Shares: w.shares})
+	if err != nil || minted.Code.Len() != 0 {
+		t.Fatalf("rehearsed code: %d bytes, %v", minted.Code.Len(), err)
+	}
+	if _, err := w.e.Enroll(t.Context(), local(), engine.EnrollInput{Code: w.code}); err != nil {
+		t.Fatalf("the code after its rehearsal: %v", err)
 	}
 }
