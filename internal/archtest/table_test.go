@@ -36,6 +36,8 @@ var table = []layer{
 		{path: "internal/authn", may: []string{"internal/kms", "internal/wire/token"}, ext: []string{"github.com/spiffe/go-spiffe/v2/spiffeid", "golang.org/x/time"}},
 	}},
 	{"public: for clients", []row{
+		{path: "client/envelope", may: []string{"client", "client/envelope/internal/floe"}, ext: []string{"golang.org/x/crypto/argon2"}},
+		{path: "client/envelope/internal/floe"},
 		{path: "client", may: []string{"api/keyhold/v1", "api/keyhold/v1/keyholdv1connect"}, ext: []string{"connectrpc.com/connect", "google.golang.org/protobuf"}},
 		{path: "api/keyhold/v1/keyholdv1connect", may: []string{"api/keyhold/v1"}, ext: []string{"connectrpc.com/connect"}},
 		{path: "api/keyhold/v1", ext: []string{"google.golang.org/protobuf"}},
