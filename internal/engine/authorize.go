@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
 	"sync/atomic"
 
 	"github.com/keyhold/keyhold/internal/cache"
@@ -14,10 +15,14 @@ import (
 // maxRules is how many namespaces' compiled rules are held.
 const maxRules = 4096
 
+// maxParsed is how many parsed policies are held, so that changing one of thousands does not read all of them anew.
+const maxParsed = 32768
+
 // rulebook holds the compiled rules of namespaces.
 type rulebook struct {
 	records *records.Records
 	rules   *cache.Cache[kms.Namespace, *rules]
+	parsed  *cache.Cache[[32]byte, *policy.Policy] // by the digest of id and text
 }
 
 // rules is one namespace's snapshot.
@@ -29,8 +34,12 @@ type rules struct {
 }
 
 func newRulebook(r *records.Records) *rulebook {
-	return &rulebook{records: r, rules: cache.New[kms.Namespace](maxRules,
-		func(r *rules) bool { return !r.ended.Load() }, func(r *rules) { r.ended.Store(true) })}
+	return &rulebook{
+		records: r,
+		rules: cache.New[kms.Namespace](maxRules,
+			func(r *rules) bool { return !r.ended.Load() }, func(r *rules) { r.ended.Store(true) }),
+		parsed: cache.New[[32]byte](maxParsed, func(*policy.Policy) bool { return true }, func(*policy.Policy) {}),
+	}
 }
 
 // get answers a namespace's rules; CodeNotFound if there is no such namespace.
@@ -63,7 +72,9 @@ func (b *rulebook) policies(ctx context.Context, ns kms.Namespace) ([]*policy.Po
 			return nil, err
 		}
 		for _, p := range page {
-			parsed, err := policy.Check(p.ID, []byte(p.Text))
+			parsed, err := b.parsed.Load(ctx, sha256.Sum256([]byte(p.ID+"\x00"+p.Text)), func(context.Context) (*policy.Policy, error) {
+				return policy.Check(p.ID, []byte(p.Text))
+			})
 			if err != nil {
 				// Stored policies were valid when stored. One that is no longer must not silently fall away: it may forbid.
 				return nil, kms.Errorf(kms.CodeBadPolicy, "the stored policy %q of namespace %q is no longer valid; nothing is permitted until it is put again or deleted", p.ID, ns).Because(err)
