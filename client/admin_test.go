@@ -228,7 +228,7 @@ func TestSignaturesMACsAndRandom(t *testing.T) {
 	if err != nil || len(random) != 40 {
 		t.Errorf("got %d bytes, %v", len(random), err)
 	}
-	if pub, err := user.GetPublicKey(t.Context(), "signer", 0); err != nil || len(pub.DER) == 0 || pub.Algorithm != "ed25519" || len(pub.Schemes) != 1 {
+	if pub, err := user.GetPublicKey(t.Context(), "signer", 0); err != nil || len(pub.DER) == 0 || pub.Algorithm != "ed25519" || len(pub.Schemes) != 2 {
 		t.Errorf("got %+v, %v", pub, err)
 	}
 	dk, err := user.GenerateDataKey(t.Context(), client.GenerateDataKeyInput{Key: "new"})

@@ -56,7 +56,8 @@ var table = []layer{
 		{path: "internal/audit", may: []string{"internal/audit/disk", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
 	}},
 	{"drivers: secrets, roots, disks", []row{
-		{path: "internal/provider/soft", may: []string{"internal/box", "internal/kms", "internal/provider", "internal/secret", "internal/wire/blob"}},
+		{path: "internal/provider/soft", may: []string{"internal/box", "internal/kms", "internal/provider", "internal/secret", "internal/wire/blob"},
+			ext: []string{"github.com/cloudflare/circl/sign", "github.com/decred/dcrd/dcrec/secp256k1/v4"}},
 		{path: "internal/provider", may: []string{"internal/box", "internal/kms"}},
 		{path: "internal/seal", may: []string{"internal/box", "internal/kms", "internal/seal/passphrase", "internal/seal/shares", "internal/secret"},
 			ext: []string{"golang.org/x/crypto/cryptobyte", "golang.org/x/mod/sumdb/note"}},
@@ -73,7 +74,7 @@ var table = []layer{
 	{"words: vocabulary, codecs, secret bytes", []row{
 		{path: "internal/wire/blob", may: []string{"internal/box", "internal/kms"}},
 		{path: "internal/wire/token", may: []string{"internal/kms"}},
-		{path: "internal/box", may: []string{"internal/secret"}},
+		{path: "internal/box", may: []string{"internal/secret"}, ext: []string{"golang.org/x/crypto/chacha20poly1305"}},
 		{path: "internal/secret"},
 		{path: "internal/secret/reveal"},
 		{path: "internal/secret/release"},

@@ -7,6 +7,9 @@
 //	okm = HKDF-Expand(SHA-512, K, label ‖ 00 ‖ header ‖ salt(24) ‖ SHA-512/256(aad), |K| + 32)    → AES key (as long as K) ‖ commitment (32)
 //	box = salt(24) ‖ commitment(32) ‖ AES-GCM with random nonce(12) of plaintext and aad, tag(16)
 //
+// A key of another cipher (NewChaChaKey, NewXChaChaKey) puts ChaCha20-Poly1305 or XChaCha20-Poly1305, each with its own
+// random nonce and under a label of its own, in the place of AES-GCM; derivation and commitment are the same.
+//
 // The header (of fixed length for each label) is authenticated and carried by the caller. Sources: RFC 5869 §2.3, SP 800-38D §8.2.2,
 // Go's cipher.NewGCMWithRandomNonce. A box gives one error for every reason to fail.
 package box
@@ -27,11 +30,12 @@ import (
 
 // Sizes in bytes.
 const (
-	KeySize        = 32 // of every key but a caller's AES-128 and AES-192 keys
-	saltSize       = 24
-	commitmentSize = 32
-	gcmOverhead    = 28 // nonce 12, tag 16
-	Overhead       = saltSize + commitmentSize + gcmOverhead
+	KeySize         = 32 // of every key but a caller's AES-128 and AES-192 keys
+	saltSize        = 24
+	commitmentSize  = 32
+	gcmOverhead     = 28                                      // nonce 12, tag 16
+	Overhead        = saltSize + commitmentSize + gcmOverhead // of AES-GCM and of ChaCha20-Poly1305
+	XChaChaOverhead = saltSize + commitmentSize + 24 + 16     // nonce 24, tag 16
 )
 
 // ErrOpen is the one error of Open.
@@ -50,18 +54,41 @@ const (
 	Root     Label = "keyhold/root/v1"     // the root key under a recipient
 	Keychain Label = "keyhold/keychain/v1" // store and audit keys under the root
 	Page     Label = "keyhold/page/v1"     // page tokens
+
+	BlobChaCha  Label = "keyhold/blob/chacha20-poly1305/v1"  // ciphertexts given to callers
+	BlobXChaCha Label = "keyhold/blob/xchacha20-poly1305/v1" // ciphertexts given to callers
 )
 
 // Key seals and opens. It is safe for concurrent use.
-type Key struct{ k *secret.Bytes }
+type Key struct {
+	k    *secret.Bytes
+	aead func(messageKey []byte) (cipher.AEAD, error) // brings its own random nonce
+	over int                                          // bytes that a box is longer than its plaintext
+}
 
 // NewKey takes a secret of 16, 24 or 32 bytes. The key owns it: Zero erases it.
 func NewKey(k *secret.Bytes) (*Key, error) {
 	if n := k.Len(); n != 16 && n != 24 && n != 32 {
 		return nil, fmt.Errorf("box key: %d bytes, want 16, 24 or 32", n)
 	}
-	return &Key{k: k}, nil
+	return &Key{k: k, aead: newGCM, over: Overhead}, nil
 }
+
+// NewChaChaKey takes a secret of 32 bytes for boxes of ChaCha20-Poly1305 (RFC 8439), which no FIPS profile may use.
+func NewChaChaKey(k *secret.Bytes) (*Key, error) { return newChaCha(k, newChaCha20, Overhead) }
+
+// NewXChaChaKey takes a secret of 32 bytes for boxes of XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), likewise.
+func NewXChaChaKey(k *secret.Bytes) (*Key, error) { return newChaCha(k, newXChaCha20, XChaChaOverhead) }
+
+func newChaCha(k *secret.Bytes, aead func([]byte) (cipher.AEAD, error), over int) (*Key, error) {
+	if n := k.Len(); n != KeySize {
+		return nil, fmt.Errorf("box key: %d bytes, want %d", n, KeySize)
+	}
+	return &Key{k: k, aead: aead, over: over}, nil
+}
+
+// Overhead is the number of bytes that a box of this key is longer than its plaintext.
+func (k *Key) Overhead() int { return k.over }
 
 // Zero erases the key; the key is useless afterwards.
 func (k *Key) Zero() { k.k.Zero() }
@@ -69,7 +96,7 @@ func (k *Key) Zero() { k.k.Zero() }
 // Seal appends the box of plaintext to dst. The header must have the label's fixed length; it is not appended.
 func (k *Key) Seal(dst []byte, label Label, header, plaintext, aad []byte) ([]byte, error) {
 	at := len(dst)
-	if need := at + Overhead + len(plaintext); cap(dst) < need {
+	if need := at + k.over + len(plaintext); cap(dst) < need {
 		dst = append(make([]byte, 0, need), dst...)
 	}
 	dst = dst[:at+saltSize]
@@ -85,7 +112,7 @@ func (k *Key) Seal(dst []byte, label Label, header, plaintext, aad []byte) ([]by
 
 // Open appends the plaintext of a box to dst. The only error is ErrOpen.
 func (k *Key) Open(dst []byte, label Label, header, sealed, aad []byte) ([]byte, error) {
-	if len(sealed) < Overhead {
+	if len(sealed) < k.over {
 		return nil, ErrOpen
 	}
 	aead, commitment, err := k.derive(label, header, sealed[:saltSize], aad)
@@ -119,16 +146,20 @@ func (k *Key) derive(label Label, header, salt, aad []byte) (cipher.AEAD, []byte
 	if err != nil {
 		return nil, nil, fmt.Errorf("derive: %w", err)
 	}
-	block, err := aes.NewCipher(okm[:size])
-	if err != nil {
-		return nil, nil, fmt.Errorf("derive: %w", err)
-	}
-	aead, err := cipher.NewGCMWithRandomNonce(block)
+	aead, err := k.aead(okm[:size])
 	clear(okm[:size])
 	if err != nil {
 		return nil, nil, fmt.Errorf("derive: %w", err)
 	}
 	return aead, okm[size:], nil
+}
+
+func newGCM(messageKey []byte) (cipher.AEAD, error) {
+	block, err := aes.NewCipher(messageKey)
+	if err != nil {
+		return nil, err
+	}
+	return cipher.NewGCMWithRandomNonce(block)
 }
 
 // Derive makes the key that wraps a child: HKDF-Expand(SHA-512, parent, "keyhold/wrap/v1" ‖ 00 ‖ place ‖ SHA-512/256(shred secret) …).

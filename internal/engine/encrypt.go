@@ -117,10 +117,8 @@ func doEncrypt(ctx context.Context, w *work, in *EncryptInput) (EncryptOutput, e
 }
 
 func sealItem(k admitted, v *keyring.Version, s kms.Scheme, raw bool, plaintext []byte, c kms.Context, a []byte) ([]byte, error) {
-	suite := blob.Software
-	if s != kms.SchemeAESGCM {
-		suite = blob.OAEP
-	} else if raw {
+	suite := blob.Of(s)
+	if raw && suite.Boxed() {
 		return nil, kms.Errorf(kms.CodeAlgorithm, "only RSA ciphertexts have a raw form")
 	}
 	var buf [256]byte

@@ -17,109 +17,20 @@ const (
 	RSA2048
 	RSA3072
 	RSA4096
+	ECDSAP521
+	ECDSASecp256k1
+	HMACSHA224
+	ChaCha20Poly1305
+	XChaCha20Poly1305
+	AES128CMAC
+	AES256CMAC
+	MLDSA44
+	MLDSA65
+	MLDSA87
+	SLHDSASHA2128s
+	SLHDSASHA2128f
 
 	algorithmEnd
-)
-
-// Scheme is how a key of an asymmetric or MAC algorithm is used in one operation.
-type Scheme uint8
-
-// The schemes. The numbers are part of the audit format: append only.
-const (
-	NoScheme Scheme = iota
-	SchemeAESGCM
-	SchemeHMACSHA256
-	SchemeHMACSHA384
-	SchemeHMACSHA512
-	SchemeECDSASHA256
-	SchemeECDSASHA384
-	SchemeEd25519
-	SchemePSSSHA256
-	SchemePSSSHA384
-	SchemePSSSHA512
-	SchemePKCS1SHA256
-	SchemePKCS1SHA384
-	SchemePKCS1SHA512
-	SchemeOAEPSHA256
-	SchemeOAEPSHA384
-	SchemeOAEPSHA512
-
-	schemeEnd
-)
-
-var schemeNames = [...]string{
-	NoScheme: "none", SchemeAESGCM: "aes-gcm",
-	SchemeHMACSHA256: "hmac-sha-256", SchemeHMACSHA384: "hmac-sha-384", SchemeHMACSHA512: "hmac-sha-512",
-	SchemeECDSASHA256: "ecdsa-sha-256", SchemeECDSASHA384: "ecdsa-sha-384", SchemeEd25519: "ed25519",
-	SchemePSSSHA256: "rsa-pss-sha-256", SchemePSSSHA384: "rsa-pss-sha-384", SchemePSSSHA512: "rsa-pss-sha-512",
-	SchemePKCS1SHA256: "rsa-pkcs1-sha-256", SchemePKCS1SHA384: "rsa-pkcs1-sha-384", SchemePKCS1SHA512: "rsa-pkcs1-sha-512",
-	SchemeOAEPSHA256: "rsa-oaep-sha-256", SchemeOAEPSHA384: "rsa-oaep-sha-384", SchemeOAEPSHA512: "rsa-oaep-sha-512",
-}
-
-func (s Scheme) String() string {
-	if s < schemeEnd {
-		return schemeNames[s]
-	}
-	return "unknown-scheme"
-}
-
-// AllSchemes lists every scheme but NoScheme.
-func AllSchemes() []Scheme {
-	var all []Scheme
-	for s := SchemeAESGCM; s < schemeEnd; s++ {
-		all = append(all, s)
-	}
-	return all
-}
-
-// ParseScheme reads the name of a scheme; the empty string is NoScheme ("the key's default").
-func ParseScheme(s string) (Scheme, error) {
-	if s == "" {
-		return NoScheme, nil
-	}
-	for i, name := range schemeNames {
-		if name == s && i != 0 {
-			return Scheme(i), nil //nolint:gosec // G115: a short table
-		}
-	}
-	return 0, Errorf(CodeBadRequest, "%q is not a signature, MAC or encryption scheme", clip(s))
-}
-
-// Profile is the rule set that the server runs under.
-type Profile uint8
-
-// The profiles.
-const (
-	ProfileDefault Profile = iota
-	ProfileFIPS            // only what Go's FIPS 140-3 module provides
-
-	profileEnd
-)
-
-func (p Profile) String() string {
-	if p == ProfileFIPS {
-		return "fips"
-	}
-	return "default"
-}
-
-// AllProfiles lists the profiles.
-func AllProfiles() []Profile {
-	var all []Profile
-	for p := ProfileDefault; p < profileEnd; p++ {
-		all = append(all, p)
-	}
-	return all
-}
-
-// Leave says whether a scheme may protect (encrypt, sign, make a MAC), only process (decrypt, verify), or neither.
-type Leave uint8
-
-// The leaves.
-const (
-	Refused Leave = iota
-	ProcessOnly
-	Full
 )
 
 // SchemeFacts is one cell row of the algorithm table.
@@ -133,15 +44,52 @@ type SchemeFacts struct {
 // AlgorithmFacts is one row of the algorithm table: the one place that decides what an algorithm may do.
 type AlgorithmFacts struct {
 	Name       string
-	Bits       int // of the key or modulus
-	Strength   int // security strength in bits, SP 800-57 part 1 rev. 5 table 2
+	Bits       int // of a key that is made here: of the key, the modulus, the field or, for post-quantum kinds, the public key
+	MinBytes   int // of the raw material that is read, where it is not exactly Bits: 0 elsewhere
+	MaxBytes   int
+	Strength   int // security strength in bits of a key that is made here, SP 800-57 part 1 rev. 5 tables 2 and 3
 	Asymmetric bool
 	Slow       bool // generation takes tens of milliseconds or more: it runs in a bounded pool
+	SlowSign   bool // so does signing, in the same pool
 	Schemes    []SchemeFacts
 }
 
+// The limits of an HMAC key in bytes. Keys that are made here are as long as the hash (RFC 2104 §3); one that was made elsewhere
+// has at least the 112 bits of SP 800-131A rev. 2 §10, rounded up to what any client sends.
+const (
+	MinHMACKey = 16
+	MaxHMACKey = 512
+)
+
 func full(s Scheme, u Usage, why string) SchemeFacts {
 	return SchemeFacts{Scheme: s, Usage: u, Leave: [2]Leave{Full, Full}, Why: why}
+}
+
+// notFIPS is a scheme that the FIPS profile refuses altogether.
+func notFIPS(s Scheme, u Usage, why string) SchemeFacts {
+	return SchemeFacts{Scheme: s, Usage: u, Leave: [2]Leave{ProfileDefault: Full, ProfileFIPS: Refused}, Why: why}
+}
+
+func hmacFacts(name string, bits, strength int, s Scheme) AlgorithmFacts {
+	return AlgorithmFacts{Name: name, Bits: bits, MinBytes: MinHMACKey, MaxBytes: MaxHMACKey, Strength: strength,
+		Schemes: []SchemeFacts{full(s, MAC, "FIPS 198-1")}}
+}
+
+func cmacFacts(name string, bits int) AlgorithmFacts {
+	return AlgorithmFacts{Name: name, Bits: bits, Strength: bits,
+		Schemes: []SchemeFacts{full(SchemeAESCMAC, MAC, "SP 800-38B; the mode is outside the module, its AES is inside")}}
+}
+
+// The post-quantum kinds. Their strength is that of their category: 1, 2: 128 bits, 3: 192, 5: 256 (FIPS 204 table 1, FIPS 205
+// table 2). The FIPS profile refuses them while no validated module offers them.
+func mldsaFacts(name string, public, strength int) AlgorithmFacts {
+	return AlgorithmFacts{Name: name, Bits: 8 * public, Strength: strength, Asymmetric: true,
+		Schemes: []SchemeFacts{notFIPS(SchemeMLDSA, SignVerify, "FIPS 204; the implementation is outside the FIPS 140-3 module")}}
+}
+
+func slhdsaFacts(name string, public, strength int) AlgorithmFacts {
+	return AlgorithmFacts{Name: name, Bits: 8 * public, Strength: strength, Asymmetric: true, Slow: true, SlowSign: true,
+		Schemes: []SchemeFacts{notFIPS(SchemeSLHDSA, SignVerify, "FIPS 205; the implementation is outside the FIPS 140-3 module")}}
 }
 
 var rsaSchemes = []SchemeFacts{
@@ -154,21 +102,39 @@ var rsaSchemes = []SchemeFacts{
 	full(SchemeOAEPSHA256, EncryptDecrypt, "SP 800-56B rev. 2 §9"),
 	full(SchemeOAEPSHA384, EncryptDecrypt, "SP 800-56B rev. 2 §9"),
 	full(SchemeOAEPSHA512, EncryptDecrypt, "SP 800-56B rev. 2 §9"),
+	notFIPS(SchemeOAEPSHA1, EncryptDecrypt, "RFC 8017 §7.1 with SHA-1, only where it is named; the FIPS 140-3 module refuses it"),
 }
 
 var algorithms = [...]AlgorithmFacts{
 	AES128GCM:  {Name: "aes-128-gcm", Bits: 128, Strength: 128, Schemes: []SchemeFacts{full(SchemeAESGCM, EncryptDecrypt, "SP 800-38D")}},
 	AES192GCM:  {Name: "aes-192-gcm", Bits: 192, Strength: 192, Schemes: []SchemeFacts{full(SchemeAESGCM, EncryptDecrypt, "SP 800-38D")}},
 	AES256GCM:  {Name: "aes-256-gcm", Bits: 256, Strength: 256, Schemes: []SchemeFacts{full(SchemeAESGCM, EncryptDecrypt, "SP 800-38D")}},
-	HMACSHA256: {Name: "hmac-sha-256", Bits: 256, Strength: 256, Schemes: []SchemeFacts{full(SchemeHMACSHA256, MAC, "FIPS 198-1")}},
-	HMACSHA384: {Name: "hmac-sha-384", Bits: 384, Strength: 256, Schemes: []SchemeFacts{full(SchemeHMACSHA384, MAC, "FIPS 198-1")}},
-	HMACSHA512: {Name: "hmac-sha-512", Bits: 512, Strength: 256, Schemes: []SchemeFacts{full(SchemeHMACSHA512, MAC, "FIPS 198-1")}},
+	HMACSHA256: hmacFacts("hmac-sha-256", 256, 256, SchemeHMACSHA256),
+	HMACSHA384: hmacFacts("hmac-sha-384", 384, 256, SchemeHMACSHA384),
+	HMACSHA512: hmacFacts("hmac-sha-512", 512, 256, SchemeHMACSHA512),
 	ECDSAP256:  {Name: "ecdsa-p256", Bits: 256, Strength: 128, Asymmetric: true, Schemes: []SchemeFacts{full(SchemeECDSASHA256, SignVerify, "FIPS 186-5 §6")}},
 	ECDSAP384:  {Name: "ecdsa-p384", Bits: 384, Strength: 192, Asymmetric: true, Schemes: []SchemeFacts{full(SchemeECDSASHA384, SignVerify, "FIPS 186-5 §6")}},
-	Ed25519:    {Name: "ed25519", Bits: 256, Strength: 128, Asymmetric: true, Schemes: []SchemeFacts{full(SchemeEd25519, SignVerify, "FIPS 186-5 §7")}},
-	RSA2048:    {Name: "rsa-2048", Bits: 2048, Strength: 112, Asymmetric: true, Slow: true, Schemes: rsaSchemes},
-	RSA3072:    {Name: "rsa-3072", Bits: 3072, Strength: 128, Asymmetric: true, Slow: true, Schemes: rsaSchemes},
-	RSA4096:    {Name: "rsa-4096", Bits: 4096, Strength: 152, Asymmetric: true, Slow: true, Schemes: rsaSchemes},
+	Ed25519: {Name: "ed25519", Bits: 256, Strength: 128, Asymmetric: true, Schemes: []SchemeFacts{
+		full(SchemeEd25519, SignVerify, "FIPS 186-5 §7"), full(SchemeEd25519ph, SignVerify, "FIPS 186-5 §7.8")}},
+	RSA2048: {Name: "rsa-2048", Bits: 2048, Strength: 112, Asymmetric: true, Slow: true, Schemes: rsaSchemes},
+	RSA3072: {Name: "rsa-3072", Bits: 3072, Strength: 128, Asymmetric: true, Slow: true, Schemes: rsaSchemes},
+	RSA4096: {Name: "rsa-4096", Bits: 4096, Strength: 152, Asymmetric: true, Slow: true, Schemes: rsaSchemes},
+
+	ECDSAP521: {Name: "ecdsa-p521", Bits: 521, Strength: 256, Asymmetric: true, Schemes: []SchemeFacts{full(SchemeECDSASHA512, SignVerify, "FIPS 186-5 §6")}},
+	ECDSASecp256k1: {Name: "ecdsa-secp256k1", Bits: 256, Strength: 128, Asymmetric: true, Schemes: []SchemeFacts{
+		notFIPS(SchemeECDSASHA256, SignVerify, "SEC 2 §2.4.1; the curve is outside the FIPS 140-3 module")}},
+	HMACSHA224: hmacFacts("hmac-sha-224", 224, 224, SchemeHMACSHA224),
+	ChaCha20Poly1305: {Name: "chacha20-poly1305", Bits: 256, Strength: 256, Schemes: []SchemeFacts{
+		notFIPS(SchemeChaCha20Poly1305, EncryptDecrypt, "RFC 8439; not an approved algorithm")}},
+	XChaCha20Poly1305: {Name: "xchacha20-poly1305", Bits: 256, Strength: 256, Schemes: []SchemeFacts{
+		notFIPS(SchemeXChaCha20Poly1305, EncryptDecrypt, "draft-irtf-cfrg-xchacha-03; not an approved algorithm")}},
+	AES128CMAC:     cmacFacts("aes-128-cmac", 128),
+	AES256CMAC:     cmacFacts("aes-256-cmac", 256),
+	MLDSA44:        mldsaFacts("ml-dsa-44", 1312, 128),
+	MLDSA65:        mldsaFacts("ml-dsa-65", 1952, 192),
+	MLDSA87:        mldsaFacts("ml-dsa-87", 2592, 256),
+	SLHDSASHA2128s: slhdsaFacts("slh-dsa-sha2-128s", 32, 128),
+	SLHDSASHA2128f: slhdsaFacts("slh-dsa-sha2-128f", 32, 128),
 }
 
 // AllAlgorithms lists every algorithm.
@@ -227,56 +193,4 @@ func (a Algorithm) DefaultScheme(u Usage) Scheme {
 		}
 	}
 	return NoScheme
-}
-
-// CheckCreate is the gate at the birth of a key: may a key of this algorithm be made for this usage under this profile?
-// A usage of 0 stands for the algorithm's only one; the effective usage is returned.
-func CheckCreate(a Algorithm, u Usage, p Profile) (Usage, error) {
-	usages := a.Usages()
-	if len(usages) == 0 {
-		return 0, Errorf(CodeAlgorithm, "there is no such algorithm")
-	}
-	if u == 0 {
-		if len(usages) > 1 {
-			return 0, Errorf(CodeUsage, "%s keys can encrypt or sign, and a key serves one purpose: say which with the usage", a)
-		}
-		u = usages[0]
-	}
-	var why string
-	for _, s := range a.Facts().Schemes {
-		if s.Usage != u {
-			continue
-		}
-		if s.Leave[p] == Full {
-			return u, nil
-		}
-		why = s.Why
-	}
-	if why != "" {
-		return 0, Errorf(CodeProfile, "the %s profile does not let %s keys be made for %s (%s)", p, a, u, why)
-	}
-	return 0, Errorf(CodeUsage, "%s keys cannot %s", a, u)
-}
-
-// CheckScheme is the gate before every cryptographic call: may a key of this algorithm and usage do this scheme,
-// under this profile? protect is true for encrypt, sign and MAC, false for decrypt and verify.
-// NoScheme stands for the default; the effective scheme is returned.
-func CheckScheme(a Algorithm, u Usage, s Scheme, p Profile, protect bool) (Scheme, error) {
-	if s == NoScheme {
-		s = a.DefaultScheme(u)
-	}
-	for i := range a.Facts().Schemes {
-		f := &a.Facts().Schemes[i]
-		if f.Scheme != s {
-			continue
-		}
-		if f.Usage != u {
-			return 0, Errorf(CodeUsage, "%s is for %s, this key is for %s", s, f.Usage, u)
-		}
-		if f.Leave[p] == Full || f.Leave[p] == ProcessOnly && !protect {
-			return s, nil
-		}
-		return 0, Errorf(CodeProfile, "the %s profile refuses %s with %s (%s)", p, s, a, f.Why)
-	}
-	return 0, Errorf(CodeAlgorithm, "%s keys cannot do %s", a, s)
 }

@@ -120,25 +120,35 @@ func TestKeysAreMadeForWhatTheyCanDo(t *testing.T) {
 		}
 		for _, p := range kms.AllProfiles() {
 			for _, u := range usages {
-				want := kms.CodeUsage
-				for _, ok := range can {
-					if ok == u {
-						want = 0
-					}
-				}
+				want := wantCreate(leaves, a, u, p)
 				if got, err := kms.CheckCreate(a, u, p); kms.CodeOf(err) != want || want == 0 && got != u {
 					t.Errorf("%s for %s: got %s, %v want %s", a, u, got, err, want)
 				}
 			}
-			got, err := kms.CheckCreate(a, 0, p)
-			if len(can) > 1 && kms.CodeOf(err) != kms.CodeUsage || len(can) == 1 && (err != nil || got != can[0]) {
-				t.Errorf("%s without a usage: got %s, %v", a, got, err)
+			want := kms.CodeUsage
+			if len(can) == 1 {
+				want = wantCreate(leaves, a, can[0], p)
+			}
+			if got, err := kms.CheckCreate(a, 0, p); kms.CodeOf(err) != want || want == 0 && got != can[0] {
+				t.Errorf("%s without a usage: got %s, %v want %s", a, got, err, want)
+			}
+			want = kms.CodeProfile
+			for c, row := range leaves {
+				if c.algorithm == a.String() && row[p] != "refused" {
+					want = 0
+				}
+			}
+			if err := kms.CheckLoad(a, p); kms.CodeOf(err) != want {
+				t.Errorf("load %s under %s: got %v want %s", a, p, err, want)
 			}
 		}
 	}
-	for _, a := range []kms.Algorithm{0, kms.RSA4096 + 1, 255} {
+	for _, a := range []kms.Algorithm{0, kms.SLHDSASHA2128f + 1, 255} {
 		if _, err := kms.CheckCreate(a, 0, kms.ProfileDefault); kms.CodeOf(err) != kms.CodeAlgorithm {
 			t.Errorf("algorithm %d: got %v want %s", a, err, kms.CodeAlgorithm)
+		}
+		if err := kms.CheckLoad(a, kms.ProfileDefault); kms.CodeOf(err) != kms.CodeAlgorithm {
+			t.Errorf("load algorithm %d: got %v want %s", a, err, kms.CodeAlgorithm)
 		}
 		for _, u := range append(usages, 0, 255) {
 			if _, err := kms.CheckScheme(a, u, kms.NoScheme, kms.ProfileDefault, false); kms.CodeOf(err) != kms.CodeAlgorithm {
@@ -148,20 +158,73 @@ func TestKeysAreMadeForWhatTheyCanDo(t *testing.T) {
 	}
 }
 
-// TestStrengthFollowsSP80057: part 1 rev. 5 tables 2 and 3; RSA-4096 after SP 800-56B rev. 2 appendix D.
+// wantCreate is the code that the matrix asks for when a key is made.
+func wantCreate(leaves map[cell][2]string, a kms.Algorithm, u kms.Usage, p kms.Profile) kms.Code {
+	want := kms.CodeUsage
+	for c, row := range leaves {
+		if c.algorithm == a.String() && c.usage == u.String() {
+			if row[p] == "full" {
+				return 0
+			}
+			want = kms.CodeProfile
+		}
+	}
+	return want
+}
+
+// TestNumbersAreForEver: records, wrapped material and audit records hold them.
+func TestNumbersAreForEver(t *testing.T) {
+	var names []string
+	for _, a := range kms.AllAlgorithms() {
+		names = append(names, a.String())
+	}
+	want := "aes-128-gcm aes-192-gcm aes-256-gcm hmac-sha-256 hmac-sha-384 hmac-sha-512 ecdsa-p256 ecdsa-p384 ed25519 rsa-2048 rsa-3072 rsa-4096 " +
+		"ecdsa-p521 ecdsa-secp256k1 hmac-sha-224 chacha20-poly1305 xchacha20-poly1305 aes-128-cmac aes-256-cmac " +
+		"ml-dsa-44 ml-dsa-65 ml-dsa-87 slh-dsa-sha2-128s slh-dsa-sha2-128f"
+	if got := strings.Join(names, " "); kms.AllAlgorithms()[0] != 1 || !strings.HasPrefix(got+" ", want+" ") {
+		t.Errorf("algorithms from 1: got %s want %s", got, want)
+	}
+	names = nil
+	for _, s := range kms.AllSchemes() {
+		names = append(names, s.String())
+	}
+	want = "aes-gcm hmac-sha-256 hmac-sha-384 hmac-sha-512 ecdsa-sha-256 ecdsa-sha-384 ed25519 rsa-pss-sha-256 rsa-pss-sha-384 rsa-pss-sha-512 " +
+		"rsa-pkcs1-sha-256 rsa-pkcs1-sha-384 rsa-pkcs1-sha-512 rsa-oaep-sha-256 rsa-oaep-sha-384 rsa-oaep-sha-512 ecdsa-sha-512 ed25519ph " +
+		"hmac-sha-224 chacha20-poly1305 xchacha20-poly1305 rsa-oaep-sha-1 aes-cmac ml-dsa slh-dsa"
+	if got := strings.Join(names, " "); kms.AllSchemes()[0] != 1 || !strings.HasPrefix(got+" ", want+" ") {
+		t.Errorf("schemes from 1: got %s want %s", got, want)
+	}
+}
+
+// TestStrengthFollowsSP80057: part 1 rev. 5 tables 2 and 3; RSA-4096 after SP 800-56B rev. 2 appendix D; ML-DSA and SLH-DSA by
+// their category, FIPS 204 table 1 and FIPS 205 table 2.
 func TestStrengthFollowsSP80057(t *testing.T) {
-	for a, want := range map[kms.Algorithm][2]int{
+	facts := map[kms.Algorithm][2]int{
 		kms.AES128GCM: {128, 128}, kms.AES192GCM: {192, 192}, kms.AES256GCM: {256, 256},
 		kms.HMACSHA256: {256, 256}, kms.HMACSHA384: {384, 256}, kms.HMACSHA512: {512, 256},
 		kms.ECDSAP256: {256, 128}, kms.ECDSAP384: {384, 192}, kms.Ed25519: {256, 128},
 		kms.RSA2048: {2048, 112}, kms.RSA3072: {3072, 128}, kms.RSA4096: {4096, 152},
-	} {
-		if f := a.Facts(); f.Bits != want[0] || f.Strength != want[1] {
+		kms.ECDSAP521: {521, 256}, kms.ECDSASecp256k1: {256, 128}, kms.HMACSHA224: {224, 224},
+		kms.ChaCha20Poly1305: {256, 256}, kms.XChaCha20Poly1305: {256, 256}, kms.AES128CMAC: {128, 128}, kms.AES256CMAC: {256, 256},
+		kms.MLDSA44: {8 * 1312, 128}, kms.MLDSA65: {8 * 1952, 192}, kms.MLDSA87: {8 * 2592, 256},
+		kms.SLHDSASHA2128s: {256, 128}, kms.SLHDSASHA2128f: {256, 128},
+	}
+	slow := map[kms.Algorithm]bool{kms.RSA2048: true, kms.RSA3072: true, kms.RSA4096: true, kms.SLHDSASHA2128s: true, kms.SLHDSASHA2128f: true}
+	slowSign := map[kms.Algorithm]bool{kms.SLHDSASHA2128s: true, kms.SLHDSASHA2128f: true}
+	for _, a := range kms.AllAlgorithms() {
+		f := a.Facts()
+		if want := facts[a]; f.Bits != want[0] || f.Strength != want[1] {
 			t.Errorf("%s: got %d bits, strength %d want %v", a, f.Bits, f.Strength, want)
 		}
-		asymmetric := a >= kms.ECDSAP256
-		if f := a.Facts(); f.Asymmetric != asymmetric || f.Slow != (a >= kms.RSA2048) {
-			t.Errorf("%s: asymmetric %v, slow %v", a, f.Asymmetric, f.Slow)
+		asymmetric := false
+		for _, u := range a.Usages() {
+			asymmetric = asymmetric || u == kms.SignVerify
+		}
+		if f.Asymmetric != asymmetric || f.Slow != slow[a] || f.SlowSign != slowSign[a] {
+			t.Errorf("%s: asymmetric %v, slow %v, slow to sign %v", a, f.Asymmetric, f.Slow, f.SlowSign)
+		}
+		if ranged := f.MaxBytes != 0; ranged != strings.HasPrefix(f.Name, "hmac-") || ranged && (f.MinBytes != 16 || f.MaxBytes != 512) {
+			t.Errorf("%s: material of %d to %d bytes", a, f.MinBytes, f.MaxBytes)
 		}
 	}
 }

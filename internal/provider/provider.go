@@ -29,16 +29,18 @@ type Provider interface {
 // Handle uses one version's material. It is safe for concurrent use, and consults the algorithm table at its own door.
 // Every error is a *kms.Error; failures to decrypt or verify have one code each whatever the reason.
 type Handle interface {
-	// Seal appends the encryption of plaintext to dst. For AES-GCM: a box (package box, label Blob) over header and aad.
+	// Seal appends the encryption of plaintext to dst. For AES-GCM and (X)ChaCha20-Poly1305: a box (package box, with the label
+	// of the cipher) over header and aad.
 	// For RSA-OAEP: the raw OAEP ciphertext with label aad; the header is not covered.
 	Seal(dst, header, plaintext, aad []byte, s kms.Scheme) ([]byte, error)
 	// Open appends the plaintext to dst.
 	Open(dst, header, sealed, aad []byte, s kms.Scheme) ([]byte, error)
-	// Sign signs a message, or a digest of it where digested is true (not for Ed25519). ECDSA signatures are ASN.1 DER.
+	// Sign signs a message, or a digest of it where digested is true (not for Ed25519, ML-DSA and SLH-DSA). ECDSA
+	// signatures are ASN.1 DER. Kinds that sign slowly wait for a place in a bounded pool.
 	Sign(message []byte, digested bool, s kms.Scheme) ([]byte, error)
 	// Verify checks a signature: nil, or CodeBadSignature.
 	Verify(message, signature []byte, digested bool, s kms.Scheme) error
-	// MAC appends the full-length HMAC of message to dst.
+	// MAC appends the full-length HMAC or CMAC of message to dst.
 	MAC(dst, message []byte, s kms.Scheme) ([]byte, error)
 	// VerifyMAC compares in constant time: nil, or CodeBadMAC. Truncated MACs are refused.
 	VerifyMAC(message, mac []byte, s kms.Scheme) error

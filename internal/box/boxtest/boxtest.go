@@ -1,6 +1,6 @@
 // Package boxtest is a second implementation of the box format, written from docs/formats.md alone and slowly, for tests: it
-// shares with package box nothing but AES, SHA-512 and HMAC of the standard library. GCM and HKDF are written out
-// after SP 800-38D and RFC 5869, with salt and nonce as arguments. No code outside tests may import it.
+// shares with package box nothing but AES, SHA-512 and HMAC of the standard library. GCM, HKDF and (X)ChaCha20-Poly1305 are
+// written out after SP 800-38D, RFC 5869 and RFC 8439, with salt and nonce as arguments. No code outside tests may import it.
 package boxtest
 
 import (

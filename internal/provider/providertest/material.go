@@ -3,7 +3,6 @@ package providertest
 import (
 	"bytes"
 	"crypto/sha256"
-	"crypto/x509"
 	"testing"
 
 	"github.com/keyhold/keyhold/internal/kms"
@@ -22,9 +21,7 @@ func (o Options) material(t *testing.T, p provider.Provider) {
 				t.Errorf("check value of %d bytes, source %q; want 8 bytes and a name", len(m.Check), m.Source)
 			}
 			if a.Facts().Asymmetric {
-				if _, err := x509.ParsePKIXPublicKey(m.Public); err != nil {
-					t.Errorf("public key: %v", err)
-				}
+				parsePublic(t, m.Public)
 				if sum := sha256.Sum256(m.Public); !bytes.Equal(m.Check, sum[:8]) {
 					t.Errorf("check value got %x want %x", m.Check, sum[:8])
 				}

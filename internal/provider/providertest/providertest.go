@@ -1,7 +1,7 @@
 // Package providertest is the contract of package provider as executable tests. Every provider runs it: a
 // software one, later a hardware one. It sees the port alone: nothing here knows how material is kept.
 //
-// Signatures, MACs and RSA ciphertexts are checked against the standard library as an independent second opinion.
+// Signatures and RSA ciphertexts are checked against another implementation as an independent second opinion.
 package providertest
 
 import (

@@ -1,5 +1,7 @@
 // Package soft is the provider that keeps and uses key material in this process: AES-GCM, HMAC, ECDSA, Ed25519 and RSA
-// by Go's own cryptography, which in the FIPS build is the FIPS 140-3 module.
+// by Go's own cryptography, which in the FIPS build is the FIPS 140-3 module; AES-CMAC, a mode written here on the module's
+// AES; and, refused by the FIPS profile, what others wrote: ChaCha20-Poly1305 (golang.org/x/crypto), secp256k1
+// (decred), ML-DSA and SLH-DSA (circl).
 //
 // Material leaves it wrapped only, bound to its place, and enters it wrapped only, verified by its check value
 // (docs/formats.md, "Wrapped key material"). A new version is proven before it is given out: what was wrapped is opened
@@ -11,5 +13,7 @@
 // knows nothing of states, policy or storage, and cannot know a key's usage: that an RSA key made to sign is not asked to
 // decrypt is decided by its caller.
 //
-// Honest limits: parsed RSA and EC keys live on the Go heap, and parts of them (the module's own copies) cannot be erased.
+// Honest limits: parsed RSA, EC and SLH-DSA keys live on the Go heap, and parts of them (the libraries' own copies) cannot be
+// erased. The secp256k1 library multiplies by secret scalars in time that is not constant: who needs a curve that
+// resists a neighbour's clock takes one of NIST's or Ed25519.
 package soft

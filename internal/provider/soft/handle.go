@@ -16,6 +16,7 @@ import (
 type handle struct {
 	algorithm kms.Algorithm
 	profile   kms.Profile
+	pool      *pool // where signing is slow; nil elsewhere, and while a new key is proven, which is done in the pool already
 
 	mu     sync.RWMutex // guards key and closed
 	key    *key
@@ -57,7 +58,7 @@ func (h *handle) Seal(dst, header, plaintext, aad []byte, s kms.Scheme) ([]byte,
 		return nil, err
 	}
 	defer h.mu.RUnlock()
-	return row.seal(h.key, row.hash, dst, header, plaintext, aad)
+	return row.seal(h.key, row, dst, header, plaintext, aad)
 }
 
 // Open appends the plaintext to dst; dst and sealed must not overlap. Errors: CodeDecryptFailed whatever the reason,
@@ -68,11 +69,22 @@ func (h *handle) Open(dst, header, sealed, aad []byte, s kms.Scheme) ([]byte, er
 		return nil, err
 	}
 	defer h.mu.RUnlock()
-	return row.open(h.key, row.hash, dst, header, sealed, aad)
+	return row.open(h.key, row, dst, header, sealed, aad)
 }
 
-// Sign signs a message or, where digested is true, its digest, which must be as long as the scheme's hash.
+// Sign signs a message or, where digested is true, its digest, which must be as long as the scheme's hash. Kinds that sign
+// slowly wait for a place in the pool of slow work first, before they hold the key: CodeBusy when too many wait.
 func (h *handle) Sign(message []byte, digested bool, s kms.Scheme) ([]byte, error) {
+	if h.pool != nil {
+		if _, err := kms.CheckScheme(h.algorithm, kms.SignVerify, s, h.profile, true); err != nil {
+			return nil, err // what is refused takes no place
+		}
+		leave, err := h.pool.enter()
+		if err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	row, err := h.enter(kms.SignVerify, s, true, len(message), 0)
 	if err != nil {
 		return nil, err
@@ -113,7 +125,7 @@ func (h *handle) MAC(dst, message []byte, s kms.Scheme) ([]byte, error) {
 		return nil, err
 	}
 	defer h.mu.RUnlock()
-	return row.mac(h.key, row.hash, dst, message), nil
+	return row.mac(h.key, row.hash, dst, message)
 }
 
 // VerifyMAC checks a full-length MAC in constant time.
@@ -123,7 +135,11 @@ func (h *handle) VerifyMAC(message, mac []byte, s kms.Scheme) error {
 		return err
 	}
 	defer h.mu.RUnlock()
-	if !equalMAC(row.mac(h.key, row.hash, nil, message), mac) {
+	want, err := row.mac(h.key, row.hash, nil, message)
+	if err != nil {
+		return err
+	}
+	if !equalMAC(want, mac) {
 		return kms.Errorf(kms.CodeBadMAC, "the MAC is not one of this message under this key")
 	}
 	return nil

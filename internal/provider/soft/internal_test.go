@@ -7,13 +7,19 @@ import (
 	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/fips140"
+	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/x509"
+	"encoding/asn1"
 	"encoding/binary"
+	"encoding/hex"
 	"math/big"
 	"testing"
+
+	"github.com/cloudflare/circl/sign/slhdsa"
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -41,6 +47,11 @@ func generate(t testing.TB, a kms.Algorithm) (*Provider, provider.Generated, *ha
 	return p, made, h, wrap
 }
 
+// makes: where FIPS 140-3 is enforced some algorithms are refused (TestEnforcementOverridesTheProfile) and cannot be tested further.
+func makes(a kms.Algorithm) bool {
+	return !fips140.Enforced() || kms.CheckLoad(a, kms.ProfileFIPS) == nil
+}
+
 // TestEverySchemeOfTheTableWorks: the two tables agree: an algorithm of package kms has a kind, a scheme its functions.
 func TestEverySchemeOfTheTableWorks(t *testing.T) {
 	for _, a := range kms.AllAlgorithms() {
@@ -62,7 +73,10 @@ func TestEverySchemeOfTheTableWorks(t *testing.T) {
 // TestAKeyPairThatDoesNotBelongTogetherIsThrownAway: the pairwise test finds a public half of another key, and a private half
 // that signs for another.
 func TestAKeyPairThatDoesNotBelongTogetherIsThrownAway(t *testing.T) {
-	for _, a := range []kms.Algorithm{kms.ECDSAP256, kms.ECDSAP384, kms.Ed25519, kms.RSA2048} {
+	for _, a := range []kms.Algorithm{kms.ECDSAP256, kms.ECDSAP384, kms.ECDSAP521, kms.ECDSASecp256k1, kms.Ed25519, kms.RSA2048, kms.MLDSA44, kms.SLHDSASHA2128f} {
+		if !makes(a) {
+			continue
+		}
 		p, made, h, wrap := generate(t, a)
 		_, other, _, _ := generate(t, a)
 		if err := h.selfTest(made.Public); err != nil {
@@ -99,7 +113,11 @@ func TestAKeyPairThatDoesNotBelongTogetherIsThrownAway(t *testing.T) {
 }
 
 func TestCloseErasesWhatItCan(t *testing.T) {
-	for _, a := range []kms.Algorithm{kms.AES256GCM, kms.HMACSHA256, kms.Ed25519, kms.ECDSAP256, kms.RSA2048} {
+	for _, a := range []kms.Algorithm{kms.AES256GCM, kms.HMACSHA256, kms.Ed25519, kms.ECDSAP256, kms.RSA2048,
+		kms.ECDSASecp256k1, kms.ChaCha20Poly1305, kms.AES256CMAC, kms.MLDSA65, kms.SLHDSASHA2128f} {
+		if !makes(a) {
+			continue
+		}
 		_, _, h, _ := generate(t, a)
 		k := *h.key
 		var raw []byte
@@ -116,6 +134,20 @@ func TestCloseErasesWhatItCan(t *testing.T) {
 			t.Errorf("%s: the key is still there", a)
 		}
 		switch private := k.private.(type) {
+		case *secp256k1.PrivateKey:
+			if !private.Key.IsZero() {
+				t.Errorf("%s: the scalar is still there", a)
+			}
+		case *latticeKey:
+			if private.sign == nil {
+				t.Errorf("%s has no key", a)
+			} else if signature, err := private.sign([]byte("m")); err == nil && private.verify([]byte("m"), signature) {
+				t.Errorf("%s: the key still signs", a)
+			}
+		case *hashKey:
+			if !private.private.Equal(slhdsa.PrivateKey{}) {
+				t.Errorf("%s: the key is still there", a)
+			}
 		case *ecdsa.PrivateKey:
 			if private.D.Sign() != 0 { //nolint:staticcheck // SA1019: to see that it is gone
 				t.Errorf("%s: the scalar is still there", a)
@@ -127,8 +159,8 @@ func TestCloseErasesWhatItCan(t *testing.T) {
 				}
 			}
 		}
-		if k.aes != nil {
-			if _, err := k.aes.Seal(nil, box.Blob, make([]byte, 22), nil, nil); err == nil {
+		if k.box != nil {
+			if _, err := k.box.Seal(nil, schemeOf(a.DefaultScheme(kms.EncryptDecrypt)).label, make([]byte, 22), nil, nil); err == nil {
 				t.Errorf("%s: the key still encrypts", a)
 			}
 		}
@@ -195,7 +227,7 @@ func saltless(private *rsa.PrivateKey, digest []byte) []byte {
 
 // FuzzMaterial: what comes out of an authentic wrapping is parsed without a panic, and what is accepted is of its algorithm.
 func FuzzMaterial(f *testing.F) {
-	for _, a := range []kms.Algorithm{kms.AES128GCM, kms.Ed25519, kms.HMACSHA384} {
+	for _, a := range []kms.Algorithm{kms.AES128GCM, kms.Ed25519, kms.HMACSHA384, kms.ECDSASecp256k1, kms.XChaCha20Poly1305, kms.AES256CMAC, kms.SLHDSASHA2128s} {
 		f.Add(byte(a), make([]byte, a.Facts().Bits/8))
 	}
 	for _, curve := range []elliptic.Curve{elliptic.P256(), elliptic.P521()} {
@@ -209,6 +241,10 @@ func FuzzMaterial(f *testing.F) {
 		}
 		f.Add(byte(kms.ECDSAP256), der)
 	}
+	f.Add(byte(kms.ECDSASecp256k1), bytes.Repeat([]byte{0xff}, 32))
+	f.Add(byte(kms.MLDSA65), make([]byte, latticeSeed))
+	f.Add(byte(kms.SLHDSASHA2128f), make([]byte, 64))
+	f.Add(byte(kms.HMACSHA224), make([]byte, kms.MaxHMACKey))
 	r, err := rsa.GenerateKey(rand.Reader, 2048)
 	if err != nil {
 		f.Fatal(err)
@@ -247,11 +283,11 @@ func FuzzMaterial(f *testing.F) {
 }
 
 func TestMaterialOfAnotherKindIsRefused(t *testing.T) {
-	small, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
+	other, err := ecdsa.GenerateKey(elliptic.P521(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKCS8PrivateKey(small)
+	der, err := x509.MarshalPKCS8PrivateKey(other)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -261,22 +297,131 @@ func TestMaterialOfAnotherKindIsRefused(t *testing.T) {
 	}
 	wrap := wrapKey(t)
 	for _, a := range kms.AllAlgorithms() {
-		for _, raw := range [][]byte{der, make([]byte, 8), {}} {
+		foreign := [][]byte{der, make([]byte, 8), {}}
+		if most := a.Facts().MaxBytes; most > 0 { // an HMAC key is any string of bytes of a fit length
+			foreign[0] = make([]byte, most+1)
+		} else if a == kms.ECDSAP521 {
+			foreign[0] = der[:len(der)-1]
+		}
+		for _, raw := range foreign {
 			m := &material{algorithm: a, form: kindOf(a).form, secret: secret.Copy(raw)}
 			wrapped, err := m.wrap(wrap, []byte("p"))
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := p.Open(a, wrapped, wrap, []byte("p"), make([]byte, 8)); kms.CodeOf(err) != kms.CodeRecordDamaged {
-				t.Errorf("%s with %d bytes of something else: got %v want %s", a, len(raw), err, kms.CodeRecordDamaged)
+			want := kms.CodeRecordDamaged
+			if !makes(a) {
+				want = kms.CodeProfile
+			}
+			if _, err := p.Open(a, wrapped, wrap, []byte("p"), make([]byte, 8)); kms.CodeOf(err) != want {
+				t.Errorf("%s with %d bytes of something else: got %v want %s", a, len(raw), err, want)
 			}
 		}
 	}
 }
 
+// TestScalarsOutOfRangeAreRefused: zero, the order of secp256k1 and what lies above it are no keys.
+func TestScalarsOutOfRangeAreRefused(t *testing.T) {
+	order := secp256k1.Params().N
+	for _, n := range []*big.Int{new(big.Int), order, new(big.Int).Add(order, big.NewInt(1)), new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 256), big.NewInt(1))} {
+		if _, err := parseKoblitz(kms.ECDSASecp256k1, secret.Take(n.FillBytes(make([]byte, 32)))); err == nil {
+			t.Errorf("the scalar %x was taken", n)
+		}
+	}
+	for _, n := range []*big.Int{big.NewInt(1), new(big.Int).Sub(order, big.NewInt(1))} {
+		if _, err := parseKoblitz(kms.ECDSASecp256k1, secret.Take(n.FillBytes(make([]byte, 32)))); err != nil {
+			t.Errorf("the scalar %x: %v", n, err)
+		}
+	}
+}
+
+// TestAKoblitzSignatureHasOneForm: the other of the two s, which the same equation accepts, is refused.
+func TestAKoblitzSignatureHasOneForm(t *testing.T) {
+	if !makes(kms.ECDSASecp256k1) {
+		return
+	}
+	_, _, h, _ := generate(t, kms.ECDSASecp256k1)
+	message := []byte("message")
+	for range 8 {
+		signature, err := h.Sign(message, false, kms.NoScheme)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var low, high struct{ R, S *big.Int }
+		if _, err := asn1.Unmarshal(signature, &low); err != nil {
+			t.Fatal(err)
+		}
+		order := secp256k1.Params().N
+		if low.S.Cmp(new(big.Int).Rsh(order, 1)) > 0 {
+			t.Error("the signature has the higher s")
+		}
+		high.R, high.S = low.R, new(big.Int).Sub(order, low.S)
+		mirrored, err := asn1.Marshal(high)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Verify(message, mirrored, false, kms.NoScheme); kms.CodeOf(err) != kms.CodeBadSignature {
+			t.Errorf("the mirrored signature: got %v want %s", err, kms.CodeBadSignature)
+		}
+		message = append(message, '.')
+	}
+}
+
+// TestMACKeysOfOtherLengths: what was made elsewhere is taken from 16 to 512 bytes, and gives the MACs it gave there.
+func TestMACKeysOfOtherLengths(t *testing.T) {
+	for _, n := range []int{15, 16, 28, 100, 511, 512, 513} {
+		raw := bytes.Repeat([]byte{7}, n)
+		k, err := parseMAC(kms.HMACSHA256, secret.Copy(raw))
+		if want := n >= 16 && n <= 512; (err == nil) != want {
+			t.Errorf("an HMAC key of %d bytes: got %v", n, err)
+		} else if err != nil {
+			continue
+		}
+		m := hmac.New(sha256.New, raw)
+		m.Write([]byte("message"))
+		if got, err := hmacSum(k, crypto.SHA256, nil, []byte("message")); err != nil || !bytes.Equal(got, m.Sum(nil)) {
+			t.Errorf("a key of %d bytes: got %x, %v want %x", n, got, err, m.Sum(nil))
+		}
+		if _, err := parseMAC(kms.AES128CMAC, secret.Copy(raw)); (err == nil) != (n == 16) {
+			t.Errorf("a CMAC key of %d bytes: got %v", n, err)
+		}
+	}
+}
+
+// TestCMACIsThatOfTheStandard: the examples of SP 800-38B appendix D (also RFC 4493 §4).
+func TestCMACIsThatOfTheStandard(t *testing.T) {
+	message := unhex(t, "6bc1bee22e409f96e93d7e117393172aae2d8a571e03ac9c9eb76fac45af8e5130c81c46a35ce411e5fbc1191a0a52eff69f2445df4f9b17ad2b417be66c3710")
+	for key, want := range map[string]map[int]string{
+		"2b7e151628aed2a6abf7158809cf4f3c": {
+			0: "bb1d6929e95937287fa37d129b756746", 16: "070a16b46b4d4144f79bdd9dd04a287c",
+			40: "dfa66747de9ae63030ca32611497c827", 64: "51f0bebf7e3b9d92fc49741779363cfe"},
+		"603deb1015ca71be2b73aef0857d77811f352c073b6108d72d9810a30914dff4": {
+			0: "028962f61b7bf89efc6b551f4667d983", 16: "28a7023f452e8f82bd4bf28d8c37c35c",
+			40: "aaf3d8f1de5640c232f5b169b9c911e6", 64: "e1992190549f6ed5696a2c056c315410"},
+	} {
+		for n, tag := range want {
+			if got, err := cmac(unhex(t, key), message[:n]); err != nil || !bytes.Equal(got[:], unhex(t, tag)) {
+				t.Errorf("%d bytes: got %x, %v want %s", n, got, err, tag)
+			}
+		}
+	}
+}
+
+func unhex(t testing.TB, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}
+
 func BenchmarkOperations(b *testing.B) {
 	header, text, aad := make([]byte, blob.HeaderSize), make([]byte, 32), make([]byte, 17)
 	for _, a := range kms.AllAlgorithms() {
+		if !makes(a) {
+			continue
+		}
 		_, made, h, wrap := generate(b, a)
 		run := func(name string, do func() error) {
 			b.Run(a.String()+"/"+name, func(b *testing.B) {

@@ -12,19 +12,21 @@ import (
 	"fmt"
 	"math/big"
 
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
 	"github.com/keyhold/keyhold/internal/secret/reveal"
 )
 
-// key is parsed material, ready for use. Exactly one of aes, mac and private is set.
+// key is parsed material, ready for use. Exactly one of box, mac and private is set.
 type key struct {
-	aes     *box.Key
+	box     *box.Key
 	mac     *secret.Bytes
-	private crypto.Signer // *ecdsa.PrivateKey, ed25519.PrivateKey or *rsa.PrivateKey
-	public  []byte        // DER SubjectPublicKeyInfo of asymmetric keys
-	sum     []byte        // check value of symmetric keys, computed while the bytes were at hand
+	private any    // *ecdsa.PrivateKey, *secp256k1.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, *latticeKey or *hashKey
+	public  []byte // DER SubjectPublicKeyInfo of asymmetric keys
+	sum     []byte // check value of symmetric keys, computed while the bytes were at hand
 }
 
 // kind is how the material of an algorithm is made and read.
@@ -38,15 +40,28 @@ var kinds = [...]kind{
 	kms.AES128GCM:  {rawForm, makeRandom, parseAES},
 	kms.AES192GCM:  {rawForm, makeRandom, parseAES},
 	kms.AES256GCM:  {rawForm, makeRandom, parseAES},
-	kms.HMACSHA256: {rawForm, makeRandom, parseHMAC},
-	kms.HMACSHA384: {rawForm, makeRandom, parseHMAC},
-	kms.HMACSHA512: {rawForm, makeRandom, parseHMAC},
+	kms.HMACSHA256: {rawForm, makeRandom, parseMAC},
+	kms.HMACSHA384: {rawForm, makeRandom, parseMAC},
+	kms.HMACSHA512: {rawForm, makeRandom, parseMAC},
 	kms.ECDSAP256:  {pkcs8Form, makeECDSA, parseECDSA},
 	kms.ECDSAP384:  {pkcs8Form, makeECDSA, parseECDSA},
 	kms.Ed25519:    {seedForm, makeEd25519, parseEd25519},
 	kms.RSA2048:    {pkcs8Form, makeRSA, parseRSA},
 	kms.RSA3072:    {pkcs8Form, makeRSA, parseRSA},
 	kms.RSA4096:    {pkcs8Form, makeRSA, parseRSA},
+
+	kms.ECDSAP521:         {pkcs8Form, makeECDSA, parseECDSA},
+	kms.ECDSASecp256k1:    {rawForm, makeKoblitz, parseKoblitz},
+	kms.HMACSHA224:        {rawForm, makeRandom, parseMAC},
+	kms.ChaCha20Poly1305:  {rawForm, makeRandom, parseChaCha},
+	kms.XChaCha20Poly1305: {rawForm, makeRandom, parseXChaCha},
+	kms.AES128CMAC:        {rawForm, makeRandom, parseMAC},
+	kms.AES256CMAC:        {rawForm, makeRandom, parseMAC},
+	kms.MLDSA44:           {seedForm, makeLattice, parseLattice},
+	kms.MLDSA65:           {seedForm, makeLattice, parseLattice},
+	kms.MLDSA87:           {seedForm, makeLattice, parseLattice},
+	kms.SLHDSASHA2128s:    {rawForm, makeHash, parseHash},
+	kms.SLHDSASHA2128f:    {rawForm, makeHash, parseHash},
 }
 
 // kindOf is the row of an algorithm: nil for one that is not built.
@@ -58,7 +73,10 @@ func kindOf(a kms.Algorithm) *kind {
 }
 
 func curveOf(a kms.Algorithm) elliptic.Curve {
-	if a == kms.ECDSAP384 {
+	switch a {
+	case kms.ECDSAP521:
+		return elliptic.P521()
+	case kms.ECDSAP384:
 		return elliptic.P384()
 	}
 	return elliptic.P256()
@@ -138,21 +156,32 @@ func encodePair(private crypto.Signer) (*secret.Bytes, []byte, error) {
 	return secret.Take(der), public, nil
 }
 
-func parseAES(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+func parseAES(a kms.Algorithm, s *secret.Bytes) (*key, error) { return parseBox(a, s, box.NewKey) }
+func parseChaCha(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+	return parseBox(a, s, box.NewChaChaKey)
+}
+func parseXChaCha(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+	return parseBox(a, s, box.NewXChaChaKey)
+}
+
+func parseBox(a kms.Algorithm, s *secret.Bytes, make func(*secret.Bytes) (*box.Key, error)) (*key, error) {
 	if err := wantBytes(s, a.Facts().Bits/8); err != nil {
 		return nil, err
 	}
-	k, err := box.NewKey(s)
+	k, err := make(s)
 	if err != nil {
 		s.Zero()
 		return nil, err
 	}
-	return &key{aes: k, sum: checkSecret(a, s.Reveal(reveal.Key{}))}, nil
+	return &key{box: k, sum: checkSecret(a, s.Reveal(reveal.Key{}))}, nil
 }
 
-func parseHMAC(a kms.Algorithm, s *secret.Bytes) (*key, error) {
-	if err := wantBytes(s, a.Facts().Bits/8); err != nil {
-		return nil, err
+// parseMAC reads the key of an HMAC, of any length that the algorithm table permits, or of a CMAC.
+func parseMAC(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+	if f, n := a.Facts(), s.Len(); f.MinBytes == 0 || n < f.MinBytes || n > f.MaxBytes {
+		if err := wantBytes(s, f.Bits/8); err != nil {
+			return nil, err
+		}
 	}
 	return &key{mac: s, sum: checkSecret(a, s.Reveal(reveal.Key{}))}, nil
 }
@@ -218,16 +247,22 @@ func (k *key) check() []byte {
 
 // erase wipes what can be reached. Copies inside Go's cryptography remain until the garbage collector reuses them.
 func (k *key) erase() {
-	if k.aes != nil {
-		k.aes.Zero()
+	if k.box != nil {
+		k.box.Zero()
 	}
 	k.mac.Zero()
 	erasePrivate(k.private)
 	k.private = nil
 }
 
-func erasePrivate(private crypto.Signer) {
+func erasePrivate(private any) {
 	switch k := private.(type) {
+	case *secp256k1.PrivateKey:
+		k.Zero()
+	case *latticeKey:
+		k.erase()
+	case *hashKey:
+		k.erase()
 	case ed25519.PrivateKey:
 		clear(k)
 	case *ecdsa.PrivateKey:

@@ -7,8 +7,11 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
+	_ "crypto/sha1"   // of OAEP alone
 	_ "crypto/sha256" // the hashes of the table
 	_ "crypto/sha512"
+
+	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -20,15 +23,16 @@ import (
 // first, lets no call reach them (TestEverySchemeOfTheTableWorks).
 type scheme struct {
 	hash   crypto.Hash // 0: the scheme takes the message itself
-	seal   func(k *key, h crypto.Hash, dst, header, plaintext, aad []byte) ([]byte, error)
-	open   func(k *key, h crypto.Hash, dst, header, sealed, aad []byte) ([]byte, error)
+	label  box.Label   // of schemes that seal boxes
+	seal   func(k *key, s *scheme, dst, header, plaintext, aad []byte) ([]byte, error)
+	open   func(k *key, s *scheme, dst, header, sealed, aad []byte) ([]byte, error)
 	sign   func(k *key, h crypto.Hash, digest []byte) ([]byte, error)
 	verify func(k *key, h crypto.Hash, digest, signature []byte) bool
-	mac    func(k *key, h crypto.Hash, dst, message []byte) []byte
+	mac    func(k *key, h crypto.Hash, dst, message []byte) ([]byte, error)
 }
 
 var schemes = [...]scheme{
-	kms.SchemeAESGCM:      {seal: aesSeal, open: aesOpen},
+	kms.SchemeAESGCM:      {label: box.Blob, seal: boxSeal, open: boxOpen},
 	kms.SchemeHMACSHA256:  {hash: crypto.SHA256, mac: hmacSum},
 	kms.SchemeHMACSHA384:  {hash: crypto.SHA384, mac: hmacSum},
 	kms.SchemeHMACSHA512:  {hash: crypto.SHA512, mac: hmacSum},
@@ -44,6 +48,16 @@ var schemes = [...]scheme{
 	kms.SchemeOAEPSHA256:  {hash: crypto.SHA256, seal: oaepSeal, open: oaepOpen},
 	kms.SchemeOAEPSHA384:  {hash: crypto.SHA384, seal: oaepSeal, open: oaepOpen},
 	kms.SchemeOAEPSHA512:  {hash: crypto.SHA512, seal: oaepSeal, open: oaepOpen},
+
+	kms.SchemeECDSASHA512:       {hash: crypto.SHA512, sign: ecdsaSign, verify: ecdsaVerify},
+	kms.SchemeEd25519ph:         {hash: crypto.SHA512, sign: ed25519phSign, verify: ed25519phVerify},
+	kms.SchemeHMACSHA224:        {hash: crypto.SHA224, mac: hmacSum},
+	kms.SchemeChaCha20Poly1305:  {label: box.BlobChaCha, seal: boxSeal, open: boxOpen},
+	kms.SchemeXChaCha20Poly1305: {label: box.BlobXChaCha, seal: boxSeal, open: boxOpen},
+	kms.SchemeOAEPSHA1:          {hash: crypto.SHA1, seal: oaepSeal, open: oaepOpen},
+	kms.SchemeAESCMAC:           {mac: cmacSum},
+	kms.SchemeMLDSA:             {sign: latticeSign, verify: latticeVerify},
+	kms.SchemeSLHDSA:            {sign: hashSign, verify: hashVerify},
 }
 
 // schemeOf is nil for a scheme that is not built.
@@ -73,22 +87,22 @@ func (s *scheme) digest(message []byte, digested bool) ([]byte, error) {
 	return h.Sum(nil), nil
 }
 
-func aesSeal(k *key, _ crypto.Hash, dst, header, plaintext, aad []byte) ([]byte, error) {
+func boxSeal(k *key, s *scheme, dst, header, plaintext, aad []byte) ([]byte, error) {
 	if err := checkHeader(header); err != nil {
 		return nil, err
 	}
-	out, err := k.aes.Seal(dst, box.Blob, header, plaintext, aad)
+	out, err := k.box.Seal(dst, s.label, header, plaintext, aad)
 	if err != nil {
 		return nil, kms.Errorf(kms.CodeInternal, "the encryption failed").Because(err)
 	}
 	return out, nil
 }
 
-func aesOpen(k *key, _ crypto.Hash, dst, header, sealed, aad []byte) ([]byte, error) {
+func boxOpen(k *key, s *scheme, dst, header, sealed, aad []byte) ([]byte, error) {
 	if err := checkHeader(header); err != nil {
 		return nil, err
 	}
-	out, err := k.aes.Open(dst, box.Blob, header, sealed, aad)
+	out, err := k.box.Open(dst, s.label, header, sealed, aad)
 	if err != nil {
 		return nil, decryptFailed()
 	}
@@ -108,19 +122,33 @@ func decryptFailed() error {
 	return kms.Errorf(kms.CodeDecryptFailed, "the ciphertext does not open under this key and this context")
 }
 
-func hmacSum(k *key, h crypto.Hash, dst, message []byte) []byte {
+func hmacSum(k *key, h crypto.Hash, dst, message []byte) ([]byte, error) {
 	m := hmac.New(h.New, k.mac.Reveal(reveal.Key{}))
 	m.Write(message)
-	return m.Sum(dst)
+	return m.Sum(dst), nil
+}
+
+func cmacSum(k *key, _ crypto.Hash, dst, message []byte) ([]byte, error) {
+	tag, err := cmac(k.mac.Reveal(reveal.Key{}), message)
+	if err != nil {
+		return nil, kms.Errorf(kms.CodeInternal, "the MAC could not be made").Because(err)
+	}
+	return append(dst, tag[:]...), nil
 }
 
 func equalMAC(want, got []byte) bool { return hmac.Equal(want, got) }
 
 func ecdsaSign(k *key, _ crypto.Hash, digest []byte) ([]byte, error) {
+	if k, ok := k.private.(*secp256k1.PrivateKey); ok {
+		return koblitzSign(k, digest), nil
+	}
 	return ecdsa.SignASN1(rand.Reader, k.private.(*ecdsa.PrivateKey), digest)
 }
 
 func ecdsaVerify(k *key, _ crypto.Hash, digest, signature []byte) bool {
+	if k, ok := k.private.(*secp256k1.PrivateKey); ok {
+		return koblitzVerify(k.PubKey(), digest, signature)
+	}
 	return ecdsa.VerifyASN1(&k.private.(*ecdsa.PrivateKey).PublicKey, digest, signature)
 }
 
@@ -129,7 +157,18 @@ func ed25519Sign(k *key, _ crypto.Hash, message []byte) ([]byte, error) {
 }
 
 func ed25519Verify(k *key, _ crypto.Hash, message, signature []byte) bool {
-	return ed25519.Verify(k.private.Public().(ed25519.PublicKey), message, signature)
+	return ed25519.Verify(k.private.(ed25519.PrivateKey).Public().(ed25519.PublicKey), message, signature)
+}
+
+// prehash is HashEdDSA, RFC 8032 §5.1, without a context.
+var prehash = ed25519.Options{Hash: crypto.SHA512}
+
+func ed25519phSign(k *key, _ crypto.Hash, digest []byte) ([]byte, error) {
+	return k.private.(ed25519.PrivateKey).Sign(nil, digest, &prehash)
+}
+
+func ed25519phVerify(k *key, _ crypto.Hash, digest, signature []byte) bool {
+	return ed25519.VerifyWithOptions(k.private.(ed25519.PrivateKey).Public().(ed25519.PublicKey), digest, signature, &prehash) == nil
 }
 
 func pkcs1Sign(k *key, h crypto.Hash, digest []byte) ([]byte, error) {
@@ -140,20 +179,20 @@ func pkcs1Verify(k *key, h crypto.Hash, digest, signature []byte) bool {
 	return rsa.VerifyPKCS1v15(&k.private.(*rsa.PrivateKey).PublicKey, h, digest, signature) == nil
 }
 
-func oaepSeal(k *key, h crypto.Hash, dst, _, plaintext, label []byte) ([]byte, error) {
+func oaepSeal(k *key, s *scheme, dst, _, plaintext, label []byte) ([]byte, error) {
 	public := &k.private.(*rsa.PrivateKey).PublicKey
-	if most := public.Size() - 2*h.Size() - 2; len(plaintext) > most { // RFC 8017 §7.1.1 step 1b
+	if most := public.Size() - 2*s.hash.Size() - 2; len(plaintext) > most { // RFC 8017 §7.1.1 step 1b
 		return nil, kms.Errorf(kms.CodeTooLarge, "the plaintext has %d bytes, this key encrypts at most %d with this scheme", len(plaintext), most)
 	}
-	sealed, err := rsa.EncryptOAEP(h.New(), rand.Reader, public, plaintext, label)
+	sealed, err := rsa.EncryptOAEP(s.hash.New(), rand.Reader, public, plaintext, label)
 	if err != nil {
 		return nil, kms.Errorf(kms.CodeInternal, "the encryption failed").Because(err)
 	}
 	return append(dst, sealed...), nil
 }
 
-func oaepOpen(k *key, h crypto.Hash, dst, _, sealed, label []byte) ([]byte, error) {
-	plaintext, err := rsa.DecryptOAEP(h.New(), nil, k.private.(*rsa.PrivateKey), sealed, label)
+func oaepOpen(k *key, s *scheme, dst, _, sealed, label []byte) ([]byte, error) {
+	plaintext, err := rsa.DecryptOAEP(s.hash.New(), nil, k.private.(*rsa.PrivateKey), sealed, label)
 	if err != nil {
 		return nil, decryptFailed()
 	}

@@ -1,11 +1,11 @@
 package soft
 
 import (
+	"crypto/fips140"
 	"crypto/rand"
 	"fmt"
 	"io"
 	"runtime"
-	"sync/atomic"
 
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -20,24 +20,23 @@ const (
 	MaxPlace     = 1 << 10   // bytes of a place
 	MaxWrapped   = 4 << 10   // bytes of wrapped material: RSA-4096 takes about 2500
 	CheckSize    = 8         // bytes of a check value
-	DefaultQueue = 16        // slow generations that may wait
+	DefaultQueue = 16        // slow generations and signatures that may wait
 	maxWorkers   = 64
 	maxQueue     = 1 << 10
 )
 
-// retryBusy is what a caller is told to wait, in milliseconds, when the pool is full: about one RSA-3072 key.
-const retryBusy = 500
-
 // Config is what a provider is made of. The zero value is usable.
 type Config struct {
+	// Profile is the rule set. Where Go's FIPS 140-3 module enforces (GODEBUG=fips140=only) it is kms.ProfileFIPS whatever is set
+	// here: what the module refuses, no profile can permit, and the algorithm table says so better.
 	Profile kms.Profile
-	// Workers is the number of slow generations (RSA) at a time; 0: half the processors, at least one. At most 64.
+	// Workers is the number of slow generations (RSA, SLH-DSA) and slow signatures (SLH-DSA) at a time; 0: half the processors, at least one. At most 64.
 	Workers int
-	// Queue is the number of slow generations that may wait for a worker before CodeBusy; 0: DefaultQueue, negative: none.
+	// Queue is the number of them that may wait for a worker before CodeBusy; 0: DefaultQueue, negative: none.
 	// At most 1024.
 	Queue int
-	// Random is the random source; nil: crypto/rand. Symmetric and Ed25519 keys and Random are made of it. ECDSA and RSA
-	// keys are made by Go from crypto/rand whatever is set here, after a sample of this source has passed.
+	// Random is the random source; nil: crypto/rand. Keys and Random are made of it, but for ECDSA keys of the NIST
+	// curves and RSA keys: those are made by Go from crypto/rand whatever is set here, after a sample of this source has passed.
 	Random io.Reader
 	// Source names the random source in key records; empty: "getrandom", or "sp800-90a-drbg" where Go's FIPS mode is on.
 	Source string
@@ -48,9 +47,7 @@ type Provider struct {
 	profile kms.Profile
 	source  string
 	random  *tested
-	workers chan struct{} // a place is taken by sending
-	waiting atomic.Int64  // slow generations that run or wait
-	most    int64         // limit of waiting
+	pool    *pool
 }
 
 var _ provider.Provider = (*Provider)(nil)
@@ -59,6 +56,9 @@ var _ provider.Provider = (*Provider)(nil)
 func New(c Config) (*Provider, error) {
 	if c.Profile != kms.ProfileDefault && c.Profile != kms.ProfileFIPS {
 		return nil, fmt.Errorf("software provider: there is no profile %d", c.Profile)
+	}
+	if fips140.Enforced() {
+		c.Profile = kms.ProfileFIPS
 	}
 	if c.Workers == 0 {
 		c.Workers = min(max(1, runtime.GOMAXPROCS(0)/2), maxWorkers)
@@ -80,9 +80,8 @@ func New(c Config) (*Provider, error) {
 	}
 	p := &Provider{
 		profile: c.Profile, source: c.Source,
-		random:  &tested{from: c.Random},
-		workers: make(chan struct{}, c.Workers),
-		most:    int64(c.Workers + c.Queue),
+		random: &tested{from: c.Random},
+		pool:   newPool(c.Workers, c.Queue),
 	}
 	if err := p.random.start(); err != nil {
 		return nil, err
@@ -116,7 +115,7 @@ func (p *Provider) Generate(a kms.Algorithm, wrap *box.Key, place []byte) (provi
 		return provider.Generated{}, err
 	}
 	if a.Facts().Slow {
-		leave, err := p.queue()
+		leave, err := p.pool.enter()
 		if err != nil {
 			return provider.Generated{}, err
 		}
@@ -152,7 +151,7 @@ func (p *Provider) prove(kind *kind, a kms.Algorithm, made provider.Generated, w
 }
 
 // Open unwraps material and verifies its check value. Errors: CodeRecordDamaged, one for every reason not to open;
-// CodeCheckValue; CodeAlgorithm; CodeInternal for a missing wrapping key or place.
+// CodeCheckValue; CodeAlgorithm; CodeProfile for an algorithm that the profile refuses whole; CodeInternal for a missing wrapping key or place.
 func (p *Provider) Open(a kms.Algorithm, wrapped []byte, wrap *box.Key, place, check []byte) (provider.Handle, error) {
 	kind := kindOf(a)
 	if kind == nil {
@@ -161,9 +160,15 @@ func (p *Provider) Open(a kms.Algorithm, wrapped []byte, wrap *box.Key, place, c
 	if err := checkPlace(wrap, place); err != nil {
 		return nil, err
 	}
+	if err := kms.CheckLoad(a, p.profile); err != nil {
+		return nil, err
+	}
 	h, err := p.open(kind, a, wrapped, wrap, place, check)
 	if err != nil {
 		return nil, err
+	}
+	if a.Facts().SlowSign {
+		h.pool = p.pool
 	}
 	return h, nil
 }
@@ -184,21 +189,6 @@ func (p *Provider) mayCreate(a kms.Algorithm) (*kind, error) {
 
 func noAlgorithm() *kms.Error {
 	return kms.Errorf(kms.CodeAlgorithm, "there is no such algorithm among software keys")
-}
-
-// queue takes a place among the slow generations, or says busy. The returned function gives it back.
-func (p *Provider) queue() (leave func(), err error) {
-	if p.waiting.Add(1) > p.most {
-		p.waiting.Add(-1)
-		busy := kms.Errorf(kms.CodeBusy, "%d slow key generations run or wait already", p.most)
-		busy.RetryMS = retryBusy
-		return nil, busy
-	}
-	p.workers <- struct{}{}
-	return func() {
-		<-p.workers
-		p.waiting.Add(-1)
-	}, nil
 }
 
 func checkPlace(wrap *box.Key, place []byte) error {

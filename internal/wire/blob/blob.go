@@ -4,7 +4,8 @@
 //	01 | suite 1 | key id 16 | version u32 big-endian | body
 //
 // The body of suite 01 is a box (package box, label Blob) over this header and the additional authenticated data: salt 24,
-// commitment 32, nonce 12, ciphertext, tag 16. The body of suite 03 is the raw RSA-OAEP ciphertext, as long as the
+// commitment 32, nonce 12, ciphertext, tag 16. Suites 05 and 06 are boxes of ChaCha20-Poly1305 (label BlobChaCha) and of
+// XChaCha20-Poly1305 (label BlobXChaCha, nonce 24). The body of suite 03 is the raw RSA-OAEP ciphertext, as long as the
 // modulus; OAEP does not cover the header, so a changed header is found by the failing decryption under the named key.
 //
 // The package reads and writes frames and bounds them. It has no policy: it knows no key, and does not decide whether a
@@ -27,6 +28,8 @@ type Suite uint8
 const (
 	Software Suite = 1 // AES-GCM box
 	OAEP     Suite = 3 // RSA-OAEP
+	ChaCha   Suite = 5 // ChaCha20-Poly1305 box
+	XChaCha  Suite = 6 // XChaCha20-Poly1305 box
 )
 
 // Sizes in bytes.
@@ -53,7 +56,26 @@ var suites = [...]struct {
 }{
 	Software: {"software", box.Overhead, MaxSize - HeaderSize},
 	OAEP:     {"rsa-oaep", minOAEP, maxOAEP},
+	ChaCha:   {"chacha20-poly1305", box.Overhead, MaxSize - HeaderSize},
+	XChaCha:  {"xchacha20-poly1305", box.XChaChaOverhead, MaxSize - HeaderSize},
 }
+
+// ofScheme is the suite of each scheme that encrypts.
+var ofScheme = map[kms.Scheme]Suite{
+	kms.SchemeAESGCM:            Software,
+	kms.SchemeOAEPSHA1:          OAEP,
+	kms.SchemeOAEPSHA256:        OAEP,
+	kms.SchemeOAEPSHA384:        OAEP,
+	kms.SchemeOAEPSHA512:        OAEP,
+	kms.SchemeChaCha20Poly1305:  ChaCha,
+	kms.SchemeXChaCha20Poly1305: XChaCha,
+}
+
+// Of is the suite that a scheme's ciphertexts have: 0, which is never assigned, for a scheme that does not encrypt.
+func Of(s kms.Scheme) Suite { return ofScheme[s] }
+
+// Boxed says whether the body is a box, which authenticates the header; the body of OAEP does not and has a raw form.
+func (s Suite) Boxed() bool { return s.known() && s != OAEP }
 
 func (s Suite) String() string {
 	if s.known() {

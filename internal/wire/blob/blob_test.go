@@ -20,7 +20,7 @@ func TestHeaderHasTheWrittenLayout(t *testing.T) {
 }
 
 func TestParseGivesBackWhatWasAppended(t *testing.T) {
-	for suite, size := range map[blob.Suite]int{blob.Software: box.Overhead, blob.OAEP: 384} {
+	for suite, size := range map[blob.Suite]int{blob.Software: box.Overhead, blob.OAEP: 384, blob.ChaCha: box.Overhead, blob.XChaCha: box.XChaChaOverhead} {
 		want := blob.Header{Suite: suite, Key: key, Version: 7}
 		body := bytes.Repeat([]byte{0x5a}, size)
 		got, rest, err := blob.Parse(append(blob.AppendHeader(nil, want), body...))
@@ -36,26 +36,46 @@ func TestWhatIsNoBlobIsRefusedWithOneCode(t *testing.T) {
 	}
 	with := func(b []byte, at int, v byte) []byte { b[at] = v; return b }
 	for name, b := range map[string][]byte{
-		"nothing":               nil,
-		"a header cut short":    good(blob.Software, 0)[:blob.HeaderSize-1],
-		"a header alone":        good(blob.Software, 0),
-		"a body cut short":      good(blob.Software, box.Overhead-1),
-		"version 0":             with(good(blob.Software, box.Overhead), 0, 0),
-		"version 2":             with(good(blob.Software, box.Overhead), 0, 2),
-		"suite 0":               with(good(blob.Software, box.Overhead), 1, 0),
-		"suite 2, reserved":     with(good(blob.Software, box.Overhead), 1, 2),
-		"suite 4, reserved":     with(good(blob.Software, box.Overhead), 1, 4),
-		"suite 255":             with(good(blob.Software, box.Overhead), 1, 255),
-		"no key":                append(blob.AppendHeader(nil, blob.Header{Suite: blob.Software, Version: 1}), make([]byte, 100)...),
-		"no version":            append(blob.AppendHeader(nil, blob.Header{Suite: blob.Software, Key: key}), make([]byte, 100)...),
-		"a modulus too short":   good(blob.OAEP, 255),
-		"a modulus too long":    good(blob.OAEP, 513),
-		"more than the limit":   good(blob.Software, blob.MaxSize),
-		"text of another maker": []byte("vault:v1:8SDd3WHDOjf7mq69CyCqYjBXAiQQAVZRkFM13ok481zoCmHnSeDX9vyf7w=="),
+		"nothing":                  nil,
+		"a header cut short":       good(blob.Software, 0)[:blob.HeaderSize-1],
+		"a header alone":           good(blob.Software, 0),
+		"a body cut short":         good(blob.Software, box.Overhead-1),
+		"version 0":                with(good(blob.Software, box.Overhead), 0, 0),
+		"version 2":                with(good(blob.Software, box.Overhead), 0, 2),
+		"suite 0":                  with(good(blob.Software, box.Overhead), 1, 0),
+		"suite 2, reserved":        with(good(blob.Software, box.Overhead), 1, 2),
+		"suite 4, reserved":        with(good(blob.Software, box.Overhead), 1, 4),
+		"suite 7":                  with(good(blob.Software, box.Overhead), 1, 7),
+		"an XChaCha box cut short": good(blob.XChaCha, box.XChaChaOverhead-1),
+		"suite 255":                with(good(blob.Software, box.Overhead), 1, 255),
+		"no key":                   append(blob.AppendHeader(nil, blob.Header{Suite: blob.Software, Version: 1}), make([]byte, 100)...),
+		"no version":               append(blob.AppendHeader(nil, blob.Header{Suite: blob.Software, Key: key}), make([]byte, 100)...),
+		"a modulus too short":      good(blob.OAEP, 255),
+		"a modulus too long":       good(blob.OAEP, 513),
+		"more than the limit":      good(blob.Software, blob.MaxSize),
+		"text of another maker":    []byte("vault:v1:8SDd3WHDOjf7mq69CyCqYjBXAiQQAVZRkFM13ok481zoCmHnSeDX9vyf7w=="),
 	} {
 		if h, rest, err := blob.Parse(b); kms.CodeOf(err) != kms.CodeBadCiphertext || rest != nil || h != (blob.Header{}) {
 			t.Errorf("%s: got %+v, %v want %s", name, h, err, kms.CodeBadCiphertext)
 		}
+	}
+}
+
+// TestEveryEncryptionHasASuite ranges over the schemes of the algorithm table.
+func TestEveryEncryptionHasASuite(t *testing.T) {
+	for _, a := range kms.AllAlgorithms() {
+		for _, f := range a.Facts().Schemes {
+			suite := blob.Of(f.Scheme)
+			if known := suite.String() != "unknown-suite"; known != (f.Usage == kms.EncryptDecrypt) {
+				t.Errorf("%s for %s: got suite %s", f.Scheme, f.Usage, suite)
+			}
+			if f.Usage == kms.EncryptDecrypt && suite.Boxed() == a.Facts().Asymmetric {
+				t.Errorf("%s of %s: boxed %v", f.Scheme, a, suite.Boxed())
+			}
+		}
+	}
+	if blob.Suite(0).Boxed() || blob.Suite(2).Boxed() || blob.Suite(255).Boxed() {
+		t.Error("a suite that is not assigned has a box")
 	}
 }
 
