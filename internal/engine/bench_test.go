@@ -7,6 +7,7 @@ import (
 	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/store/pebble"
 )
 
 // silent is a recorder that keeps nothing: what the path costs without the log.
@@ -43,9 +44,14 @@ func BenchmarkEncrypt(b *testing.B) {
 	}
 }
 
-// BenchmarkCreateKey is one durable creation, with 16 callers at a time, on the store in memory.
+// BenchmarkCreateKey is one durable creation, with 16 callers at a time, on the embedded store.
 func BenchmarkCreateKey(b *testing.B) {
-	w := newWorld(b)
+	st, err := pebble.Open(pebble.Config{Dir: b.TempDir()})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { _ = st.Close() })
+	w := newWorldOn(b, st)
 	b.SetParallelism(8)
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {

@@ -38,7 +38,12 @@ type option func(*engine.Config)
 
 func newWorld(t testing.TB, opts ...option) *world {
 	t.Helper()
-	w := &world{t: t, dir: t.TempDir(), store: mem.Open(mem.Config{}), now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), output: &bytes.Buffer{}}
+	return newWorldOn(t, mem.Open(mem.Config{}), opts...)
+}
+
+func newWorldOn(t testing.TB, st store.Store, opts ...option) *world {
+	t.Helper()
+	w := &world{t: t, dir: t.TempDir(), store: st, now: time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC), output: &bytes.Buffer{}}
 	w.start(opts...)
 	out, err := w.e.Init(t.Context(), local(), engine.InitInput{Shares: 3, Threshold: 2, KeyFile: secret.Copy(bytes.Repeat([]byte{7}, 32))})
 	if err != nil {

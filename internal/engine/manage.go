@@ -134,10 +134,7 @@ func (w *work) putVersion(tx *records.Tx, a kms.Algorithm, m *newVersion) (kms.V
 			{To: kms.Active, At: at, By: w.call.Principal.Name, Reason: w.call.Reason},
 		},
 	}
-	if err := tx.PutShred(m.key, m.number, m.shred); err != nil {
-		return v, err
-	}
-	return v, tx.PutVersion(records.Version{Version: v, Wrapped: m.gen.Wrapped})
+	return v, tx.InsertVersion(records.Version{Version: v, Wrapped: m.gen.Wrapped}, m.shred)
 }
 
 func checkCreate(in *CreateKeyInput) error {
@@ -197,7 +194,7 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 		return KeyOutput{}, err
 	}
 	w.rec.Keys = append(w.rec.Keys[:0], keyUse(k.ID, 1, 0))
-	w.onCommit([32]byte{}, func(leaf [32]byte) error { return tx.PutKey(records.Key{Key: k, Change: leaf}) })
+	w.onCommit([32]byte{}, func(leaf [32]byte) error { return tx.InsertKey(records.Key{Key: k, Change: leaf}) })
 	return KeyOutput{Key: k, Versions: []kms.Version{v}}, nil
 }
 

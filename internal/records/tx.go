@@ -51,7 +51,7 @@ type txRow struct {
 	row
 	written bool
 	deleted bool
-	blind   bool // deleted without having been read: no condition
+	blind   bool // written or deleted without having been read: no condition
 }
 
 // Update runs fn and commits what it wrote, with everything it read as conditions; if another change came between, it
@@ -118,7 +118,7 @@ func (tx *Tx) txn() (store.Txn, error) {
 
 // row reads a path once; later reads see the transaction's own writes.
 func (tx *Tx) row(path []byte) (*txRow, error) {
-	if w, ok := tx.rows[string(path)]; ok && !w.blind {
+	if w, ok := tx.rows[string(path)]; ok && (!w.blind || w.written) {
 		return w, nil
 	}
 	var got row
@@ -165,6 +165,21 @@ func (tx *Tx) put(path []byte, v any) error {
 		w.logical++
 	}
 	w.plain, w.written, w.deleted = b, true, false
+	return nil
+}
+
+// insert writes a record at a path that nothing can stand at yet, because its id is new: it is not read first, and there
+// is no condition on it.
+func (tx *Tx) insert(path []byte, v any) error {
+	if _, ok := tx.rows[string(path)]; ok {
+		return tx.put(path, v)
+	}
+	b, err := json.Marshal(v, json.Deterministic(true))
+	if err != nil {
+		return kms.Errorf(kms.CodeInternal, "the record could not be encoded").Because(err)
+	}
+	tx.rows[string(path)] = &txRow{row: row{plain: b, logical: 1}, written: true, blind: true}
+	tx.order = append(tx.order, string(path))
 	return nil
 }
 

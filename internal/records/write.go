@@ -18,6 +18,22 @@ func (tx *Tx) PutKey(k Key) error {
 	return tx.put(keyPath(k.Namespace, k.ID), k)
 }
 
+// InsertKey writes the metadata of a key whose id is new.
+func (tx *Tx) InsertKey(k Key) error {
+	k.Logical = 1
+	tx.touched = append(tx.touched, Touch{Kind: TouchKey, Namespace: k.Namespace, ID: k.ID})
+	return tx.insert(keyPath(k.Namespace, k.ID), k)
+}
+
+// InsertVersion writes a version whose number is new, with its shred row.
+func (tx *Tx) InsertVersion(v Version, s Shred) error {
+	tx.touched = append(tx.touched, Touch{Kind: TouchVersion, ID: v.Key, Version: v.Number})
+	if err := tx.insert(shredPath(v.Key, v.Number), s); err != nil {
+		return err
+	}
+	return tx.insert(versionPath(v.Key, v.Number), v)
+}
+
 // Version reads a version within the transaction.
 func (tx *Tx) Version(id kms.ID, n uint32) (Version, bool, error) {
 	v, rev, ok, err := fetch[Version](tx, versionPath(id, n))
@@ -140,7 +156,7 @@ func (tx *Tx) PutCredential(c Credential) error {
 }
 
 // PutOutbox writes the audit record of this transaction beside its change.
-func (tx *Tx) PutOutbox(o Outbox) error { return tx.put(outboxPath(o.ID), o) }
+func (tx *Tx) PutOutbox(o Outbox) error { return tx.insert(outboxPath(o.ID), o) }
 
 // ClearOutbox removes rows whose records are in the log.
 func (tx *Tx) ClearOutbox(ids []kms.ID) {
