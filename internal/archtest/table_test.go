@@ -23,7 +23,7 @@ var table = []layer{
 	{"assembly: the parts list of a server, the command line", []row{
 		{path: "internal/node", may: []string{"internal/audit", "internal/authn", "internal/config", "internal/dialect/native", "internal/engine", "internal/kms",
 			"internal/provider/soft", "internal/records", "internal/seal/keyfile", "internal/secret", "internal/server", "internal/store", "internal/store/pebble"}},
-		{path: "internal/cli", may: []string{"client", "internal/audit/verify", "internal/config", "internal/kms", "internal/seal/keyfile"},
+		{path: "internal/cli", may: []string{"client", "client/envelope", "internal/audit/verify", "internal/config", "internal/kms", "internal/seal/keyfile"},
 			ext: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
 		{path: "internal/server", may: []string{"internal/authn", "internal/config", "internal/kms", "internal/tlsca"},
 			ext: []string{"github.com/prometheus/client_golang", "golang.org/x/sys", "golang.org/x/time"}},

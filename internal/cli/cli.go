@@ -122,7 +122,7 @@ func (a *app) root(more []*cobra.Command) *cobra.Command {
 	root.SetCompletionCommandGroupID(groupMore)
 	a.globalFlags(root)
 	root.AddCommand(
-		a.encryptCommand(), a.decryptCommand(), a.reencryptCommand(), a.datakeyCommand(),
+		a.encryptCommand(), a.decryptCommand(), a.reencryptCommand(), a.datakeyCommand(), a.fileCommand(),
 		a.signCommand(), a.verifyCommand(), a.macCommand(), a.randomCommand(),
 		a.keyCommand(), a.auditCommand(),
 		a.policyCommand(), a.tokenCommand(), a.credentialCommand(), a.namespaceCommand(), a.whoamiCommand(),

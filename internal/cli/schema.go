@@ -23,6 +23,8 @@ func schemas() map[string]form {
 	return map[string]form{
 		"keyhold encrypt": one(client.EncryptOutput{}), "keyhold decrypt": one(client.DecryptOutput{}), "keyhold reencrypt": one(client.ReEncryptOutput{}),
 		"keyhold datakey": one(client.GenerateDataKeyOutput{}), "keyhold sign": one(client.SignOutput{}), "keyhold verify": one(verified{}),
+		"keyhold file encrypt": list("files", fileDone{}), "keyhold file decrypt": list("files", fileDone{}), "keyhold file info": list("files", fileHeader{}),
+		"keyhold file rewrap": list("files", fileRewrapped{}), "keyhold file keygen": one(fileKeyPair{}),
 		"keyhold mac": one(client.GenerateMACOutput{}), "keyhold random": one(random{}),
 		"keyhold key create": one(keyChange{}), "keyhold key list": list("keys", client.Key{}), "keyhold key show": one(client.Key{}),
 		"keyhold key versions": list("versions", client.KeyVersion{}), "keyhold key update": one(keyChange{}), "keyhold key rotate": one(keyChange{}),
