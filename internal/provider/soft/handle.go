@@ -113,7 +113,7 @@ func (h *handle) Verify(message, signature []byte, digested bool, s kms.Scheme) 
 		return err
 	}
 	if !row.verify(h.key, row.hash, input, signature) {
-		return kms.Errorf(kms.CodeBadSignature, "the signature is not one of this message under this key")
+		return badSignature()
 	}
 	return nil
 }

@@ -106,7 +106,7 @@ func TestAKeyPairThatDoesNotBelongTogetherIsThrownAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	crossed := &ecdsa.PrivateKey{PublicKey: one.PublicKey, D: two.D} //nolint:staticcheck // SA1019: that is the fault under test
-	h := &handle{algorithm: kms.ECDSAP256, key: &key{private: crossed}}
+	h := &handle{algorithm: kms.ECDSAP256, key: &key{private: crossed, verifier: &crossed.PublicKey}}
 	if err := h.selfTest(nil); err == nil {
 		t.Error("a private key signed for another's public key and passed")
 	}
@@ -141,7 +141,7 @@ func TestCloseErasesWhatItCan(t *testing.T) {
 		case *latticeKey:
 			if private.sign == nil {
 				t.Errorf("%s has no key", a)
-			} else if signature, err := private.sign([]byte("m")); err == nil && private.verify([]byte("m"), signature) {
+			} else if signature, err := private.sign([]byte("m")); err == nil && k.verifier.(latticePublic)([]byte("m"), signature) {
 				t.Errorf("%s: the key still signs", a)
 			}
 		case *hashKey:
@@ -278,6 +278,88 @@ func FuzzMaterial(f *testing.F) {
 			if private.Curve.Params().BitSize != a.Facts().Bits {
 				t.Fatalf("curve %s passed for %s", private.Curve.Params().Name, a)
 			}
+		}
+	})
+}
+
+// TestAPublicKeyAloneVerifies: as the handle does, for each kind, and no public key passes for one of another kind.
+func TestAPublicKeyAloneVerifies(t *testing.T) {
+	public := map[kms.Algorithm][]byte{}
+	message := []byte("message")
+	for _, a := range kms.AllAlgorithms() {
+		if !makes(a) || a.DefaultScheme(kms.SignVerify) == kms.NoScheme || a.Facts().Bits > 2048 && a.Facts().Slow {
+			continue
+		}
+		p, made, h, _ := generate(t, a)
+		public[a] = made.Public
+		for _, f := range a.Facts().Schemes {
+			if f.Usage != kms.SignVerify {
+				_, err := h.Sign(message, false, f.Scheme)
+				if got := p.Verify(a, made.Public, message, nil, false, f.Scheme); kms.CodeOf(got) != kms.CodeOf(err) {
+					t.Errorf("%s with %s: got %v want %v", a, f.Scheme, got, err)
+				}
+				continue
+			}
+			signature, err := h.Sign(message, false, f.Scheme)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Verify(a, made.Public, message, signature, false, f.Scheme); err != nil {
+				t.Errorf("%s with %s: %v", a, f.Scheme, err)
+			}
+			if err := p.Verify(a, made.Public, message[1:], signature, false, f.Scheme); kms.CodeOf(err) != kms.CodeBadSignature {
+				t.Errorf("%s with %s, another message: got %v want %s", a, f.Scheme, err, kms.CodeBadSignature)
+			}
+			if err := p.Verify(a, made.Public, message, signature, true, f.Scheme); kms.CodeOf(err) != kms.CodeBadRequest {
+				t.Errorf("%s with %s, as a digest: got %v want %s", a, f.Scheme, err, kms.CodeBadRequest)
+			}
+		}
+	}
+	p, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for a := range public {
+		for b, der := range public {
+			for _, bad := range [][]byte{der, append(bytes.Clone(der), 0), der[:len(der)-1], make([]byte, MaxPublic+1), nil} {
+				if a == b && bytes.Equal(bad, der) {
+					continue
+				}
+				if err := p.Verify(a, bad, message, nil, false, kms.NoScheme); kms.CodeOf(err) != kms.CodeBadRequest {
+					t.Errorf("%d bytes of %s as %s: got %v want %s", len(bad), b, a, err, kms.CodeBadRequest)
+				}
+			}
+		}
+	}
+	if err := p.Verify(kms.Ed25519, public[kms.Ed25519], make([]byte, MaxMessage+1), nil, false, kms.NoScheme); kms.CodeOf(err) != kms.CodeTooLarge {
+		t.Errorf("a huge message: got %v want %s", err, kms.CodeTooLarge)
+	}
+	for _, a := range []kms.Algorithm{0, kms.AES256GCM, kms.HMACSHA256, 255} {
+		if err := p.Verify(a, nil, message, nil, false, kms.NoScheme); kms.CodeOf(err) != kms.CodeAlgorithm {
+			t.Errorf("%s: got %v want %s", a, err, kms.CodeAlgorithm)
+		}
+	}
+}
+
+// FuzzPublic: no string of bytes makes verification panic, whatever algorithm it is passed for, and none verifies nothing.
+func FuzzPublic(f *testing.F) {
+	for _, a := range []kms.Algorithm{kms.ECDSAP256, kms.ECDSASecp256k1, kms.Ed25519, kms.MLDSA44, kms.SLHDSASHA2128f} {
+		if !makes(a) {
+			continue
+		}
+		_, made, _, _ := generate(f, a)
+		f.Add(byte(a), made.Public, []byte("signature"))
+	}
+	p, err := New(Config{})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, alg byte, der, signature []byte) {
+		err := p.Verify(kms.Algorithm(alg), der, []byte("message"), signature, false, kms.NoScheme)
+		switch kms.CodeOf(err) {
+		case kms.CodeBadSignature, kms.CodeBadRequest, kms.CodeAlgorithm, kms.CodeProfile:
+		default:
+			t.Fatalf("got %v", err)
 		}
 	})
 }

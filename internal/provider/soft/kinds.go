@@ -22,11 +22,12 @@ import (
 
 // key is parsed material, ready for use. Exactly one of box, mac and private is set.
 type key struct {
-	box     *box.Key
-	mac     *secret.Bytes
-	private any    // *ecdsa.PrivateKey, *secp256k1.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, *latticeKey or *hashKey
-	public  []byte // DER SubjectPublicKeyInfo of asymmetric keys
-	sum     []byte // check value of symmetric keys, computed while the bytes were at hand
+	box      *box.Key
+	mac      *secret.Bytes
+	private  any    // *ecdsa.PrivateKey, *secp256k1.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, *latticeKey or *hashKey
+	public   []byte // DER SubjectPublicKeyInfo of asymmetric keys
+	verifier any    // the public half, ready for use: *ecdsa.PublicKey, *secp256k1.PublicKey, ed25519.PublicKey, *rsa.PublicKey, latticePublic or *slhdsa.PublicKey
+	sum      []byte // check value of symmetric keys, computed while the bytes were at hand
 }
 
 // kind is how the material of an algorithm is made and read.
@@ -221,12 +222,13 @@ func parseRSA(a kms.Algorithm, s *secret.Bytes) (*key, error) {
 }
 
 func pair(private crypto.Signer) (*key, error) {
-	public, err := x509.MarshalPKIXPublicKey(private.Public())
+	verifier := private.Public()
+	public, err := x509.MarshalPKIXPublicKey(verifier)
 	if err != nil {
 		erasePrivate(private)
 		return nil, err
 	}
-	return &key{private: private, public: public}, nil
+	return &key{private: private, public: public, verifier: verifier}, nil
 }
 
 func wantBytes(s *secret.Bytes, n int) error {

@@ -63,7 +63,7 @@ func parseKoblitz(_ kms.Algorithm, s *secret.Bytes) (*key, error) {
 		k.Zero()
 		return nil, err
 	}
-	return &key{private: k, public: public}, nil
+	return &key{private: k, public: public, verifier: k.PubKey()}, nil
 }
 
 func scalar(b []byte) (*secp256k1.PrivateKey, error) {

@@ -22,56 +22,67 @@ const latticeSeed = 32
 var nistSignatures = asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3}
 
 func nistPublic(last int, public []byte) ([]byte, error) {
-	return spki(pkix.AlgorithmIdentifier{Algorithm: append(nistSignatures[:len(nistSignatures):len(nistSignatures)], last)}, public)
+	return spki(pkix.AlgorithmIdentifier{Algorithm: nistID(last)}, public)
 }
 
-// latticeKey is one expanded key of some size.
-type latticeKey struct {
-	sign   func(message []byte) ([]byte, error)
-	verify func(message, signature []byte) bool
-	erase  func() // of the expanded private key
+func nistID(last int) asn1.ObjectIdentifier {
+	return append(nistSignatures[:len(nistSignatures):len(nistSignatures)], last)
 }
+
+// latticeKey is one expanded private key of some size.
+type latticeKey struct {
+	sign  func(message []byte) ([]byte, error)
+	erase func()
+}
+
+// latticePublic verifies with one public key of some size.
+type latticePublic func(message, signature []byte) bool
 
 // lattice is one parameter set.
 type lattice struct {
-	oid    int                                                       // last arc
-	expand func(seed *[latticeSeed]byte) (k *latticeKey, pub []byte) // Algorithm 6
+	oid    int                                                                // last arc
+	expand func(seed *[latticeSeed]byte) (*latticeKey, latticePublic, []byte) // FIPS 204 algorithm 6
+	read   func(public []byte) (latticePublic, error)
 }
 
 var lattices = map[kms.Algorithm]lattice{
-	kms.MLDSA44: {17, func(seed *[latticeSeed]byte) (*latticeKey, []byte) {
-		public, private := mldsa44.NewKeyFromSeed(seed)
-		return &latticeKey{
-			sign: func(message []byte) ([]byte, error) {
-				out := make([]byte, mldsa44.SignatureSize)
-				return out, mldsa44.SignTo(private, message, nil, true, out)
-			},
-			verify: func(message, signature []byte) bool { return mldsa44.Verify(public, message, nil, signature) },
-			erase:  func() { *private = mldsa44.PrivateKey{} },
-		}, public.Bytes()
-	}},
-	kms.MLDSA65: {18, func(seed *[latticeSeed]byte) (*latticeKey, []byte) {
-		public, private := mldsa65.NewKeyFromSeed(seed)
-		return &latticeKey{
-			sign: func(message []byte) ([]byte, error) {
-				out := make([]byte, mldsa65.SignatureSize)
-				return out, mldsa65.SignTo(private, message, nil, true, out)
-			},
-			verify: func(message, signature []byte) bool { return mldsa65.Verify(public, message, nil, signature) },
-			erase:  func() { *private = mldsa65.PrivateKey{} },
-		}, public.Bytes()
-	}},
-	kms.MLDSA87: {19, func(seed *[latticeSeed]byte) (*latticeKey, []byte) {
-		public, private := mldsa87.NewKeyFromSeed(seed)
-		return &latticeKey{
-			sign: func(message []byte) ([]byte, error) {
-				out := make([]byte, mldsa87.SignatureSize)
-				return out, mldsa87.SignTo(private, message, nil, true, out)
-			},
-			verify: func(message, signature []byte) bool { return mldsa87.Verify(public, message, nil, signature) },
-			erase:  func() { *private = mldsa87.PrivateKey{} },
-		}, public.Bytes()
-	}},
+	kms.MLDSA44: latticeOf(17, mldsa44.SignatureSize, mldsa44.NewKeyFromSeed, mldsa44.SignTo, mldsa44.Verify),
+	kms.MLDSA65: latticeOf(18, mldsa65.SignatureSize, mldsa65.NewKeyFromSeed, mldsa65.SignTo, mldsa65.Verify),
+	kms.MLDSA87: latticeOf(19, mldsa87.SignatureSize, mldsa87.NewKeyFromSeed, mldsa87.SignTo, mldsa87.Verify),
+}
+
+// packed is a public key that reads and writes its encoding.
+type packed[T any] interface {
+	*T
+	Bytes() []byte
+	UnmarshalBinary([]byte) error
+}
+
+// latticeOf makes a row from the functions of one size, which are the same but for their types.
+func latticeOf[Public, Private any, P packed[Public]](oid, size int, expand func(*[latticeSeed]byte) (P, *Private),
+	sign func(k *Private, message, context []byte, randomized bool, signature []byte) error,
+	verify func(k P, message, context, signature []byte) bool,
+) lattice {
+	verifier := func(public P) latticePublic {
+		return func(message, signature []byte) bool { return verify(public, message, nil, signature) }
+	}
+	return lattice{
+		oid: oid,
+		expand: func(seed *[latticeSeed]byte) (*latticeKey, latticePublic, []byte) {
+			public, private := expand(seed)
+			return &latticeKey{
+				sign: func(message []byte) ([]byte, error) {
+					out := make([]byte, size)
+					return out, sign(private, message, nil, true, out)
+				},
+				erase: func() { *private = *new(Private) },
+			}, verifier(public), public.Bytes()
+		},
+		read: func(raw []byte) (latticePublic, error) {
+			public := P(new(Public))
+			return verifier(public), public.UnmarshalBinary(raw)
+		},
+	}
 }
 
 func makeLattice(p *Provider, a kms.Algorithm) (*secret.Bytes, []byte, error) {
@@ -85,7 +96,7 @@ func makeLattice(p *Provider, a kms.Algorithm) (*secret.Bytes, []byte, error) {
 		s.Zero()
 		return nil, nil, err
 	}
-	k.erase()
+	erasePrivate(k.private)
 	return s, k.public, nil
 }
 
@@ -102,13 +113,13 @@ func expand(a kms.Algorithm, seed *secret.Bytes) (*key, error) {
 	if !ok {
 		return nil, fmt.Errorf("%s is not ML-DSA", a)
 	}
-	k, raw := set.expand((*[latticeSeed]byte)(seed.Reveal(reveal.Key{})))
+	k, verifier, raw := set.expand((*[latticeSeed]byte)(seed.Reveal(reveal.Key{})))
 	public, err := nistPublic(set.oid, raw)
 	if err != nil {
 		k.erase()
 		return nil, err
 	}
-	return &key{private: k, public: public}, nil
+	return &key{private: k, public: public, verifier: verifier}, nil
 }
 
 func latticeSign(k *key, _ crypto.Hash, message []byte) ([]byte, error) {
@@ -116,5 +127,5 @@ func latticeSign(k *key, _ crypto.Hash, message []byte) ([]byte, error) {
 }
 
 func latticeVerify(k *key, _ crypto.Hash, message, signature []byte) bool {
-	return k.private.(*latticeKey).verify(message, signature)
+	return k.verifier.(latticePublic)(message, signature)
 }

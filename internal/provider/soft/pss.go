@@ -17,7 +17,7 @@ func pssSign(k *key, h crypto.Hash, digest []byte) ([]byte, error) {
 // as long as the hash and are done after the first check. A signature made elsewhere with the same key may have another salt:
 // Go's detection of the length accepts any, so the length is measured once the signature is known to be genuine.
 func pssVerify(k *key, h crypto.Hash, digest, signature []byte) bool {
-	public := &k.private.(*rsa.PrivateKey).PublicKey
+	public := k.verifier.(*rsa.PublicKey)
 	if rsa.VerifyPSS(public, h, digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil {
 		return true
 	}

@@ -146,10 +146,10 @@ func ecdsaSign(k *key, _ crypto.Hash, digest []byte) ([]byte, error) {
 }
 
 func ecdsaVerify(k *key, _ crypto.Hash, digest, signature []byte) bool {
-	if k, ok := k.private.(*secp256k1.PrivateKey); ok {
-		return koblitzVerify(k.PubKey(), digest, signature)
+	if k, ok := k.verifier.(*secp256k1.PublicKey); ok {
+		return koblitzVerify(k, digest, signature)
 	}
-	return ecdsa.VerifyASN1(&k.private.(*ecdsa.PrivateKey).PublicKey, digest, signature)
+	return ecdsa.VerifyASN1(k.verifier.(*ecdsa.PublicKey), digest, signature)
 }
 
 func ed25519Sign(k *key, _ crypto.Hash, message []byte) ([]byte, error) {
@@ -157,7 +157,7 @@ func ed25519Sign(k *key, _ crypto.Hash, message []byte) ([]byte, error) {
 }
 
 func ed25519Verify(k *key, _ crypto.Hash, message, signature []byte) bool {
-	return ed25519.Verify(k.private.(ed25519.PrivateKey).Public().(ed25519.PublicKey), message, signature)
+	return ed25519.Verify(k.verifier.(ed25519.PublicKey), message, signature)
 }
 
 // prehash is HashEdDSA, RFC 8032 §5.1, without a context.
@@ -168,7 +168,7 @@ func ed25519phSign(k *key, _ crypto.Hash, digest []byte) ([]byte, error) {
 }
 
 func ed25519phVerify(k *key, _ crypto.Hash, digest, signature []byte) bool {
-	return ed25519.VerifyWithOptions(k.private.(ed25519.PrivateKey).Public().(ed25519.PublicKey), digest, signature, &prehash) == nil
+	return ed25519.VerifyWithOptions(k.verifier.(ed25519.PublicKey), digest, signature, &prehash) == nil
 }
 
 func pkcs1Sign(k *key, h crypto.Hash, digest []byte) ([]byte, error) {
@@ -176,11 +176,11 @@ func pkcs1Sign(k *key, h crypto.Hash, digest []byte) ([]byte, error) {
 }
 
 func pkcs1Verify(k *key, h crypto.Hash, digest, signature []byte) bool {
-	return rsa.VerifyPKCS1v15(&k.private.(*rsa.PrivateKey).PublicKey, h, digest, signature) == nil
+	return rsa.VerifyPKCS1v15(k.verifier.(*rsa.PublicKey), h, digest, signature) == nil
 }
 
 func oaepSeal(k *key, s *scheme, dst, _, plaintext, label []byte) ([]byte, error) {
-	public := &k.private.(*rsa.PrivateKey).PublicKey
+	public := k.verifier.(*rsa.PublicKey)
 	if most := public.Size() - 2*s.hash.Size() - 2; len(plaintext) > most { // RFC 8017 §7.1.1 step 1b
 		return nil, kms.Errorf(kms.CodeTooLarge, "the plaintext has %d bytes, this key encrypts at most %d with this scheme", len(plaintext), most)
 	}
