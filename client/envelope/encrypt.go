@@ -38,6 +38,11 @@ func wrapAll(ctx context.Context, f *file, fileKey []byte, recipients []Recipien
 		if r == nil {
 			return nil, nil, optionsf("a recipient is nil")
 		}
+		if err := r.check(); err != nil {
+			return nil, nil, err
+		}
+	}
+	for _, r := range recipients {
 		s, u, err := r.wrap(ctx, f, fileKey)
 		if err != nil {
 			return nil, nil, err
@@ -73,10 +78,15 @@ func NewWriter(ctx context.Context, dst io.Writer, opt Options) (*Writer, error)
 	if h.segment == 0 {
 		h.segment = DefaultSegmentSize
 	}
-	if n := len(opt.Recipients); n < 1 || n > MaxRecipients {
-		return nil, optionsf("%d recipients: want 1 to %d", n, MaxRecipients)
+	// All of it once before a server is asked, with the recipients' kinds alone.
+	for _, r := range opt.Recipients {
+		s := stanza{}
+		if _, ok := r.(Passphrase); ok {
+			s.kind = KindPassphrase
+		}
+		h.recipients = append(h.recipients, s)
 	}
-	if err := checkContext(h.context); err != nil { // before a server is asked
+	if err := h.check(); err != nil {
 		return nil, err
 	}
 	rand.Read(h.id[:]) //nolint:errcheck // crypto/rand.Read never returns an error since Go 1.24: it ends the process

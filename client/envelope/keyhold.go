@@ -101,6 +101,16 @@ func (k KeyholdKey) keys() (Keys, error) {
 	return k.Client, nil
 }
 
+func (k KeyholdKey) check() error {
+	if _, err := k.keys(); err != nil {
+		return err
+	}
+	if k.Key == "" || len(k.Key) > maxKeyName {
+		return optionsf("the name of a Keyhold key has %d bytes: want 1 to %d", len(k.Key), maxKeyName)
+	}
+	return nil
+}
+
 func (k KeyholdKey) wrap(ctx context.Context, f *file, fileKey []byte) (stanza, func(int64), error) {
 	return k.wrapAs(ctx, f, fileKey, k.Key)
 }
@@ -110,9 +120,6 @@ func (k KeyholdKey) wrapAs(ctx context.Context, f *file, fileKey []byte, name st
 	keys, err := k.keys()
 	if err != nil {
 		return stanza{}, nil, err
-	}
-	if k.Key == "" || len(k.Key) > maxKeyName {
-		return stanza{}, nil, optionsf("the name of a Keyhold key has %d bytes: want 1 to %d", len(k.Key), maxKeyName)
 	}
 	in := client.GenerateDataKeyInput{Key: k.Key, Length: dataKeySize, Context: serverContext(f, k.Cache != nil)}
 	var used func(int64)

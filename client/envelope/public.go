@@ -7,6 +7,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/hex"
+	"fmt"
 	"strings"
 )
 
@@ -111,11 +112,8 @@ func (k *PublicKey) sum() []byte {
 // Public is the public half.
 func (k *PrivateKey) Public() *PublicKey { return &PublicKey{k.key.PublicKey()} }
 
-// String hides the key.
-func (k *PrivateKey) String() string { return "[redacted]" }
-
-// GoString hides the key from %#v.
-func (k *PrivateKey) GoString() string { return "[redacted]" }
+// Format hides the key from every verb.
+func (k *PrivateKey) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(redacted)) }
 
 // Export is the text form of the private key, which ParsePrivateKey reads: a secret.
 func (k *PrivateKey) Export() (string, error) {
@@ -144,6 +142,13 @@ func parsePublic(body []byte) (publicBody, error) {
 // info binds a wrapped key to its file.
 func (f *file) info() []byte {
 	return append(append([]byte(labelWrap), byte(KindPublicKey)), f.binding...)
+}
+
+func (k *PublicKey) check() error {
+	if k == nil || k.key == nil {
+		return optionsf("a public key is empty")
+	}
+	return nil
 }
 
 func (k *PublicKey) wrap(_ context.Context, f *file, fileKey []byte) (stanza, func(int64), error) {

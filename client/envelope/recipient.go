@@ -40,6 +40,8 @@ func (k Kind) MarshalText() ([]byte, error) { return []byte(k.String()), nil }
 
 // A Recipient is who a file is encrypted for: KeyholdKey, Passphrase or *PublicKey.
 type Recipient interface {
+	// check refuses what cannot work, before any server is asked.
+	check() error
 	// wrap wraps the file key. used, if it is not nil, is told how many bytes were encrypted.
 	wrap(ctx context.Context, f *file, fileKey []byte) (s stanza, used func(int64), err error)
 }
