@@ -1,7 +1,9 @@
 package archtest
 
 import (
+	"fmt"
 	"go/ast"
+	"os"
 	"os/exec"
 	"slices"
 	"strings"
@@ -314,7 +316,14 @@ func TestEveryInvariantHasItsTest(t *testing.T) {
 	if len(invariants) != 10 {
 		t.Errorf("%d invariants in the table, want 10", len(invariants))
 	}
+	page, err := os.ReadFile(root + "/ARCHITECTURE.md")
+	if err != nil {
+		t.Fatal(err)
+	}
 	for i, v := range invariants {
+		if !strings.Contains(string(page), fmt.Sprintf("\n%d. **%s", i+1, v.says)) {
+			t.Errorf("invariant %d, %q, does not stand in ARCHITECTURE.md", i+1, v.says)
+		}
 		s := found[v.in]
 		if s == nil {
 			t.Errorf("invariant %d: no package %s", i+1, v.in)
