@@ -67,7 +67,7 @@ func TestMACsAreThoseOfTheVectors(t *testing.T) {
 
 // TestAEADsAreThoseOfTheVectors runs the ciphers that boxes are made of, called as package box calls them.
 func TestAEADsAreThoseOfTheVectors(t *testing.T) {
-	for name, make := range map[string]func(key []byte) (cipher.AEAD, error){
+	for name, of := range map[string]func(key []byte) (cipher.AEAD, error){
 		"aes_gcm": func(key []byte) (cipher.AEAD, error) {
 			block, err := aes.NewCipher(key)
 			if err != nil {
@@ -85,7 +85,7 @@ func TestAEADsAreThoseOfTheVectors(t *testing.T) {
 				t.Errorf("%s has tags of %d bits", name, g.TagSize)
 			}
 			for _, v := range g.Tests {
-				aead, err := make(v.Key)
+				aead, err := of(v.Key)
 				if err != nil {
 					t.Fatal(err)
 				}

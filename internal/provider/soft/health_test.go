@@ -242,4 +242,47 @@ func TestSlowGenerationsAreBounded(t *testing.T) {
 	})
 }
 
+// TestSlowSignaturesAreBounded: they share the pool with slow generations; what the table refuses takes no place, and verifying
+// needs none.
+func TestSlowSignaturesAreBounded(t *testing.T) {
+	if !makes(kms.SLHDSASHA2128f) {
+		return
+	}
+	p, err := New(Config{Workers: 1, Queue: -1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrap := wrapKey(t)
+	made, err := p.Generate(kms.SLHDSASHA2128f, wrap, []byte("p"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	h, err := p.Open(kms.SLHDSASHA2128f, made.Wrapped, wrap, []byte("p"), made.Check)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer h.Close()
+	signature, err := h.Sign([]byte("m"), false, kms.NoScheme)
+	if err != nil {
+		t.Fatal(err)
+	}
+	leave, err := p.pool.enter()
+	if err != nil {
+		t.Fatalf("the signature did not give its place back: %v", err)
+	}
+	if _, err := h.Sign([]byte("m"), false, kms.NoScheme); kms.CodeOf(err) != kms.CodeBusy || kms.AsError(err).RetryMS == 0 {
+		t.Errorf("while the pool is full: got %v want %s with a time to wait", err, kms.CodeBusy)
+	}
+	if _, err := h.Sign([]byte("m"), false, kms.SchemeMLDSA); kms.CodeOf(err) != kms.CodeAlgorithm {
+		t.Errorf("a scheme of another algorithm: got %v want %s", err, kms.CodeAlgorithm)
+	}
+	if err := h.Verify([]byte("m"), signature, false, kms.NoScheme); err != nil {
+		t.Errorf("verify while the pool is full: %v", err)
+	}
+	leave()
+	if _, err := h.Sign([]byte("m"), false, kms.NoScheme); err != nil {
+		t.Errorf("once there is a place: %v", err)
+	}
+}
+
 var _ io.Reader = (*source)(nil)

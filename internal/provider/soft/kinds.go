@@ -165,11 +165,11 @@ func parseXChaCha(a kms.Algorithm, s *secret.Bytes) (*key, error) {
 	return parseBox(a, s, box.NewXChaChaKey)
 }
 
-func parseBox(a kms.Algorithm, s *secret.Bytes, make func(*secret.Bytes) (*box.Key, error)) (*key, error) {
+func parseBox(a kms.Algorithm, s *secret.Bytes, of func(*secret.Bytes) (*box.Key, error)) (*key, error) {
 	if err := wantBytes(s, a.Facts().Bits/8); err != nil {
 		return nil, err
 	}
-	k, err := make(s)
+	k, err := of(s)
 	if err != nil {
 		s.Zero()
 		return nil, err
