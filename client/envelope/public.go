@@ -11,8 +11,11 @@ import (
 	"strings"
 )
 
-// PublicKey is a recipient who needs no server: HPKE (RFC 9180) in base mode with X25519 and ML-KEM-768 together, HKDF-SHA-384
-// and AES-256-GCM. It protects against a quantum computer as long as ML-KEM-768 does.
+// PublicKey is a recipient who needs no server: HPKE (RFC 9180) in base mode with X25519 and ML-KEM-768 together
+// (MLKEM768-X25519, draft-ietf-hpke-pq) and HKDF-SHA-384. It protects against a quantum computer as long as ML-KEM-768 does.
+//
+// HPKE exports the key that wraps the file key, and does not encrypt itself: its GCM counts nonces up, which not every FIPS
+// module allows.
 type PublicKey struct{ key hpke.PublicKey }
 
 // PrivateKey opens what was encrypted for its public key.
@@ -29,13 +32,13 @@ const (
 const (
 	publicSize      = 1184 + 32 // ML-KEM-768 ‖ X25519
 	privateSize     = 32
-	sealedSize      = 1088 + 32 + fileKeySize + 16 // encapsulated key ‖ ciphertext ‖ tag
+	encSize         = 1088 + 32 // encapsulated key: ML-KEM-768 ‖ X25519
 	fingerprintSize = 16
 	maxKeyText      = 4 << 10
 )
 
 func suite() (hpke.KEM, hpke.KDF, hpke.AEAD) {
-	return hpke.MLKEM768X25519(), hpke.HKDFSHA384(), hpke.AES256GCM()
+	return hpke.MLKEM768X25519(), hpke.HKDFSHA384(), hpke.ExportOnly()
 }
 
 // GenerateKey makes a key pair.
@@ -125,24 +128,23 @@ func (k *PrivateKey) Export() (string, error) {
 	return keyText(privatePrefix, b), nil
 }
 
-// publicBody is the body of a stanza: fingerprint 16 ‖ encapsulated key 1120 ‖ ciphertext 48.
-type publicBody struct{ sum, sealed []byte }
+// publicBody is the body of a stanza: fingerprint 16 ‖ encapsulated key 1120 ‖ box 60.
+type publicBody struct{ sum, enc []byte }
 
 func (b publicBody) fingerprint() string { return hex.EncodeToString(b.sum) }
 
 func parsePublic(body []byte) (publicBody, error) {
 	p := &parts{b: body}
-	b := publicBody{sum: p.take(fingerprintSize), sealed: p.take(sealedSize)}
+	b := publicBody{sum: p.take(fingerprintSize), enc: p.take(encSize)}
+	p.take(boxSize)
 	if p.bad || len(p.b) != 0 {
 		return b, formatf("a recipient of it, a public key, cannot be read")
 	}
 	return b, nil
 }
 
-// info binds a wrapped key to its file.
-func (f *file) info() []byte {
-	return append(append([]byte(labelWrap), byte(KindPublicKey)), f.binding...)
-}
+// labelExport is HPKE's exporter context; its info is the binding of the file.
+const labelExport = "keyhold/envelope/v1/public-key"
 
 func (k *PublicKey) check() error {
 	if k == nil || k.key == nil {
@@ -153,11 +155,17 @@ func (k *PublicKey) check() error {
 
 func (k *PublicKey) wrap(_ context.Context, f *file, fileKey []byte) (stanza, func(int64), error) {
 	_, kdf, aead := suite()
-	sealed, err := hpke.Seal(k.key, kdf, aead, f.info(), fileKey)
+	enc, sender, err := hpke.NewSender(k.key, kdf, aead, f.binding)
 	if err != nil {
 		return stanza{}, nil, err
 	}
-	return stanza{kind: KindPublicKey, body: append(bytes.Clone(k.sum()), sealed...)}, nil, nil
+	secret, err := sender.Export(labelExport, 32)
+	if err != nil {
+		return stanza{}, nil, err
+	}
+	defer clear(secret)
+	s, err := box(append(bytes.Clone(k.sum()), enc...), secret, KindPublicKey, f, fileKey)
+	return s, nil, err
 }
 
 func (k *PrivateKey) opens(r RecipientInfo) bool {
@@ -170,9 +178,14 @@ func (k *PrivateKey) unwrap(_ context.Context, f *file, s stanza) ([]byte, error
 		return nil, err
 	}
 	_, kdf, aead := suite()
-	fileKey, err := hpke.Open(k.key, kdf, aead, f.info(), b.sealed)
-	if err != nil || len(fileKey) != fileKeySize {
+	recipient, err := hpke.NewRecipient(b.enc, k.key, kdf, aead, f.binding)
+	if err != nil {
 		return nil, ErrCorrupt
 	}
-	return fileKey, nil
+	secret, err := recipient.Export(labelExport, 32)
+	if err != nil {
+		return nil, err
+	}
+	defer clear(secret)
+	return unbox(s, secret, f)
 }
