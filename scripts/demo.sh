@@ -15,7 +15,7 @@ most=65536 # bytes: the limit of direct encryption
 size=$(stat -c %s -- "$file")
 if [ "$size" -gt "$most" ]; then
   echo "demo: ${file@Q} has $size bytes, and direct encryption takes at most $most." >&2
-  echo "Choose a smaller file, or encrypt it locally with a data key and keep the encrypted data key beside it: $bin/keyhold datakey --help" >&2
+  echo "Choose a smaller file, or encrypt it where it is, with a data key: $bin/keyhold file encrypt --help" >&2
   exit 1
 fi
 

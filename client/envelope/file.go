@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/keyhold/keyhold/client"
@@ -68,7 +69,7 @@ func readHeader(src io.Reader) (h *header, encoded []byte, err error) {
 	if h, err = parseHeader(body); err != nil {
 		return nil, nil, err
 	}
-	return h, append(head, body[:n-macSize]...), nil
+	return h, slices.Concat(head, body[:n-macSize]), nil
 }
 
 // short makes an end that comes too early an error of format.

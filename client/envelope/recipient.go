@@ -135,7 +135,7 @@ func box(body, secret []byte, kind Kind, f *file, fileKey []byte) (stanza, error
 	if err != nil {
 		return stanza{}, err
 	}
-	return stanza{kind: kind, body: append(body, a.Seal(nil, nil, fileKey, body)...)}, nil
+	return stanza{kind: kind, body: append(body, a.Seal(nil, nil, fileKey, body)...)}, nil //nolint:gosec // G407: the AEAD draws its nonces itself
 }
 
 // unbox opens what box made; failure is ErrCorrupt.

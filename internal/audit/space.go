@@ -19,7 +19,7 @@ func (w *filler) step() (more, urgent bool, err error) {
 		w.seal(a)
 	}
 	if seg == nil || seg.reserve || w.l.Healthy() != nil {
-		return false, false, nil // a full disk is probed by the committer
+		return false, false, nil //nolint:nilerr // a full disk is the committer's to probe
 	}
 	whole, err := seg.fill(w.l.cfg.FS)
 	ahead := seg.ahead()

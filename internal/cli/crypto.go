@@ -12,7 +12,7 @@ import (
 	"github.com/keyhold/keyhold/internal/kms"
 )
 
-const adviceLarge = "encrypt it with a data key (envelope encryption): keyhold datakey makes one, encrypt the file locally with it, and keep the encrypted data key beside the file"
+const adviceLarge = "encrypt it where it is, with a data key of the same key: keyhold file encrypt FILE --key NAME"
 
 // maxCiphertext is more than the ciphertext of maxDirect bytes has, as base64 too.
 const maxCiphertext = 2*maxDirect + 4096

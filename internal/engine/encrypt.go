@@ -173,6 +173,9 @@ func (w *work) openItem(ctx context.Context, i int, ciphertext []byte, c kms.Con
 	if s, err = w.scheme(k, kms.EncryptDecrypt, s, false); err != nil {
 		return nil, 0, err
 	}
+	if raw && blob.Of(s).Boxed() {
+		return nil, 0, kms.Errorf(kms.CodeAlgorithm, "only RSA ciphertexts have a raw form")
+	}
 	plain, err := v.Handle.Open(nil, header, sealed, aad, s)
 	return plain, n, err
 }

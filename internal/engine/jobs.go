@@ -188,7 +188,8 @@ func (e *Engine) destroyVersions(ctx context.Context, o *opened, d records.Due, 
 		if err != nil {
 			return err
 		}
-		if !there || k.Switch != kms.PendingDestruction || lifecycle.Due(k.DestroyAt, w.now) != nil {
+		due := there && k.Switch == kms.PendingDestruction && lifecycle.Due(k.DestroyAt, w.now) == nil
+		if !due {
 			w.rec.Detail = "nothing to do: cancelled or done"
 			return nil
 		}

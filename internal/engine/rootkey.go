@@ -78,7 +78,10 @@ func (e *Engine) finishRotation(ctx context.Context) error {
 	if err := e.rewrapKeychain(ctx, o, c); err != nil {
 		return err
 	}
-	left, err := e.rewrapNamespaces(ctx, o, c)
+	if err := e.rewrapNamespaces(ctx, o, c); err != nil {
+		return err
+	}
+	left, err := e.namespacesLeft(ctx, o)
 	if err != nil {
 		return err
 	}
@@ -118,21 +121,36 @@ func (e *Engine) rewrapKeychain(ctx context.Context, o *opened, c kms.Call) erro
 	})
 }
 
-// rewrapNamespaces answers how many KEKs are still under an older generation when it ends: namespaces made meanwhile are
-// under the newest.
-func (e *Engine) rewrapNamespaces(ctx context.Context, o *opened, c kms.Call) (left int, err error) {
+// rewrapNamespaces brings every namespace's KEK under the newest root key. Namespaces made meanwhile are under it already.
+func (e *Engine) rewrapNamespaces(ctx context.Context, o *opened, c kms.Call) error {
+	return o.eachNamespace(ctx, func(n records.Namespace) error { return e.rewrapNamespace(ctx, o, c, n.Name) })
+}
+
+// namespacesLeft counts, afresh, the KEKs that are not under the newest root key.
+func (e *Engine) namespacesLeft(ctx context.Context, o *opened) (left int, err error) {
+	err = o.eachNamespace(ctx, func(n records.Namespace) error {
+		gen, err := seal.WrappedUnder(n.KEK)
+		if err == nil && gen != o.root.Generation() {
+			left++
+		}
+		return err
+	})
+	return left, err
+}
+
+func (o *opened) eachNamespace(ctx context.Context, do func(records.Namespace) error) error {
 	for after := kms.Namespace(""); ; {
 		page, next, err := o.records.Namespaces(ctx, after, 100)
 		if err != nil {
-			return 0, err
+			return err
 		}
 		for _, n := range page {
-			if err := e.rewrapNamespace(ctx, o, c, n.Name); err != nil {
-				return 0, err
+			if err := do(n); err != nil {
+				return err
 			}
 		}
 		if next == "" {
-			return 0, nil
+			return nil
 		}
 		after = next
 	}

@@ -4,6 +4,7 @@ package node
 
 import (
 	"context"
+	"crypto/fips140"
 	"crypto/rand"
 	"errors"
 	"fmt"
@@ -91,9 +92,9 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	if n.log, err = openLog(n.store, cluster, opt); err != nil {
 		return n, err
 	}
-	profile := kms.ProfileDefault
-	if set.Profile == config.ProfileFIPS {
-		profile = kms.ProfileFIPS
+	profile, err := profileOf(set)
+	if err != nil {
+		return n, err
 	}
 	provider, err := soft.New(soft.Config{Profile: profile})
 	if err != nil {
@@ -158,6 +159,17 @@ func (n *Node) close(ctx context.Context) error {
 
 // Addresses are the listeners'.
 func (n *Node) Addresses() []net.Addr { return n.server.Addresses() }
+
+// profileOf is the rule set: that of the binary's cryptographic module, if it has one. A setting cannot make a module.
+func profileOf(set *config.Config) (kms.Profile, error) {
+	switch {
+	case fips140.Enabled():
+		return kms.ProfileFIPS, nil
+	case set.Profile == config.ProfileFIPS:
+		return 0, kms.Errorf(kms.CodeBadSetting, "profile: fips needs the binary that was built with the FIPS 140-3 module (keyhold-fips)")
+	}
+	return kms.ProfileDefault, nil
+}
 
 func openStore(set *config.Config, log *slog.Logger) (store.Store, error) {
 	st, err := pebble.Open(pebble.Config{

@@ -13,8 +13,6 @@ type token struct {
 	column int // in characters, from 1
 }
 
-func (t token) isString() bool { return t.text[0] == '"' }
-
 // lex cuts Cedar text into tokens. It is lenient: what is no token of the language becomes a token of one character.
 func lex(src string) []token {
 	var out []token

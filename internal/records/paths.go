@@ -23,8 +23,6 @@ func versionPath(id kms.ID, n uint32) []byte {
 	return binary.BigEndian.AppendUint32(b, n)
 }
 
-func versionPrefix(id kms.ID) []byte { return append([]byte{byte(kindVersion)}, id[:]...) }
-
 func shredPath(id kms.ID, n uint32) []byte {
 	b := versionPath(id, n)
 	b[0] = byte(kindShred)

@@ -157,7 +157,7 @@ func (h *handler) recovered(w http.ResponseWriter, r *http.Request) {
 	if p == nil {
 		return
 	}
-	if p == http.ErrAbortHandler { //nolint:errorlint,goerr113 // net/http compares by identity too
+	if p == http.ErrAbortHandler { //nolint:errorlint // net/http compares by identity too
 		panic(p)
 	}
 	h.refuse(w, r, h.panicked(r.URL.Path, p))

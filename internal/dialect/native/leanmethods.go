@@ -104,7 +104,7 @@ func leanSign(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.Call)
 	if err != nil {
 		return err
 	}
-	q.open().bytes("signature", at(out.Items, 0).Signature).id(out.Key).version32(out.Version).text("scheme", schemeText(out.Scheme)).close()
+	q.open().bytes("signature", at(out.Items, 0).Signature).id(out.Key).version32(out.Version).schemed(out.Scheme).close()
 	return nil
 }
 
@@ -118,7 +118,7 @@ func leanVerify(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.Cal
 	if err != nil {
 		return err
 	}
-	q.open().id(out.Key).version32(out.Version).text("scheme", schemeText(out.Scheme)).close()
+	q.open().id(out.Key).version32(out.Version).schemed(out.Scheme).close()
 	return nil
 }
 
@@ -128,7 +128,7 @@ func leanMAC(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.Call) 
 	if err != nil {
 		return err
 	}
-	q.open().bytes("mac", at(out.Items, 0).MAC).id(out.Key).version32(out.Version).text("scheme", schemeText(out.Scheme)).close()
+	q.open().bytes("mac", at(out.Items, 0).MAC).id(out.Key).version32(out.Version).schemed(out.Scheme).close()
 	return nil
 }
 
@@ -138,7 +138,7 @@ func leanVerifyMAC(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.
 	if err != nil {
 		return err
 	}
-	q.open().id(out.Key).version32(out.Version).text("scheme", schemeText(out.Scheme)).close()
+	q.open().id(out.Key).version32(out.Version).schemed(out.Scheme).close()
 	return nil
 }
 
@@ -182,11 +182,12 @@ func (q *leanRequest) room(n int) {
 	q.out = grown
 }
 
-func (q *leanRequest) text(name, s string) *leanRequest {
+func (q *leanRequest) schemed(used kms.Scheme) *leanRequest {
+	s := schemeText(used)
 	if s == "" {
 		return q
 	}
-	q.name(name)
+	q.name("scheme")
 	q.out = append(q.out, '"')
 	q.out = append(q.out, s...)
 	q.out = append(q.out, '"')

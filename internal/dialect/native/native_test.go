@@ -74,7 +74,6 @@ type rpc struct {
 	body    string
 	by      string // whose token: admin, user, auditor, operator
 	keep    string // regular expression with one group: what to keep of the answer, under the name before '='
-	denied  string // a body for the denied caller; empty: the same
 	other   string // whose token is denied; empty: no token is good for less
 	missing string // body that names what does not exist; empty: nothing is named
 	absent  string // the code for it

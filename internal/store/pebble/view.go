@@ -90,7 +90,7 @@ func fault(v *view, err error) error {
 // store.ErrDamaged where a file is, store.ErrClosed for everything else.
 func unavailable(cause error) error {
 	err := classify(cause)
-	if err == cause {
+	if err == cause { //nolint:errorlint // whether classify found nothing to say: identity is meant
 		return fmt.Errorf("%w for now, it will be opened again: %w", store.ErrClosed, cause)
 	}
 	return fmt.Errorf("%w; it will be opened again", err)

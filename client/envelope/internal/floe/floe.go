@@ -188,7 +188,7 @@ func (s *stream) seal(dst []byte, a cipher.AEAD, p *scratch, plaintext []byte, n
 	if last {
 		length = uint32(len(plaintext) + Overhead) //nolint:gosec // G115: at most MaxSegment
 	}
-	return a.Seal(binary.BigEndian.AppendUint32(dst, length), nil, plaintext, p.place(n, last))
+	return a.Seal(binary.BigEndian.AppendUint32(dst, length), nil, plaintext, p.place(n, last)) //nolint:gosec // G407: the AEAD draws its nonces itself
 }
 
 // open is decryptSegment; the plaintext is appended to dst, which must not overlap the segment.
