@@ -1,0 +1,136 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/policy"
+	"github.com/keyhold/keyhold/internal/provider"
+	"github.com/keyhold/keyhold/internal/records"
+)
+
+// The descriptor of creating a key.
+var (
+	createKey = change[CreateKeyInput, KeyOutput]{
+		// Decided on the key that would be, not on the namespace: a policy may let someone create keys in one folder or
+		// with one label only.
+		name:  kms.CreateKey,
+		check: checkCreate,
+		authorize: func(w *work, in *CreateKeyInput) error {
+			in.made = &newVersion{key: w.e.newID(w.now)}
+			k := in.key(w)
+			in.made = nil
+			return w.verdict(w.decide(policy.PrepareKey(&k), kms.CreateKey, nil), kms.CreateKey)
+		},
+		prepare: prepareCreate,
+		do:      doCreate,
+	}
+)
+
+// newVersion is material made outside the transaction that stores it.
+type newVersion struct {
+	key    kms.ID
+	number uint32
+	gen    provider.Generated
+	shred  records.Shred
+}
+
+// newVersion makes material for a version: generated, wrapped under the namespace's KEK and a shred secret of its own.
+func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, a kms.Algorithm) (*newVersion, error) {
+	place, err := w.o.ring.NewPlace(ctx, w.call.Namespace, id, n)
+	if err != nil {
+		return nil, err
+	}
+	defer place.Wrap.Zero()
+	gen, err := w.e.cfg.Provider.Generate(a, place.Wrap, place.Name)
+	if err != nil {
+		return nil, err
+	}
+	return &newVersion{key: id, number: n, gen: gen, shred: place.Shred}, nil
+}
+
+// putVersion writes a version in state active, with its shred row.
+func (w *work) putVersion(tx *records.Tx, a kms.Algorithm, m *newVersion) (kms.Version, error) {
+	at := w.now.UTC()
+	v := kms.Version{
+		Key: m.key, Number: m.number, Algorithm: a, State: kms.Active, Origin: kms.Generated, Source: m.gen.Source, Created: at,
+		Public: m.gen.Public, Check: m.gen.Check,
+		History: []kms.Transition{
+			{To: kms.Active, At: at, By: w.call.Principal.Name, Reason: w.call.Reason},
+		},
+	}
+	return v, tx.InsertVersion(records.Version{Version: v, Wrapped: m.gen.Wrapped}, m.shred)
+}
+
+func checkCreate(in *CreateKeyInput) error {
+	for _, name := range append([]string{in.Name}, in.Aliases...) {
+		if err := kms.CheckName(name); err != nil {
+			return err
+		}
+	}
+	if len(in.Aliases) > maxAliases {
+		return kms.Errorf(kms.CodeTooLarge, "%d aliases are more than the %d a key can have", len(in.Aliases), maxAliases)
+	}
+	if len(in.Description) > kms.MaxDescription {
+		return kms.Errorf(kms.CodeTooLarge, "the description has %d bytes, the limit is %d", len(in.Description), kms.MaxDescription)
+	}
+	return kms.CheckLabels(in.Labels)
+}
+
+const maxAliases = 32
+
+func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error) {
+	if in.Usage, err = kms.CheckCreate(in.Algorithm, in.Usage, w.e.cfg.Profile); err != nil {
+		return err
+	}
+	if w.call.DryRun {
+		in.made = &newVersion{key: w.e.newID(w.now), number: 1}
+		return nil
+	}
+	if in.made == nil {
+		in.made, err = w.newVersion(ctx, w.e.orderedID(w.now), 1, in.Algorithm)
+	}
+	return err
+}
+
+func (in *CreateKeyInput) key(w *work) kms.Key {
+	return kms.Key{
+		ID: in.made.key, Namespace: w.call.Namespace, Name: in.Name, Aliases: slices.Clone(in.Aliases), Algorithm: in.Algorithm,
+		Usage: in.Usage, Origin: kms.Generated, Switch: kms.Enabled, Primary: 1, Latest: 1, Description: in.Description,
+		Labels: maps.Clone(in.Labels), Created: w.now.UTC(), Changed: w.now.UTC(),
+	}
+}
+
+func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (KeyOutput, error) {
+	k := in.key(w)
+	for i, name := range append([]string{in.Name}, in.Aliases...) {
+		if err := takeName(tx, k.Namespace, records.Name{Key: k.ID, Name: name, Alias: i > 0}); err != nil {
+			return KeyOutput{}, err
+		}
+	}
+	w.rec.Resource = in.Name
+	w.rec.Detail = fmt.Sprintf("%s for %s", in.Algorithm, in.Usage)
+	if w.call.DryRun {
+		k.ID = kms.ID{} // there is none
+		return KeyOutput{Key: k}, nil
+	}
+	v, err := w.putVersion(tx, in.Algorithm, in.made)
+	if err != nil {
+		return KeyOutput{}, err
+	}
+	w.rec.Keys = append(w.rec.Keys[:0], keyUse(k.ID, 1, 0))
+	w.onCommit([32]byte{}, func(leaf [32]byte) error { return tx.InsertKey(records.Key{Key: k, Change: leaf}) })
+	return KeyOutput{Key: k, Versions: []kms.Version{v}}, nil
+}
+
+func takeName(tx *records.Tx, ns kms.Namespace, n records.Name) error {
+	if _, taken, err := tx.Name(ns, n.Name); err != nil {
+		return err
+	} else if taken {
+		return kms.Errorf(kms.CodeExists, "the name %q is taken in namespace %q", n.Name, ns)
+	}
+	return tx.PutName(ns, n)
+}

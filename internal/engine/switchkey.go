@@ -1,0 +1,110 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/lifecycle"
+	"github.com/keyhold/keyhold/internal/records"
+)
+
+func keyRole(a kms.Action, need lifecycle.Need) []role[KeyInput] {
+	return []role[KeyInput]{{action: a, need: need, key: func(in *KeyInput) (kms.Ref, error) { return in.Key, nil }}}
+}
+
+// The descriptors of the operator's switch on a key.
+var (
+	enableKey  = turn(kms.EnableKey, lifecycle.Enable)
+	disableKey = turn(kms.DisableKey, lifecycle.Disable)
+	suspendKey = turn(kms.SuspendKey, lifecycle.Suspend)
+	resumeKey  = turn(kms.ResumeKey, lifecycle.Resume)
+
+	cancelDestruction = change[KeyInput, KeyOutput]{
+		name:  kms.CancelKeyDestruction,
+		roles: keyRole(kms.CancelKeyDestruction, lifecycle.Read),
+		do: func(_ context.Context, w *work, tx *records.Tx, _ *KeyInput) (KeyOutput, error) {
+			return w.turnKey(tx, lifecycle.Cancel, func(k *records.Key) error {
+				if err := lifecycle.Cancellable(k.DestroyAt, w.now); err != nil {
+					return err
+				}
+				if err := tx.RemoveDue(records.Due{Namespace: k.Namespace, Key: k.ID, At: k.DestroyAt}); err != nil {
+					return err
+				}
+				k.DestroyAt, k.Before = time.Time{}, 0
+				return nil
+			})
+		},
+	}
+	scheduleDestruction = change[DestroyInput, KeyOutput]{
+		name: kms.ScheduleKeyDestruction,
+		roles: []role[DestroyInput]{{action: kms.ScheduleKeyDestruction, need: lifecycle.Read,
+			key: func(in *DestroyInput) (kms.Ref, error) { return in.Key, nil }}},
+		do: func(_ context.Context, w *work, tx *records.Tx, in *DestroyInput) (KeyOutput, error) {
+			end, err := lifecycle.End(w.now, in.Window, w.rules.ns.Dev)
+			if err != nil {
+				return KeyOutput{}, err
+			}
+			return w.turnKey(tx, lifecycle.Schedule, func(k *records.Key) error {
+				k.Before, k.DestroyAt = k.Switch, end.UTC()
+				w.rec.Detail = "destroy at " + end.UTC().Format(time.RFC3339)
+				return tx.PutDue(records.Due{Namespace: k.Namespace, Key: k.ID, At: k.DestroyAt})
+			})
+		},
+	}
+)
+
+// key reads an admitted key as the transaction sees it. If it has changed since it was admitted, admission starts again.
+func (w *work) key(tx *records.Tx) (records.Key, error) {
+	a := w.keys[0]
+	k, ok, err := tx.Key(a.Namespace, a.ID)
+	if err != nil {
+		return k, err
+	}
+	if !ok || k.Rev != a.Rev {
+		return k, errStale
+	}
+	return k, nil
+}
+
+// putKey writes a changed key when the record's leaf hash is known.
+func (w *work) putKey(tx *records.Tx, k *records.Key) {
+	k.Changed = w.now.UTC()
+	w.rec.Resource = k.Name
+	w.onCommit(k.Change, func(leaf [32]byte) error {
+		k.Change = leaf
+		return tx.PutKey(*k)
+	})
+}
+
+// turn is a change that moves the operator's switch and nothing else.
+func turn(a kms.Action, m lifecycle.Move) change[KeyInput, KeyOutput] {
+	return change[KeyInput, KeyOutput]{
+		name:  a,
+		roles: keyRole(a, lifecycle.Read),
+		do: func(_ context.Context, w *work, tx *records.Tx, _ *KeyInput) (KeyOutput, error) {
+			return w.turnKey(tx, m, func(*records.Key) error { return nil })
+		},
+	}
+}
+
+func (w *work) turnKey(tx *records.Tx, m lifecycle.Move, also func(*records.Key) error) (KeyOutput, error) {
+	k, err := w.key(tx)
+	if err != nil {
+		return KeyOutput{}, err
+	}
+	to, err := lifecycle.Turn(k.Switch, k.Before, m)
+	if kms.CodeOf(err) == kms.CodeAlreadyDone {
+		w.rec.Detail = "nothing to do"
+		return KeyOutput{Key: k.Key}, nil
+	}
+	if err != nil {
+		return KeyOutput{}, err
+	}
+	if err := also(&k); err != nil {
+		return KeyOutput{}, err
+	}
+	k.Switch = to
+	w.putKey(tx, &k)
+	return KeyOutput{Key: k.Key}, nil
+}

@@ -1,0 +1,138 @@
+package engine
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/lifecycle"
+	"github.com/keyhold/keyhold/internal/policy"
+	"github.com/keyhold/keyhold/internal/records"
+)
+
+// The descriptor of changing metadata.
+var (
+	updateKey = change[UpdateKeyInput, KeyOutput]{
+		name: kms.UpdateKey,
+		roles: []role[UpdateKeyInput]{{action: kms.UpdateKey, need: lifecycle.Manage,
+			key: func(in *UpdateKeyInput) (kms.Ref, error) { return in.Key, nil }}},
+		check: checkUpdate,
+		do:    doUpdate,
+	}
+)
+
+func checkUpdate(in *UpdateKeyInput) error {
+	if in.Name != nil {
+		if err := kms.CheckName(*in.Name); err != nil {
+			return err
+		}
+	}
+	if in.Description != nil && len(*in.Description) > kms.MaxDescription {
+		return kms.Errorf(kms.CodeTooLarge, "the description has %d bytes, the limit is %d", len(*in.Description), kms.MaxDescription)
+	}
+	if len(in.AddAliases)+len(in.RemoveAliases) > 2*maxAliases || len(in.RemoveLabels) > kms.MaxLabels {
+		return kms.Errorf(kms.CodeTooLarge, "the update has too many parts")
+	}
+	for _, a := range slices.Concat(in.AddAliases, in.RemoveAliases) {
+		if err := kms.CheckName(strings.TrimPrefix(a, "alias/")); err != nil {
+			return err
+		}
+	}
+	return kms.CheckLabels(in.SetLabels)
+}
+
+func doUpdate(_ context.Context, w *work, tx *records.Tx, in *UpdateKeyInput) (KeyOutput, error) {
+	k, err := w.key(tx)
+	if err != nil {
+		return KeyOutput{}, err
+	}
+	if in.IfRev != 0 && in.IfRev != k.Rev {
+		return KeyOutput{}, kms.Errorf(kms.CodeConflict, "key %q is at revision %d, not %d", k.Name, k.Rev, in.IfRev)
+	}
+	var said []string
+	if in.Name != nil && *in.Name != k.Name {
+		if err := takeName(tx, k.Namespace, records.Name{Key: k.ID, Name: *in.Name}); err != nil {
+			return KeyOutput{}, err
+		}
+		if err := tx.RemoveName(k.Namespace, k.Name); err != nil {
+			return KeyOutput{}, err
+		}
+		said = append(said, fmt.Sprintf("name %q to %q", k.Name, *in.Name))
+		k.Name = *in.Name
+	}
+	if in.Description != nil && *in.Description != k.Description {
+		k.Description = *in.Description
+		said = append(said, "description")
+	}
+	labels := maps.Clone(k.Labels)
+	if labels == nil {
+		labels = map[string]string{}
+	}
+	maps.Copy(labels, in.SetLabels)
+	for _, l := range in.RemoveLabels {
+		delete(labels, l)
+	}
+	if !maps.Equal(labels, k.Labels) {
+		if err := kms.CheckLabels(labels); err != nil {
+			return KeyOutput{}, err
+		}
+		k.Labels = labels
+		said = append(said, "labels")
+	}
+	aliases, err := changeAliases(tx, &k.Key, in)
+	if err != nil {
+		return KeyOutput{}, err
+	}
+	if !slices.Equal(aliases, k.Aliases) {
+		k.Aliases = aliases
+		said = append(said, "aliases")
+	}
+	if len(said) == 0 {
+		w.rec.Detail = "nothing to do"
+		return KeyOutput{Key: k.Key}, nil
+	}
+	if err := w.authorizeRenamed(k.Key); err != nil {
+		return KeyOutput{}, err
+	}
+	w.rec.Detail = strings.Join(said, ", ")
+	w.putKey(tx, &k)
+	return KeyOutput{Key: k.Key}, nil
+}
+
+// authorizeRenamed decides the update on the key as it would be, too: a caller must not move a key, by name or label,
+// to where it could not have changed it.
+func (w *work) authorizeRenamed(k kms.Key) error {
+	return w.verdict(w.decide(policy.PrepareKey(&k), kms.UpdateKey, nil), kms.UpdateKey)
+}
+
+func changeAliases(tx *records.Tx, k *kms.Key, in *UpdateKeyInput) ([]string, error) {
+	aliases := slices.Clone(k.Aliases)
+	for _, a := range in.RemoveAliases {
+		a = strings.TrimPrefix(a, "alias/")
+		i := slices.Index(aliases, a)
+		if i < 0 {
+			return nil, kms.Errorf(kms.CodeNotFound, "key %q has no alias %q", k.Name, a)
+		}
+		aliases = slices.Delete(aliases, i, i+1)
+		if err := tx.RemoveName(k.Namespace, a); err != nil {
+			return nil, err
+		}
+	}
+	for _, a := range in.AddAliases {
+		a = strings.TrimPrefix(a, "alias/")
+		if slices.Contains(aliases, a) {
+			continue
+		}
+		if err := takeName(tx, k.Namespace, records.Name{Key: k.ID, Name: a, Alias: true}); err != nil {
+			return nil, err
+		}
+		aliases = append(aliases, a)
+	}
+	if len(aliases) > maxAliases {
+		return nil, kms.Errorf(kms.CodeTooLarge, "a key can have %d aliases", maxAliases)
+	}
+	return aliases, nil
+}
