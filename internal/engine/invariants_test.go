@@ -417,10 +417,10 @@ func TestDestroyedStaysDestroyed(t *testing.T) {
 	if _, err := w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: "doomed", Window: 7 * 24 * time.Hour}); err != nil {
 		t.Fatal(err)
 	}
+	w.now = w.now.Add(8 * 24 * time.Hour) // before the jobs begin to read the clock
 	if err := w.e.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	w.now = w.now.Add(8 * 24 * time.Hour)
 	deadline := time.Now().Add(20 * time.Second)
 	for {
 		out, err := w.e.DescribeKey(t.Context(), user, engine.KeyInput{Key: kms.RefTo(k.ID)})
