@@ -44,8 +44,9 @@ fuzz: ## fuzz every target for FUZZTIME each (default 30s; PKG=./internal/kms fo
 generate: ## compile api/**/*.proto: Go code and docs/api.md
 	tools/generate.sh
 
-docs: ## write the pages that are made from code, and check all pages
-	go test -count=1 ./internal/config -run TestPage -update
+docs: ## write docs/configuration.md and docs/cli.md from the code, and check all pages
+	go test -count=1 ./internal/config -run TestDocumentationMatchesTheTable -update
+	go test -count=1 ./test/cli -run TestReferenceIsWhatTheBinarySays -update
 	go test -count=1 ./internal/doctest
 
 clean: ## remove what was built

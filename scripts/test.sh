@@ -5,7 +5,7 @@ cd "$(dirname "$0")/.."
 
 # Packages whose goroutines share state: they run again under the race detector, which costs several times the time.
 race=(./internal/audit/... ./internal/authn ./internal/cache ./internal/engine ./internal/keyring ./internal/node ./internal/records
-  ./internal/dialect/... ./internal/seal ./internal/secret/... ./internal/server ./internal/store/... ./client)
+  ./internal/dialect/... ./internal/seal ./internal/secret/... ./internal/server ./internal/store/... ./client/...)
 # Packages that compute with keys: they run again on Go's certified module, with everything else forbidden.
 fips=(./internal/box/... ./internal/provider/... ./internal/seal/... ./internal/wire/...)
 # Other modules in this repository.
