@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/netip"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -290,12 +291,18 @@ func TestNoInterleavingOutlivesAWithdrawal(t *testing.T) {
 		ids[i], texts[i] = r.add(i)
 	}
 	var withdrawn [creds]atomic.Bool
-	var admitted [askers][]*kms.Principal
+	var admitted [askers + 1][]*kms.Principal
 	var stop atomic.Bool
-	var wg sync.WaitGroup
+	var wg, started sync.WaitGroup
+	started.Add(askers)
 	for w := range askers {
 		wg.Go(func() {
+			first := sync.OnceFunc(started.Done)
+			defer first()
 			for n := w; !stop.Load(); n++ {
+				if n > w {
+					first()
+				}
 				i := n * 7 % creds
 				was := withdrawn[i].Load()
 				p, err := ask(a, texts[i], here)
@@ -309,10 +316,15 @@ func TestNoInterleavingOutlivesAWithdrawal(t *testing.T) {
 			}
 		})
 	}
+	started.Wait() // on a busy machine all could be withdrawn before anybody asks
 	for i := range creds {
 		for range 20 {
 			_, _ = ask(a, texts[(i+1)%creds], there)
 		}
+		if p, err := ask(a, texts[i], there); err == nil {
+			admitted[askers] = append(admitted[askers], p)
+		}
+		runtime.Gosched()
 		r.revoke(ids[i])
 		if i%10 == 9 {
 			a.ForgetAll()

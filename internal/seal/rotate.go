@@ -1,6 +1,7 @@
 package seal
 
 import (
+	"slices"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
@@ -43,7 +44,7 @@ func (r *Root) BeginRotation(c *Config, now time.Time) (*Config, *Root, error) {
 			next.Zero()
 			return nil, nil, kms.Errorf(kms.CodeInternal, "the new root key could not be sealed to the recipient %q", rec.Label).Because(err)
 		}
-		n.recipients[i].sealed = append(rec.sealed, s)
+		n.recipients[i].sealed = append(slices.Clone(rec.sealed), s)
 	}
 	return next.seal(n), next, nil
 }

@@ -51,8 +51,7 @@ func (l *liar) Confirm(ctx context.Context) (store.Head, error) {
 
 // TestTheCheckerFindsLies: a history of a store with a fault does not pass, one of a store without passes.
 func TestTheCheckerFindsLies(t *testing.T) {
-	old := store.Record{}
-	var once sync.Once
+	var old atomic.Pointer[store.Record]
 	for name, l := range map[string]*liar{
 		"": {},
 		"conditions are ignored": {commit: func(l *liar, n int64, x store.Txn) (store.Rev, error) {
@@ -74,11 +73,11 @@ func TestTheCheckerFindsLies(t *testing.T) {
 		}},
 		"an old record": {get: func(l *liar, ctx context.Context, keys ...[]byte) ([]store.Record, store.Rev, error) {
 			rs, rev, err := l.Store.Get(ctx, keys...)
-			if rs[0].Rev > 0 {
-				once.Do(func() { old = rs[0] })
+			if now := rs[0]; now.Rev > 0 {
+				old.CompareAndSwap(nil, &now)
 			}
-			if string(old.Key) == string(rs[0].Key) {
-				rs[0] = old
+			if first := old.Load(); first != nil && string(first.Key) == string(rs[0].Key) {
+				rs[0] = *first
 			}
 			return rs, rev, err
 		}},
