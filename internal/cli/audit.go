@@ -40,7 +40,7 @@ func (a *app) auditList() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
 		Use: "list [flags]", Short: "List audit records, newest first",
-		Long: "List the audit records of the namespace, newest first; an operator sees those of all. Filters add up.",
+		Long: "List the audit records of the namespace, newest first; an auditor of the system namespace sees those of all. Filters add up.",
 		Example: "  keyhold audit list\n" +
 			"  keyhold audit list --outcome denied --since 1d\n" +
 			"  keyhold audit list --key orders --action Decrypt --limit 0 -o json",
