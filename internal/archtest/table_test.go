@@ -57,8 +57,8 @@ var table = []layer{
 	}},
 	{"drivers: secrets, roots, disks", []row{
 		{path: "internal/provider/soft", may: []string{"internal/box", "internal/kms", "internal/provider", "internal/secret", "internal/wire/blob"},
-			ext: []string{"github.com/cloudflare/circl/sign", "github.com/decred/dcrd/dcrec/secp256k1/v4"}},
-		{path: "internal/provider", may: []string{"internal/box", "internal/kms"}},
+			ext: []string{"github.com/cloudflare/circl/kem", "github.com/cloudflare/circl/sign", "github.com/decred/dcrd/dcrec/secp256k1/v4"}},
+		{path: "internal/provider", may: []string{"internal/box", "internal/kms", "internal/secret"}},
 		{path: "internal/seal", may: []string{"internal/box", "internal/kms", "internal/seal/passphrase", "internal/seal/shares", "internal/secret"},
 			ext: []string{"golang.org/x/crypto/cryptobyte", "golang.org/x/mod/sumdb/note"}},
 		{path: "internal/seal/keyfile", may: []string{"internal/kms", "internal/secret"}},
@@ -68,7 +68,7 @@ var table = []layer{
 		{path: "internal/store/mem", may: []string{"internal/store"}},
 		{path: "internal/store", may: []string{"internal/kms"}},
 		{path: "internal/audit/tree", ext: []string{"golang.org/x/mod/sumdb/note", "golang.org/x/mod/sumdb/tlog"}},
-		{path: "internal/audit/segment"},
+		{path: "internal/audit/segment", ext: []string{"github.com/klauspost/compress/zstd"}},
 		{path: "internal/audit/disk"},
 	}},
 	{"words: vocabulary, codecs, secret bytes", []row{
@@ -79,6 +79,7 @@ var table = []layer{
 		{path: "internal/secret/reveal"},
 		{path: "internal/secret/release"},
 		{path: "internal/cache"},
+		{path: "internal/clock", ext: []string{"golang.org/x/sys"}},
 		{path: "internal/kms"},
 	}},
 }
