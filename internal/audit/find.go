@@ -42,7 +42,7 @@ func (l *Log) Find(ctx context.Context, hashes map[[32]byte]struct{}, since time
 				to = min(to, files[i+1].First)
 			}
 			begins := time.Time{}
-			_, err := framesOf(file, mark{first: file.First}, file.First, to, func(seq uint64, f segment.Frame) bool {
+			_, err := framesOf(file, mark{First: file.First}, file.First, to, func(seq uint64, f segment.Frame) bool {
 				leaf := f.Leaf()
 				if _, wanted := hashes[leaf]; wanted {
 					found[leaf] = Position{l.cfg.Node, e, seq}

@@ -120,7 +120,7 @@ func (l *Log) eachFrom(dir string, from, to uint64, see func(seq uint64, f segme
 	i := slices.IndexFunc(files, func(f segment.File) bool { return f.Path == file.Path })
 	for ; i >= 0 && i < len(files) && files[i].First < to; i++ {
 		if files[i].Path != file.Path {
-			at = mark{first: files[i].First}
+			at = mark{First: files[i].First}
 		}
 		stop := to
 		if i+1 < len(files) {

@@ -225,12 +225,12 @@ func (p *past) macs(k *Keys, from uint64) error {
 }
 
 func firstIsKeyed(file segment.File) (bool, error) {
-	f, err := os.Open(file.Path)
+	src, err := segment.Open(file)
 	if err != nil {
 		return false, err
 	}
-	defer f.Close() //nolint:errcheck // read only
-	b, err := segment.NewReader(f, 0, file.Size, file.First, segment.Tag{}).Next()
+	defer src.Close() //nolint:errcheck // read only
+	b, err := segment.NewReader(src, 0, src.Size(), file.First, segment.Tag{}).Next()
 	return err == nil && b.Flags&segment.Keyed != 0, err
 }
 

@@ -126,7 +126,7 @@ func (q *listing) epoch(ctx context.Context, epoch uint64, dir string, size uint
 			if more, err := q.block(epoch, file, at, size); err != nil || !more {
 				return false, err
 			}
-			size = at.first
+			size = at.First
 		}
 	}
 	return true, nil
@@ -138,7 +138,7 @@ func (q *listing) block(epoch uint64, file segment.File, at mark, to uint64) (mo
 	var bad error
 	var seen int
 	old := true
-	_, err = framesOf(file, at, at.first, to, func(seq uint64, f segment.Frame) bool {
+	_, err = framesOf(file, at, at.First, to, func(seq uint64, f segment.Frame) bool {
 		var r Record
 		seen++
 		if r, bad = Decode(f.Body(), f.Annex); bad != nil {
@@ -155,7 +155,7 @@ func (q *listing) block(epoch uint64, file segment.File, at mark, to uint64) (mo
 		return false, bad
 	}
 	if err != nil {
-		return false, unreadable(q.at(epoch, at.first), err)
+		return false, unreadable(q.at(epoch, at.First), err)
 	}
 	for _, e := range slices.Backward(found) {
 		if len(q.page.Entries) == q.limit {
@@ -169,8 +169,8 @@ func (q *listing) block(epoch uint64, file segment.File, at mark, to uint64) (mo
 		return false, nil
 	}
 	if q.budget -= seen; q.budget <= 0 || len(q.page.Entries) == q.limit {
-		if at.first > 0 || epoch > 1 {
-			q.page.Next = q.at(epoch, at.first).String()
+		if at.First > 0 || epoch > 1 {
+			q.page.Next = q.at(epoch, at.First).String()
 			if len(q.page.Entries) == q.limit {
 				q.page.Next = q.page.Entries[q.limit-1].Position.String()
 			}

@@ -52,7 +52,7 @@ func noRecord(p Position) error {
 
 // damaged tells whether an error is about what stands on the disk, not about reading it.
 func damaged(err error) bool {
-	for _, is := range []error{segment.ErrNotBatch, segment.ErrChecksum, segment.ErrFrames, segment.ErrTruncated, ErrMalformed, ErrAnnex} {
+	for _, is := range []error{segment.ErrNotBatch, segment.ErrChecksum, segment.ErrFrames, segment.ErrTruncated, segment.ErrPacked, ErrMalformed, ErrAnnex} {
 		if errors.Is(err, is) {
 			return true
 		}

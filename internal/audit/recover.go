@@ -3,7 +3,6 @@ package audit
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 
 	"github.com/keyhold/keyhold/internal/audit/segment"
@@ -81,6 +80,7 @@ func (p *past) altersAt(file string, seq uint64, format string, args ...any) err
 type cut struct {
 	file segment.File
 	end  int64
+	size int64 // of the segment
 	torn bool
 }
 
@@ -95,7 +95,7 @@ func (p *past) scan() (*cut, error) {
 		return nil, err
 	}
 	p.size = w.next
-	return &cut{files[len(files)-1], w.end, w.dirty >= 0}, nil
+	return &cut{files[len(files)-1], w.end, w.size, w.dirty >= 0}, nil
 }
 
 // compare holds what was found against the newest checkpoint, without its signature: that is checked when the server is unsealed.
@@ -178,7 +178,7 @@ func loadTree(dir string, size uint64) (*tree.Tree, error) {
 // clean cuts a torn or unused tail and removes what is not needed any more.
 func (l *Log) clean(p *past, c *cut) error {
 	_ = l.cfg.FS.Remove(filepath.Join(p.dir, spareName))
-	if c == nil || c.end >= c.file.Size {
+	if c == nil || c.end >= c.size || c.file.Packed {
 		return nil
 	}
 	if c.torn {
@@ -215,13 +215,13 @@ func (l *Log) findHead(epochs []uint64) (Head, error) {
 }
 
 func headIn(file segment.File) (Head, error) {
-	f, err := os.Open(file.Path)
+	src, err := segment.Open(file)
 	if err != nil {
 		return Head{}, err
 	}
-	defer f.Close() //nolint:errcheck // read only
+	defer src.Close() //nolint:errcheck // read only
 	var head Head
-	r := segment.NewReader(f, 0, file.Size, file.First, segment.Tag{})
+	r := segment.NewReader(src, 0, src.Size(), file.First, segment.Tag{})
 	for {
 		b, err := r.Next()
 		if err != nil {

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sort"
 	"sync"
 
@@ -18,10 +17,7 @@ const (
 )
 
 // mark is a place in a segment where a batch begins.
-type mark struct {
-	first uint64
-	off   int64
-}
+type mark = segment.Place
 
 // marks is the sparse index of one segment, built by reading it once and extended while the segment grows.
 type marks struct {
@@ -69,12 +65,15 @@ func (s *shelf) blocks(file segment.File, limit uint64) ([]mark, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.next < limit {
-		f, err := os.Open(file.Path)
+		src, err := segment.Open(file)
 		if err != nil {
 			return nil, err
 		}
-		defer f.Close() //nolint:errcheck // read only
-		r := segment.NewReader(f, m.end, file.Size, m.next, segment.Tag{})
+		defer src.Close()                                //nolint:errcheck // read only
+		if places, next := src.Places(); places != nil { // its table is believed: what it leads to is checked when it is read
+			m.list, m.next, m.end = places, next, src.Size()
+		}
+		r := segment.NewReader(src, m.end, src.Size(), m.next, segment.Tag{})
 		for r.Expect() < limit {
 			b, err := r.Next()
 			if errors.Is(err, io.EOF) {
@@ -83,13 +82,13 @@ func (s *shelf) blocks(file segment.File, limit uint64) ([]mark, error) {
 			if err != nil {
 				return nil, fmt.Errorf("record %d: %w", r.Expect(), err)
 			}
-			if n := len(m.list); n == 0 || b.Offset-m.list[n-1].off >= markEvery {
-				m.list = append(m.list, mark{b.First, b.Offset})
+			if n := len(m.list); n == 0 || b.Offset-m.list[n-1].Off >= markEvery {
+				m.list = append(m.list, mark{First: b.First, Off: b.Offset})
 			}
 			m.next, m.end = b.Next(), r.Offset()
 		}
 	}
-	n := sort.Search(len(m.list), func(i int) bool { return m.list[i].first >= limit })
+	n := sort.Search(len(m.list), func(i int) bool { return m.list[i].First >= limit })
 	return m.list[:n:n], nil
 }
 
@@ -111,7 +110,7 @@ func eachFrame(dir string, from, to uint64, see func(seq uint64, f segment.Frame
 		if i+1 < len(files) {
 			stop = min(stop, files[i+1].First)
 		}
-		more, err := framesOf(files[i], mark{first: files[i].First}, from, stop, see)
+		more, err := framesOf(files[i], mark{First: files[i].First}, from, stop, see)
 		if err != nil || !more {
 			return err
 		}
@@ -121,12 +120,12 @@ func eachFrame(dir string, from, to uint64, see func(seq uint64, f segment.Frame
 
 // framesOf calls see with the records [from, to) of one segment, reading from a mark on.
 func framesOf(file segment.File, at mark, from, to uint64, see func(seq uint64, f segment.Frame) bool) (more bool, err error) {
-	f, err := os.Open(file.Path)
+	src, err := segment.Open(file)
 	if err != nil {
 		return false, err
 	}
-	defer f.Close() //nolint:errcheck // read only
-	r := segment.NewReader(f, at.off, file.Size, at.first, segment.Tag{})
+	defer src.Close() //nolint:errcheck // read only
+	r := segment.NewReader(src, at.Off, src.Size(), at.First, segment.Tag{})
 	for r.Expect() < to {
 		b, err := r.Next()
 		if err != nil {

@@ -3,7 +3,6 @@ package audit
 import (
 	"errors"
 	"io"
-	"os"
 
 	"github.com/keyhold/keyhold/internal/audit/segment"
 )
@@ -19,6 +18,7 @@ type walk struct {
 	tag   segment.Tag
 	known bool // prev is known
 	end   int64
+	size  int64 // of the last segment read
 	dirty int64 // last byte that is not zero behind the end, or -1
 }
 
@@ -47,20 +47,27 @@ func (w *walk) run(see func(b *segment.Batch, sum segment.Hash, leaves []byte) e
 }
 
 func (w *walk) file(file segment.File, stop uint64, last bool, see func(*segment.Batch, segment.Hash, []byte) error) error {
-	f, err := os.Open(file.Path)
+	src, err := segment.Open(file)
+	if errors.Is(err, segment.ErrPacked) {
+		return w.p.altersAt(file.Path, w.next, "%v", err)
+	}
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // read only
-	r := segment.NewReader(f, 0, file.Size, w.next, w.tag)
+	defer src.Close() //nolint:errcheck // read only
+	w.size = src.Size()
+	r := segment.NewReader(src, 0, w.size, w.next, w.tag)
 	var leaves []byte
 	for r.Expect() < stop {
 		b, err := r.Next()
 		if errors.Is(err, io.EOF) {
 			break
 		}
+		if errors.Is(err, segment.ErrPacked) || file.Packed && err != nil { // only what was whole is compressed
+			return w.p.altersAt(file.Path, r.Expect(), "%v", err)
+		}
 		if err != nil {
-			return w.tail(f, file, r, last, err)
+			return w.tail(src, file, r, last, err)
 		}
 		sum := segment.HashOf(b.Raw)
 		if w.known && b.Prev != w.prev {
@@ -78,19 +85,19 @@ func (w *walk) file(file segment.File, stop uint64, last bool, see func(*segment
 		}
 		w.prev, w.known, w.tag, w.next = sum, true, b.Tag, b.Next()
 	}
-	w.end, w.dirty = min(r.Offset(), file.Size), -1
+	w.end, w.dirty = min(r.Offset(), w.size), -1
 	return nil
 }
 
 // tail judges what follows the last batch that fits.
-func (w *walk) tail(f *os.File, file segment.File, r *segment.Reader, last bool, why error) error {
+func (w *walk) tail(src io.ReaderAt, file segment.File, r *segment.Reader, last bool, why error) error {
 	if !errors.Is(why, segment.ErrNotBatch) && !errors.Is(why, segment.ErrTruncated) && !errors.Is(why, segment.ErrChecksum) {
 		return why
 	}
 	w.end = r.Offset()
 	var later *segment.Header
 	var err error
-	if w.dirty, later, err = segment.Rest(f, r.Offset(), file.Size, r.Expect(), w.tag); err != nil {
+	if w.dirty, later, err = segment.Rest(src, r.Offset(), w.size, r.Expect(), w.tag); err != nil {
 		return err
 	}
 	if later != nil && last {

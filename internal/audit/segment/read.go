@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 )
 
 // chunk is how much is read from a file at once.
@@ -149,7 +150,8 @@ type File struct {
 	Path    string
 	First   uint64
 	Attempt int
-	Size    int64
+	Packed  bool   // compressed
+	Twin    string // the compressed file of the same segment, whose original, this one, was not removed yet
 }
 
 // List gives the segments of an epoch's folder in the order of their records. Of several files with the same first record only the
@@ -164,20 +166,20 @@ func List(dir string) (live, given []File, err error) {
 		if !ok || !e.Type().IsRegular() {
 			continue
 		}
-		st, err := e.Info()
-		if err != nil {
-			return nil, nil, fmt.Errorf("list segments: %w", err)
-		}
-		live = append(live, File{Path: filepath.Join(dir, e.Name()), First: first, Attempt: attempt, Size: st.Size()})
+		live = append(live, File{Path: filepath.Join(dir, e.Name()), First: first, Attempt: attempt, Packed: strings.HasSuffix(e.Name(), packedEnd)})
 	}
-	slices.SortFunc(live, func(a, b File) int {
-		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Attempt, b.Attempt))
+	slices.SortFunc(live, func(a, b File) int { // of two forms, the original first
+		return cmp.Or(cmp.Compare(a.First, b.First), cmp.Compare(a.Attempt, b.Attempt), cmp.Compare(len(a.Path), len(b.Path)))
 	})
 	n := 0
-	for i, f := range live {
-		if i+1 < len(live) && live[i+1].First == f.First {
-			given = append(given, f)
-			continue
+	for _, f := range live {
+		if n > 0 && live[n-1].First == f.First {
+			if last := &live[n-1]; last.Attempt == f.Attempt {
+				last.Twin = f.Path
+				continue
+			}
+			n--
+			given = append(given, live[n])
 		}
 		live[n] = f
 		n++

@@ -255,7 +255,11 @@ func Leaves(dst []byte, raw []byte, h *Header) ([]byte, error) {
 	return dst, nil
 }
 
-const extension = ".log"
+// Endings of a segment's name.
+const (
+	extension = ".log"
+	packedEnd = ".zst" // of a compressed one, behind it
+)
 
 // Name is the name of a segment: its first record's number, and an attempt where an earlier file of the same first record was given up.
 func Name(first uint64, attempt int) string {
@@ -265,11 +269,15 @@ func Name(first uint64, attempt int) string {
 	return fmt.Sprintf("%020d.%03d%s", first, attempt, extension)
 }
 
+// PackedName is the name of a compressed segment.
+func PackedName(first uint64, attempt int) string { return Name(first, attempt) + packedEnd }
+
 // MaxAttempt is the highest number of an attempt.
 const MaxAttempt = 999
 
-// ParseName reads the name of a segment.
+// ParseName reads the name of a segment in either form.
 func ParseName(name string) (first uint64, attempt int, ok bool) {
+	name = strings.TrimSuffix(name, packedEnd)
 	stem, found := strings.CutSuffix(name, extension)
 	if !found || len(stem) != 20 && len(stem) != 24 {
 		return 0, 0, false

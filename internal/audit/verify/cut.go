@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 
 	"github.com/keyhold/keyhold/internal/audit/segment"
 )
@@ -66,26 +65,38 @@ func (c *cutter) wrong(file string, format string, args ...any) {
 }
 
 func (c *cutter) file(ctx context.Context, file segment.File, stop uint64, last bool) error {
-	f, err := os.Open(file.Path)
+	src, err := segment.Open(file)
+	if errors.Is(err, segment.ErrPacked) {
+		c.wrong(file.Path, "%v", err)
+		return nil
+	}
 	if err != nil {
 		return err
 	}
-	defer f.Close() //nolint:errcheck // read only
-	off := int64(0)
-	for c.next < stop && off < file.Size {
-		buf := buffers.Get().(*[blockBytes]byte)[:min(blockBytes, file.Size-off)] //nolint:forcetypeassert,errcheck // the pool holds nothing else
-		n, err := f.ReadAt(buf, off)
-		if err != nil && !errors.Is(err, io.EOF) {
+	defer src.Close() //nolint:errcheck // read only
+	off, end := int64(0), src.Size()
+	for c.next < stop && off < end {
+		buf := buffers.Get().(*[blockBytes]byte)[:min(blockBytes, end-off)] //nolint:forcetypeassert,errcheck // the pool holds nothing else
+		n, err := src.ReadAt(buf, off)
+		if errors.Is(err, segment.ErrPacked) && n == 0 { // otherwise what comes before the damage is judged first
+			c.wrong(file.Path, "%v", err)
+			return nil
+		}
+		if err != nil && !errors.Is(err, io.EOF) && !errors.Is(err, segment.ErrPacked) {
 			return err
 		}
 		b := &block{file: file.Path, from: c.next, done: make(chan struct{})}
-		size, need, why := c.cut(buf[:n], stop, file.Size-off)
-		if size == 0 && need > n && off+int64(need) <= file.Size { // one batch that is larger than a block
+		size, need, why := c.cut(buf[:n], stop, end-off)
+		if size == 0 && need > n && off+int64(need) <= end { // one batch that is larger than a block
 			buf = make([]byte, need)
-			if n, err = f.ReadAt(buf, off); err != nil && !errors.Is(err, io.EOF) {
+			if n, err = src.ReadAt(buf, off); errors.Is(err, segment.ErrPacked) {
+				c.wrong(file.Path, "%v", err)
+				return nil
+			}
+			if err != nil && !errors.Is(err, io.EOF) {
 				return err
 			}
-			size, _, why = c.cut(buf[:n], stop, file.Size-off)
+			size, _, why = c.cut(buf[:n], stop, end-off)
 		}
 		if size > 0 {
 			b.data, b.next = buf[:size], c.next
@@ -104,13 +115,10 @@ func (c *cutter) file(ctx context.Context, file segment.File, stop uint64, last 
 		if why == nil { // stop was reached
 			break
 		}
-		if c.fault == nil {
-			return c.tail(f, file, off, last, why)
-		}
-		return nil
+		return c.tail(src, file, off, last, why)
 	}
-	if !last && off < file.Size {
-		return c.tail(f, file, off, last, nil)
+	if !last && off < end {
+		return c.tail(src, file, off, last, nil)
 	}
 	return nil
 }
@@ -188,11 +196,15 @@ func (c *cutter) attach(b *block) error {
 }
 
 // tail judges what follows the last batch of a segment.
-func (c *cutter) tail(f *os.File, file segment.File, off int64, last bool, why error) error {
+func (c *cutter) tail(src *segment.Source, file segment.File, off int64, last bool, why error) error {
 	if why != nil && !damage(why) {
 		return why
 	}
-	dirty, later, err := segment.Rest(f, off, file.Size, c.next, c.tag)
+	if file.Packed { // only what was whole is compressed
+		c.wrong(file.Path, "behind record %d stands something else", c.next)
+		return nil
+	}
+	dirty, later, err := segment.Rest(src, off, src.Size(), c.next, c.tag)
 	if err != nil {
 		return err
 	}
