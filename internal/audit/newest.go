@@ -41,6 +41,72 @@ func newestNote(dir string) (msg []byte, c tree.Checkpoint, ok bool) {
 	}
 }
 
+// noteAt finds the checkpoint of a size in the file of all, whose sizes ascend. Its signature is not checked.
+func noteAt(dir string, size uint64) (msg []byte, ok bool) {
+	f, err := os.Open(filepath.Join(dir, checkpointsName))
+	if err != nil {
+		return nil, false
+	}
+	defer f.Close() //nolint:errcheck // read only
+	st, err := f.Stat()
+	if err != nil {
+		return nil, false
+	}
+	// Halve the file until the note begins within one window behind low.
+	const window = 4 * tree.MaxNote
+	for low, high := int64(0), st.Size(); ; {
+		if high-low <= window {
+			return findNote(notesFrom(f, low, high+window), size)
+		}
+		mid := low + (high-low)/2
+		next, err := tree.NewNotes(notesFrom(f, mid, high+window)).Next()
+		if err != nil { // no note begins behind it
+			high = mid
+			continue
+		}
+		c, err := tree.Unverified(next)
+		switch {
+		case err != nil:
+			return nil, false
+		case c.Size == size:
+			return bytes.Clone(next), true
+		case c.Size < size:
+			low = mid
+		default:
+			high = mid
+		}
+	}
+}
+
+func findNote(from io.Reader, size uint64) ([]byte, bool) {
+	notes := tree.NewNotes(from)
+	for {
+		next, err := notes.Next()
+		if err != nil {
+			return nil, false
+		}
+		if c, err := tree.Unverified(next); err == nil && c.Size == size {
+			return bytes.Clone(next), true
+		}
+	}
+}
+
+// notesFrom reads a part of a file of checkpoints, from the first one that begins at or behind an offset.
+func notesFrom(f *os.File, from, to int64) io.Reader {
+	if from == 0 {
+		return io.NewSectionReader(f, 0, to)
+	}
+	const window = 2 * tree.MaxNote
+	head := make([]byte, window)
+	n, _ := f.ReadAt(head, from) //nolint:errcheck // what could be read is looked at
+	begin := bytes.Index(head[:n], []byte("\n\n"+KeyName("")))
+	if begin < 0 {
+		return strings.NewReader("")
+	}
+	at := from + int64(begin) + 2
+	return io.NewSectionReader(f, at, max(0, to-at))
+}
+
 // lastNotes is the end of a file of checkpoints, from the beginning of one of them.
 func lastNotes(f *os.File) io.Reader {
 	const window = 4 * tree.MaxNote
@@ -48,10 +114,7 @@ func lastNotes(f *os.File) io.Reader {
 	if err != nil || st.Size() <= window {
 		return f
 	}
-	end := make([]byte, window)
-	n, _ := f.ReadAt(end, st.Size()-window) //nolint:errcheck // what could be read is looked at
-	_, notes, _ := bytes.Cut(end[:n], []byte("\n\n"+KeyName("")))
-	return io.MultiReader(strings.NewReader(KeyName("")), bytes.NewReader(notes))
+	return notesFrom(f, st.Size()-window, st.Size())
 }
 
 func readSmall(path string, most int64) ([]byte, error) {

@@ -131,11 +131,7 @@ type demand struct {
 
 // cover signs a checkpoint over the first n records at once.
 func (p *publisher) cover(n uint64, forget bool) error {
-	p.mu.Lock()
-	for p.tree.Size() < n { // whatever was acknowledged reaches the tree, even while the log closes
-		p.grown.Wait()
-	}
-	p.mu.Unlock()
+	p.reach(n) // whatever was acknowledged reaches the tree, even while the log closes
 	q := demand{forget, make(chan error, 1)}
 	select {
 	case p.now <- q:

@@ -14,10 +14,11 @@ type Proven struct {
 	Position   audit.Position
 	Record     audit.Record
 	Checkpoint tree.Checkpoint
+	Cosigned   []Vouch // who cosigned the checkpoint
 }
 
 // Proof checks a proof as audit.Log.Prove gives it, with the public key alone: the checkpoint's signature, the path from the record to its root, and
-// the record's annex.
+// the record's annex. If the keys name witnesses, it must have cosignatures of a quorum of them.
 func Proof(text []byte, k Keys) (*Proven, error) {
 	p, err := tree.ParseProof(text)
 	if err != nil {
@@ -39,5 +40,9 @@ func Proof(text []byte, k Keys) (*Proven, error) {
 	if err != nil {
 		return nil, fmt.Errorf("the record is in the log, but what the proof carries beside it is wrong: %w", err)
 	}
-	return &Proven{Position: audit.Position{Node: node, Epoch: epoch, Seq: p.Index}, Record: r, Checkpoint: c}, nil
+	by, err := k.Witnesses.vouch(p.Checkpoint)
+	if err != nil {
+		return nil, err
+	}
+	return &Proven{Position: audit.Position{Node: node, Epoch: epoch, Seq: p.Index}, Record: r, Checkpoint: c, Cosigned: by}, k.Witnesses.require(by)
 }

@@ -32,10 +32,11 @@ const (
 	maxKeyFile  = 64 << 10 // bytes
 )
 
-// Keys are the public keys of a cluster's checkpoints.
+// Keys are the public keys of a cluster's checkpoints, and of those who watch over them.
 type Keys struct {
 	Verifiers note.Verifiers
 	Cluster   string
+	Witnesses Witnesses // zero: none are asked for
 }
 
 // ParseKeys reads verifier keys, one a line: "keyhold.CLUSTER+HASH+KEY" (C2SP signed-note). Empty lines and lines that start with # are skipped.
