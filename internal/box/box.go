@@ -57,6 +57,7 @@ const (
 
 	BlobChaCha  Label = "keyhold/blob/chacha20-poly1305/v1"  // ciphertexts given to callers
 	BlobXChaCha Label = "keyhold/blob/xchacha20-poly1305/v1" // ciphertexts given to callers
+	BlobSIV     Label = "keyhold/blob/aes-siv/v1"            // convergent ciphertexts given to callers: no box, made by package provider/soft
 )
 
 // Key seals and opens. It is safe for concurrent use.

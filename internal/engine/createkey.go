@@ -39,13 +39,13 @@ type newVersion struct {
 }
 
 // newVersion makes material for a version: generated, wrapped under the namespace's KEK and a shred secret of its own.
-func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, a kms.Algorithm) (*newVersion, error) {
+func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, a kms.Algorithm, bytes int) (*newVersion, error) {
 	place, err := w.o.ring.NewPlace(ctx, w.call.Namespace, id, n)
 	if err != nil {
 		return nil, err
 	}
 	defer place.Wrap.Zero()
-	gen, err := w.e.cfg.Provider.Generate(a, place.Wrap, place.Name)
+	gen, err := w.e.cfg.Provider.Generate(a, bytes, place.Wrap, place.Name)
 	if err != nil {
 		return nil, err
 	}
@@ -91,7 +91,7 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 		return nil
 	}
 	if in.made == nil {
-		in.made, err = w.newVersion(ctx, w.e.orderedID(w.now), 1, in.Algorithm)
+		in.made, err = w.newVersion(ctx, w.e.orderedID(w.now), 1, in.Algorithm, 0)
 	}
 	return err
 }

@@ -21,7 +21,7 @@ var (
 				in.made = &newVersion{key: k.ID, number: k.Latest + 1}
 				return nil
 			}
-			in.made, err = w.newVersion(ctx, k.ID, k.Latest+1, k.Algorithm)
+			in.made, err = w.newVersion(ctx, k.ID, k.Latest+1, k.Algorithm, k.Bytes)
 			return err
 		},
 		do: doRotate,

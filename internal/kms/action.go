@@ -63,6 +63,21 @@ const (
 	WhoAmI
 	Authenticate // a failed authentication that is worth a record: a lock-out
 
+	DeriveSharedSecret
+	Encapsulate
+	Decapsulate
+	WrapKey
+	UnwrapKey
+	EncryptFormat
+	DecryptFormat
+	GenerateDataKeyPair
+	GenerateDataKeyPairWithoutPlaintext
+
+	RetireAudit // the data of old audit records is dropped; their hashes stay
+	EraseAudit  // what identifies a person in audit records is blanked
+
+	ConfirmClock // an operator's word that the machine's clock is right
+
 	actionEnd
 )
 
@@ -143,6 +158,21 @@ var actions = [...]actionFacts{
 	Withhold:                        {"Withhold", OperatorGroup, false},
 	WhoAmI:                          {"WhoAmI", SelfGroup, false},
 	Authenticate:                    {"Authenticate", SelfGroup, false},
+
+	DeriveSharedSecret:                  {"DeriveSharedSecret", UseGroup, true},
+	Encapsulate:                         {"Encapsulate", UseGroup, true},
+	Decapsulate:                         {"Decapsulate", UseGroup, true},
+	WrapKey:                             {"WrapKey", UseGroup, true},
+	UnwrapKey:                           {"UnwrapKey", UseGroup, true},
+	EncryptFormat:                       {"EncryptFormat", UseGroup, true},
+	DecryptFormat:                       {"DecryptFormat", UseGroup, true},
+	GenerateDataKeyPair:                 {"GenerateDataKeyPair", UseGroup, true},
+	GenerateDataKeyPairWithoutPlaintext: {"GenerateDataKeyPairWithoutPlaintext", UseGroup, true},
+
+	RetireAudit: {"RetireAudit", OperatorGroup, false},
+	EraseAudit:  {"EraseAudit", OperatorGroup, false},
+
+	ConfirmClock: {"ConfirmClock", OperatorGroup, false},
 }
 
 // AllActions lists every action, for tables and tests that range over them.

@@ -39,7 +39,7 @@ func algorithmMatrix(t *testing.T) (leaves map[cell][2]string, defaults map[cell
 	return leaves, defaults
 }
 
-var usages = []kms.Usage{kms.EncryptDecrypt, kms.SignVerify, kms.MAC}
+var usages = kms.AllUsages()
 
 // TestAlgorithmTableIsExhaustive compares algorithm × scheme × usage × profile × direction with the written matrix.
 func TestAlgorithmTableIsExhaustive(t *testing.T) {
@@ -143,7 +143,7 @@ func TestKeysAreMadeForWhatTheyCanDo(t *testing.T) {
 			}
 		}
 	}
-	for _, a := range []kms.Algorithm{0, kms.SLHDSASHA2128f + 1, 255} {
+	for _, a := range []kms.Algorithm{0, kms.AES256FF1 + 1, 255} {
 		if _, err := kms.CheckCreate(a, 0, kms.ProfileDefault); kms.CodeOf(err) != kms.CodeAlgorithm {
 			t.Errorf("algorithm %d: got %v want %s", a, err, kms.CodeAlgorithm)
 		}
@@ -180,7 +180,8 @@ func TestNumbersAreForEver(t *testing.T) {
 	}
 	want := "aes-128-gcm aes-192-gcm aes-256-gcm hmac-sha-256 hmac-sha-384 hmac-sha-512 ecdsa-p256 ecdsa-p384 ed25519 rsa-2048 rsa-3072 rsa-4096 " +
 		"ecdsa-p521 ecdsa-secp256k1 hmac-sha-224 chacha20-poly1305 xchacha20-poly1305 aes-128-cmac aes-256-cmac " +
-		"ml-dsa-44 ml-dsa-65 ml-dsa-87 slh-dsa-sha2-128s slh-dsa-sha2-128f"
+		"ml-dsa-44 ml-dsa-65 ml-dsa-87 slh-dsa-sha2-128s slh-dsa-sha2-128f ecdh-p256 ecdh-p384 ecdh-p521 x25519 " +
+		"ml-kem-512 ml-kem-768 ml-kem-1024 x-wing aes-128-kw aes-192-kw aes-256-kw aes-256-siv aes-128-ff1 aes-256-ff1"
 	if got := strings.Join(names, " "); kms.AllAlgorithms()[0] != 1 || !strings.HasPrefix(got+" ", want+" ") {
 		t.Errorf("algorithms from 1: got %s want %s", got, want)
 	}
@@ -190,14 +191,23 @@ func TestNumbersAreForEver(t *testing.T) {
 	}
 	want = "aes-gcm hmac-sha-256 hmac-sha-384 hmac-sha-512 ecdsa-sha-256 ecdsa-sha-384 ed25519 rsa-pss-sha-256 rsa-pss-sha-384 rsa-pss-sha-512 " +
 		"rsa-pkcs1-sha-256 rsa-pkcs1-sha-384 rsa-pkcs1-sha-512 rsa-oaep-sha-256 rsa-oaep-sha-384 rsa-oaep-sha-512 ecdsa-sha-512 ed25519ph " +
-		"hmac-sha-224 chacha20-poly1305 xchacha20-poly1305 rsa-oaep-sha-1 aes-cmac ml-dsa slh-dsa"
+		"hmac-sha-224 chacha20-poly1305 xchacha20-poly1305 rsa-oaep-sha-1 aes-cmac ml-dsa slh-dsa " +
+		"ecdh ml-kem x-wing aes-kwp aes-kw aes-siv ff1"
 	if got := strings.Join(names, " "); kms.AllSchemes()[0] != 1 || !strings.HasPrefix(got+" ", want+" ") {
 		t.Errorf("schemes from 1: got %s want %s", got, want)
+	}
+	names = nil
+	for _, u := range kms.AllUsages() {
+		names = append(names, u.String())
+	}
+	want = "encrypt sign mac agree encapsulate wrap format"
+	if got := strings.Join(names, " "); kms.AllUsages()[0] != 1 || !strings.HasPrefix(got+" ", want+" ") {
+		t.Errorf("usages from 1: got %s want %s", got, want)
 	}
 }
 
 // TestStrengthFollowsSP80057: part 1 rev. 5 tables 2 and 3; RSA-4096 after SP 800-56B rev. 2 appendix D; ML-DSA and SLH-DSA by
-// their category, FIPS 204 table 1 and FIPS 205 table 2.
+// their category, FIPS 204 table 1 and FIPS 205 table 2; ML-KEM likewise, FIPS 203 §8; X-Wing by what its authors claim (§7 of the draft).
 func TestStrengthFollowsSP80057(t *testing.T) {
 	facts := map[kms.Algorithm][2]int{
 		kms.AES128GCM: {128, 128}, kms.AES192GCM: {192, 192}, kms.AES256GCM: {256, 256},
@@ -208,6 +218,10 @@ func TestStrengthFollowsSP80057(t *testing.T) {
 		kms.ChaCha20Poly1305: {256, 256}, kms.XChaCha20Poly1305: {256, 256}, kms.AES128CMAC: {128, 128}, kms.AES256CMAC: {256, 256},
 		kms.MLDSA44: {8 * 1312, 128}, kms.MLDSA65: {8 * 1952, 192}, kms.MLDSA87: {8 * 2592, 256},
 		kms.SLHDSASHA2128s: {256, 128}, kms.SLHDSASHA2128f: {256, 128},
+		kms.ECDHP256: {256, 128}, kms.ECDHP384: {384, 192}, kms.ECDHP521: {521, 256}, kms.X25519: {256, 128},
+		kms.MLKEM512: {8 * 800, 128}, kms.MLKEM768: {8 * 1184, 192}, kms.MLKEM1024: {8 * 1568, 256}, kms.XWing: {8 * 1216, 128},
+		kms.AES128Wrap: {128, 128}, kms.AES192Wrap: {192, 192}, kms.AES256Wrap: {256, 256}, kms.AES256SIV: {256, 256},
+		kms.AES128FF1: {128, 128}, kms.AES256FF1: {256, 256},
 	}
 	slow := map[kms.Algorithm]bool{kms.RSA2048: true, kms.RSA3072: true, kms.RSA4096: true, kms.SLHDSASHA2128s: true, kms.SLHDSASHA2128f: true}
 	slowSign := map[kms.Algorithm]bool{kms.SLHDSASHA2128s: true, kms.SLHDSASHA2128f: true}
@@ -218,7 +232,7 @@ func TestStrengthFollowsSP80057(t *testing.T) {
 		}
 		asymmetric := false
 		for _, u := range a.Usages() {
-			asymmetric = asymmetric || u == kms.SignVerify
+			asymmetric = asymmetric || u == kms.SignVerify || u == kms.KeyAgreement || u == kms.Encapsulation
 		}
 		if f.Asymmetric != asymmetric || f.Slow != slow[a] || f.SlowSign != slowSign[a] {
 			t.Errorf("%s: asymmetric %v, slow %v, slow to sign %v", a, f.Asymmetric, f.Slow, f.SlowSign)
@@ -261,7 +275,39 @@ func TestAlgorithmNamesAreReadBack(t *testing.T) {
 	if u, err := kms.ParseUsage(""); u != 0 || err != nil {
 		t.Errorf("the empty usage: got %s, %v", u, err)
 	}
-	if _, err := kms.ParseUsage("wrap"); kms.CodeOf(err) != kms.CodeBadRequest {
-		t.Errorf("usage wrap: got %v", err)
+	if _, err := kms.ParseUsage("wrapping"); kms.CodeOf(err) != kms.CodeBadRequest {
+		t.Errorf("usage wrapping: got %v", err)
+	}
+}
+
+// TestWhatIsDeterministicSaysWhatItLeaks: whoever chooses such an algorithm reads it.
+func TestWhatIsDeterministicSaysWhatItLeaks(t *testing.T) {
+	deterministic := map[kms.Scheme]bool{kms.SchemeAESSIV: true, kms.SchemeFF1: true}
+	for _, a := range kms.AllAlgorithms() {
+		f := a.Facts()
+		if want := deterministic[f.Schemes[0].Scheme]; (f.Leaks != "") != want || want && !strings.HasSuffix(f.Leaks, ".") {
+			t.Errorf("%s leaks %q, deterministic: %v", a, f.Leaks, want)
+		}
+	}
+}
+
+// TestOnlySomeKeysHaveALengthToChoose: 0 is for all; HMAC keys take 16 to 512 bytes.
+func TestOnlySomeKeysHaveALengthToChoose(t *testing.T) {
+	for _, a := range kms.AllAlgorithms() {
+		ranged := strings.HasPrefix(a.String(), "hmac-")
+		for _, n := range []int{-1 << 63, -1, 0, 1, 15, 16, 32, 512, 513, 1 << 62} {
+			want := kms.CodeBadRequest
+			if n == 0 || ranged && n >= 16 && n <= 512 {
+				want = 0
+			}
+			if err := kms.CheckSize(a, n); kms.CodeOf(err) != want {
+				t.Errorf("%s of %d bytes: got %v want %s", a, n, err, want)
+			}
+		}
+	}
+	for _, a := range []kms.Algorithm{0, 255} {
+		if err := kms.CheckSize(a, 0); kms.CodeOf(err) != kms.CodeAlgorithm {
+			t.Errorf("algorithm %d: got %v want %s", a, err, kms.CodeAlgorithm)
+		}
 	}
 }

@@ -66,8 +66,23 @@ func CheckCreate(a Algorithm, u Usage, p Profile) (Usage, error) {
 	return 0, Errorf(CodeUsage, "%s keys cannot %s", a, u)
 }
 
+// CheckSize is the gate at the length of new material: 0 is the algorithm's own; another one, in bytes, is for algorithms whose keys
+// may have several lengths.
+func CheckSize(a Algorithm, bytes int) error {
+	f := a.Facts()
+	switch {
+	case f.Name == "":
+		return Errorf(CodeAlgorithm, "there is no such algorithm")
+	case bytes == 0, f.MaxBytes > 0 && bytes >= f.MinBytes && bytes <= f.MaxBytes:
+		return nil
+	case f.MaxBytes > 0:
+		return Errorf(CodeBadRequest, "an %s key of %d bytes was asked for: want %d to %d, or none for %d", a, bytes, f.MinBytes, f.MaxBytes, f.Bits/8)
+	}
+	return Errorf(CodeBadRequest, "%s keys have one length: ask for none instead of %d bytes", a, bytes)
+}
+
 // CheckScheme is the gate before every cryptographic call: may a key of this algorithm and usage do this scheme,
-// under this profile? protect is true for encrypt, sign and MAC, false for decrypt and verify.
+// under this profile? protect is true for encrypt, sign, MAC, agree, encapsulate and wrap, false for decrypt, verify, decapsulate and unwrap.
 // NoScheme stands for the default; the effective scheme is returned.
 func CheckScheme(a Algorithm, u Usage, s Scheme, p Profile, protect bool) (Scheme, error) {
 	if s == NoScheme {

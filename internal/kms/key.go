@@ -10,11 +10,25 @@ const (
 	EncryptDecrypt Usage = iota + 1
 	SignVerify
 	MAC
+	KeyAgreement     // a shared secret with another's public key
+	Encapsulation    // a shared secret for the holder of the private key
+	Wrapping         // of key material that another system holds
+	FormatPreserving // encryption that keeps alphabet and length
 
 	usageEnd
 )
 
-var usageNames = [...]string{EncryptDecrypt: "encrypt", SignVerify: "sign", MAC: "mac"}
+var usageNames = [...]string{EncryptDecrypt: "encrypt", SignVerify: "sign", MAC: "mac",
+	KeyAgreement: "agree", Encapsulation: "encapsulate", Wrapping: "wrap", FormatPreserving: "format"}
+
+// AllUsages lists every purpose.
+func AllUsages() []Usage {
+	var all []Usage
+	for u := EncryptDecrypt; u < usageEnd; u++ {
+		all = append(all, u)
+	}
+	return all
+}
 
 func (u Usage) String() string {
 	if u >= EncryptDecrypt && u < usageEnd {
@@ -33,7 +47,7 @@ func ParseUsage(s string) (Usage, error) {
 	if s == "" {
 		return 0, nil
 	}
-	return 0, Errorf(CodeBadRequest, "%q is not a usage: want encrypt, sign or mac", clip(s))
+	return 0, Errorf(CodeBadRequest, "%q is not a usage: want encrypt, sign, mac, agree, encapsulate, wrap or format", clip(s))
 }
 
 // Origin says where key material came from.
@@ -72,6 +86,7 @@ type Key struct {
 	Aliases     []string          `json:"aliases,omitempty"`
 	Algorithm   Algorithm         `json:"alg"`
 	Usage       Usage             `json:"usage"`
+	Bytes       int               `json:"bytes,omitempty"` // length of the raw material of an HMAC key that is not as long as its hash; 0: the algorithm's own
 	Origin      Origin            `json:"origin"`
 	Switch      Switch            `json:"switch"`
 	Primary     uint32            `json:"primary"` // the version that protects

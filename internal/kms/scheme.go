@@ -1,6 +1,6 @@
 package kms
 
-// Scheme is how a key of an asymmetric or MAC algorithm is used in one operation.
+// Scheme is how a key is used in one operation.
 type Scheme uint8
 
 // The schemes. The numbers are part of the audit format: append only.
@@ -31,6 +31,13 @@ const (
 	SchemeAESCMAC
 	SchemeMLDSA
 	SchemeSLHDSA
+	SchemeECDH
+	SchemeMLKEM
+	SchemeXWing
+	SchemeKWP
+	SchemeKW
+	SchemeAESSIV
+	SchemeFF1
 
 	schemeEnd
 )
@@ -46,6 +53,8 @@ var schemeNames = [...]string{
 	SchemeChaCha20Poly1305: "chacha20-poly1305", SchemeXChaCha20Poly1305: "xchacha20-poly1305",
 	SchemeOAEPSHA1: "rsa-oaep-sha-1", SchemeAESCMAC: "aes-cmac",
 	SchemeMLDSA: "ml-dsa", SchemeSLHDSA: "slh-dsa",
+	SchemeECDH: "ecdh", SchemeMLKEM: "ml-kem", SchemeXWing: "x-wing",
+	SchemeKWP: "aes-kwp", SchemeKW: "aes-kw", SchemeAESSIV: "aes-siv", SchemeFF1: "ff1",
 }
 
 func (s Scheme) String() string {
@@ -74,5 +83,5 @@ func ParseScheme(s string) (Scheme, error) {
 			return Scheme(i), nil //nolint:gosec // G115: a short table
 		}
 	}
-	return 0, Errorf(CodeBadRequest, "%q is not a signature, MAC or encryption scheme", clip(s))
+	return 0, Errorf(CodeBadRequest, "%q is not the name of a scheme", clip(s))
 }

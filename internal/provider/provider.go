@@ -5,6 +5,7 @@ package provider
 import (
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/secret"
 )
 
 // Generated is a new version's material, wrapped, with what may be known of it.
@@ -18,8 +19,13 @@ type Generated struct {
 // Provider makes and opens material. Place is the canonical name of where the material belongs (key id ‖ version …);
 // it is bound into the wrapping, so that material moved elsewhere does not open.
 type Provider interface {
-	// Generate makes material of an algorithm. Slow kinds wait for a place in a bounded pool.
-	Generate(a kms.Algorithm, wrap *box.Key, place []byte) (Generated, error)
+	// Generate makes material of an algorithm. Bytes is its length where the algorithm lets it be chosen (kms.CheckSize); 0: the
+	// algorithm's own. Slow kinds wait for a place in a bounded pool.
+	Generate(a kms.Algorithm, bytes int, wrap *box.Key, place []byte) (Generated, error)
+	// GeneratePair makes a key pair that the provider does not keep: a DER SubjectPublicKeyInfo, and a DER PKCS #8 PrivateKeyInfo
+	// that the caller owns and erases. CodeAlgorithm for algorithms without a private key or a standard form of it. Slow kinds
+	// wait for a place in the pool.
+	GeneratePair(a kms.Algorithm) (public []byte, private *secret.Bytes, err error)
 	// Open unwraps material and verifies its check value. The errors are kms.Errors.
 	Open(a kms.Algorithm, wrapped []byte, wrap *box.Key, place, check []byte) (Handle, error)
 	// Random gives n random bytes.
@@ -29,21 +35,61 @@ type Provider interface {
 // Handle uses one version's material. It is safe for concurrent use, and consults the algorithm table at its own door.
 // Every error is a *kms.Error; failures to decrypt or verify have one code each whatever the reason.
 type Handle interface {
+	Cipher
+	Signer
+	Authenticator
+	Agreement
+	Formatter
+	// Close erases what can be erased. A closed handle fails.
+	Close()
+}
+
+// Cipher encrypts data, or wraps key material that another system holds.
+type Cipher interface {
 	// Seal appends the encryption of plaintext to dst. For AES-GCM and (X)ChaCha20-Poly1305: a box (package box, with the label
-	// of the cipher) over header and aad.
+	// of the cipher) over header and aad; for AES-SIV: the deterministic form of one.
 	// For RSA-OAEP: the raw OAEP ciphertext with label aad; the header is not covered.
+	// For key wrapping (KW, KWP): the wrapped key; header and aad must be empty, as the mode covers neither.
 	Seal(dst, header, plaintext, aad []byte, s kms.Scheme) ([]byte, error)
 	// Open appends the plaintext to dst.
 	Open(dst, header, sealed, aad []byte, s kms.Scheme) ([]byte, error)
+}
+
+// Signer signs and verifies.
+type Signer interface {
 	// Sign signs a message, or a digest of it where digested is true (not for Ed25519, ML-DSA and SLH-DSA). ECDSA
 	// signatures are ASN.1 DER. Kinds that sign slowly wait for a place in a bounded pool.
 	Sign(message []byte, digested bool, s kms.Scheme) ([]byte, error)
 	// Verify checks a signature: nil, or CodeBadSignature.
 	Verify(message, signature []byte, digested bool, s kms.Scheme) error
+}
+
+// Authenticator makes and checks MACs.
+type Authenticator interface {
 	// MAC appends the full-length HMAC or CMAC of message to dst.
 	MAC(dst, message []byte, s kms.Scheme) ([]byte, error)
 	// VerifyMAC compares in constant time: nil, or CodeBadMAC. Truncated MACs are refused.
 	VerifyMAC(message, mac []byte, s kms.Scheme) error
-	// Close erases what can be erased. A closed handle fails.
-	Close()
+}
+
+// Agreement makes shared secrets. Whoever gets one owns and erases it. A raw ECDH secret is not uniform: it is meant for a key
+// derivation function (SP 800-56C), never to be a key itself.
+type Agreement interface {
+	// Agree is ECDH with the other side's public key, a DER SubjectPublicKeyInfo: Z, the x coordinate of the shared point in the
+	// length of the field (SP 800-56A rev. 3 §5.7.1.2), or the output of X25519 (RFC 7748 §6.1). CodeBadRequest for a key of
+	// another curve or kind, a point that is not on the curve, and a key that makes X25519 give zeros.
+	Agree(peer []byte) (*secret.Bytes, error)
+	// Encapsulate makes a secret of 32 bytes and a ciphertext from which this key's private half, and nobody else, gets it.
+	Encapsulate() (ciphertext []byte, shared *secret.Bytes, err error)
+	// Decapsulate gets the secret out of a ciphertext. A ciphertext of another length: CodeDecryptFailed. One of the right length
+	// that was changed, or made for another key, gives a secret that nobody else has, without an error (implicit rejection,
+	// FIPS 203 §6.3): whoever uses the secret notices.
+	Decapsulate(ciphertext []byte) (*secret.Bytes, error)
+}
+
+// Formatter encrypts numerals into as many numerals of the same radix.
+type Formatter interface {
+	// Format appends the FF1 encryption, or decryption, of numerals to dst: each below radix. Nothing is authenticated: any
+	// numerals decrypt, to something. CodeBadRequest outside the limits of SP 800-38G and of the provider.
+	Format(dst []uint16, radix int, tweak []byte, numerals []uint16, decrypt bool) ([]uint16, error)
 }

@@ -89,9 +89,9 @@ func (o Options) onlyHere(t *testing.T, p provider.Provider, m made) {
 		wantCode(t, "check value of another length", open(m.Wrapped, place, check), kms.CodeCheckValue)
 	}
 
-	_, err = p.Generate(m.algorithm, nil, place)
+	_, err = p.Generate(m.algorithm, 0, nil, place)
 	wantCode(t, "generate without a wrapping key", err, kms.CodeInternal)
-	_, err = p.Generate(m.algorithm, m.wrap, nil)
+	_, err = p.Generate(m.algorithm, 0, m.wrap, nil)
 	wantCode(t, "generate without a place", err, kms.CodeInternal)
 	_, err = p.Open(m.algorithm, m.Wrapped, nil, place, m.Check)
 	wantCode(t, "open without a wrapping key", err, kms.CodeInternal)

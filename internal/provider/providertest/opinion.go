@@ -4,6 +4,8 @@ import (
 	"crypto"
 	"crypto/ecdsa"
 	"crypto/ed25519"
+	"crypto/hpke"
+	"crypto/mlkem"
 	"crypto/rsa"
 	"crypto/x509"
 	"crypto/x509/pkix"
@@ -12,6 +14,7 @@ import (
 	"testing"
 
 	"filippo.io/mldsa"
+	"github.com/cloudflare/circl/kem/mlkem/mlkem512"
 	"github.com/cloudflare/circl/sign/slhdsa"
 
 	"github.com/keyhold/keyhold/internal/kms"
@@ -83,6 +86,14 @@ func parsePublic(t *testing.T, der []byte) crypto.PublicKey {
 	case "2.16.840.1.101.3.4.3.20":
 		k := &slhdsa.PublicKey{ID: slhdsa.SHA2_128s}
 		public, err = k, k.UnmarshalBinary(raw)
+	case "2.16.840.1.101.3.4.4.1":
+		public, err = mlkem512.Scheme().UnmarshalBinaryPublicKey(raw)
+	case "2.16.840.1.101.3.4.4.2":
+		public, err = mlkem.NewEncapsulationKey768(raw)
+	case "2.16.840.1.101.3.4.4.3":
+		public, err = mlkem.NewEncapsulationKey1024(raw)
+	case "1.3.6.1.4.1.62253.25722":
+		public, err = hpke.MLKEM768X25519().NewPublicKey(raw)
 	case "2.16.840.1.101.3.4.3.21":
 		k := &slhdsa.PublicKey{ID: slhdsa.SHA2_128f}
 		public, err = k, k.UnmarshalBinary(raw)

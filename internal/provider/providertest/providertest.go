@@ -64,7 +64,7 @@ type made struct {
 func (o Options) make(t *testing.T, p provider.Provider, a kms.Algorithm) made {
 	t.Helper()
 	wrap := wrapping(t)
-	g, err := p.Generate(a, wrap, place)
+	g, err := p.Generate(a, 0, wrap, place)
 	if err != nil {
 		t.Fatalf("generate %s: %v", a, because(err))
 	}
@@ -147,7 +147,7 @@ func (o Options) unknown(t *testing.T, p provider.Provider) {
 		if supported[a] {
 			continue
 		}
-		_, err := p.Generate(a, wrapping(t), place)
+		_, err := p.Generate(a, 0, wrapping(t), place)
 		if code := kms.CodeOf(err); code != kms.CodeAlgorithm && code != kms.CodeProfile {
 			t.Errorf("generate %s: got %v want %s or %s", a, err, kms.CodeAlgorithm, kms.CodeProfile)
 		}
@@ -193,7 +193,7 @@ func (o Options) closed(t *testing.T, p provider.Provider) {
 			}
 		}
 		for _, u := range a.Usages() {
-			wantCode(t, fmt.Sprintf("%s, %s after close", a, u), use(m.Handle, u), kms.CodeInternal)
+			wantCode(t, fmt.Sprintf("%s, %s after close", a, u), use(m.Handle, a, u), kms.CodeInternal)
 		}
 	}
 }
@@ -204,14 +204,14 @@ func slower(a kms.Algorithm) bool { return a.Facts().Slow && a != kms.RSA2048 }
 // useOnce does one operation of each usage of an algorithm.
 func useOnce(h provider.Handle, a kms.Algorithm) error {
 	for _, u := range a.Usages() {
-		if err := use(h, u); err != nil {
+		if err := use(h, a, u); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func use(h provider.Handle, u kms.Usage) error {
+func use(h provider.Handle, a kms.Algorithm, u kms.Usage) error {
 	var err error
 	switch u {
 	case kms.EncryptDecrypt:
@@ -220,6 +220,14 @@ func use(h provider.Handle, u kms.Usage) error {
 		_, err = h.Sign([]byte("in use"), false, kms.NoScheme)
 	case kms.MAC:
 		_, err = h.MAC(nil, []byte("in use"), kms.NoScheme)
+	case kms.KeyAgreement:
+		_, err = h.Agree(peerOf(a))
+	case kms.Encapsulation:
+		_, _, err = h.Encapsulate()
+	case kms.Wrapping:
+		_, err = h.Seal(nil, nil, []byte("in use"), nil, kms.NoScheme)
+	case kms.FormatPreserving:
+		_, err = h.Format(nil, 10, nil, make([]uint16, 16), false)
 	}
 	return err
 }
@@ -227,13 +235,25 @@ func use(h provider.Handle, u kms.Usage) error {
 // everyMethod calls every method once and gives its error.
 func everyMethod(h provider.Handle, a kms.Algorithm) map[string]error {
 	errs := map[string]error{}
-	_, errs["seal"] = h.Seal(nil, header(), []byte("x"), nil, a.DefaultScheme(kms.EncryptDecrypt))
-	_, errs["open"] = h.Open(nil, header(), make([]byte, 512), nil, a.DefaultScheme(kms.EncryptDecrypt))
+	_, errs["seal"] = h.Seal(nil, header(), []byte("x"), nil, a.DefaultScheme(cipherUsage(a)))
+	_, errs["open"] = h.Open(nil, header(), make([]byte, 512), nil, a.DefaultScheme(cipherUsage(a)))
 	_, errs["sign"] = h.Sign([]byte("x"), false, a.DefaultScheme(kms.SignVerify))
 	errs["verify"] = h.Verify([]byte("x"), make([]byte, 64), false, a.DefaultScheme(kms.SignVerify))
 	_, errs["mac"] = h.MAC(nil, []byte("x"), a.DefaultScheme(kms.MAC))
 	errs["verify mac"] = h.VerifyMAC([]byte("x"), make([]byte, 32), a.DefaultScheme(kms.MAC))
+	_, errs["agree"] = h.Agree([]byte("x"))
+	_, _, errs["encapsulate"] = h.Encapsulate()
+	_, errs["decapsulate"] = h.Decapsulate([]byte("x"))
+	_, errs["format"] = h.Format(nil, 10, nil, make([]uint16, 16), false)
 	return errs
+}
+
+// cipherUsage is what Seal and Open do with an algorithm: wrap key material, or encrypt data.
+func cipherUsage(a kms.Algorithm) kms.Usage {
+	if a.DefaultScheme(kms.Wrapping) != kms.NoScheme {
+		return kms.Wrapping
+	}
+	return kms.EncryptDecrypt
 }
 
 func header() []byte {

@@ -59,7 +59,7 @@ func TestTheFIPSProfileRefusesByTheTable(t *testing.T) {
 			continue
 		}
 		refused++
-		if made, err := fips.Generate(a, wrap, place); kms.CodeOf(err) != kms.CodeProfile || made.Wrapped != nil {
+		if made, err := fips.Generate(a, 0, wrap, place); kms.CodeOf(err) != kms.CodeProfile || made.Wrapped != nil {
 			t.Errorf("generate %s: got %v want %s", a, err, kms.CodeProfile)
 		}
 		if fips140.Enforced() {
@@ -68,7 +68,7 @@ func TestTheFIPSProfileRefusesByTheTable(t *testing.T) {
 			}
 			continue
 		}
-		made, err := newProvider(t, soft.Config{}).Generate(a, wrap, place)
+		made, err := newProvider(t, soft.Config{}).Generate(a, 0, wrap, place)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -76,10 +76,10 @@ func TestTheFIPSProfileRefusesByTheTable(t *testing.T) {
 			t.Errorf("open %s: got %v want %s", a, err, kms.CodeProfile)
 		}
 	}
-	if refused != 8 {
-		t.Errorf("%d algorithms are refused, want 8", refused)
+	if refused != 12 {
+		t.Errorf("%d algorithms are refused, want 12", refused)
 	}
-	made, err := fips.Generate(kms.RSA2048, wrap, place)
+	made, err := fips.Generate(kms.RSA2048, 0, wrap, place)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestEnforcementOverridesTheProfile(t *testing.T) {
 	if fips140.Enforced() {
 		want = kms.CodeProfile
 	}
-	if _, err := newProvider(t, soft.Config{}).Generate(kms.ChaCha20Poly1305, wrap, place); kms.CodeOf(err) != want {
+	if _, err := newProvider(t, soft.Config{}).Generate(kms.ChaCha20Poly1305, 0, wrap, place); kms.CodeOf(err) != want {
 		t.Errorf("enforced %v: got %v want %s", fips140.Enforced(), err, want)
 	}
 }

@@ -1,14 +1,11 @@
 package soft
 
 import (
-	"bytes"
-	"errors"
-	"fmt"
 	"sync"
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/provider"
-	"github.com/keyhold/keyhold/internal/wire/blob"
+	"github.com/keyhold/keyhold/internal/secret"
 )
 
 // handle uses one version's material. Operations hold mu for reading, so that Close waits for those in flight and then
@@ -53,7 +50,7 @@ func (h *handle) enter(u kms.Usage, s kms.Scheme, protect bool, input, aad int) 
 // Seal appends the encryption of plaintext to dst; dst and plaintext must not overlap. Errors: CodeTooLarge, those of
 // the algorithm table, CodeInternal.
 func (h *handle) Seal(dst, header, plaintext, aad []byte, s kms.Scheme) ([]byte, error) {
-	row, err := h.enter(kms.EncryptDecrypt, s, true, len(plaintext), len(aad))
+	row, err := h.enter(h.cipherUsage(), s, true, len(plaintext), len(aad))
 	if err != nil {
 		return nil, err
 	}
@@ -64,7 +61,7 @@ func (h *handle) Seal(dst, header, plaintext, aad []byte, s kms.Scheme) ([]byte,
 // Open appends the plaintext to dst; dst and sealed must not overlap. Errors: CodeDecryptFailed whatever the reason,
 // those of the algorithm table, CodeTooLarge, CodeInternal.
 func (h *handle) Open(dst, header, sealed, aad []byte, s kms.Scheme) ([]byte, error) {
-	row, err := h.enter(kms.EncryptDecrypt, s, false, len(sealed), len(aad))
+	row, err := h.enter(h.cipherUsage(), s, false, len(sealed), len(aad))
 	if err != nil {
 		return nil, err
 	}
@@ -145,6 +142,66 @@ func (h *handle) VerifyMAC(message, mac []byte, s kms.Scheme) error {
 	return nil
 }
 
+// cipherUsage is what Seal and Open are for: key material where the algorithm wraps, data elsewhere.
+func (h *handle) cipherUsage() kms.Usage {
+	if h.algorithm.DefaultScheme(kms.Wrapping) != kms.NoScheme {
+		return kms.Wrapping
+	}
+	return kms.EncryptDecrypt
+}
+
+// Agree makes a shared secret with another's public key.
+func (h *handle) Agree(peer []byte) (*secret.Bytes, error) {
+	row, err := h.enter(kms.KeyAgreement, kms.NoScheme, true, len(peer), 0)
+	if err != nil {
+		return nil, err
+	}
+	defer h.mu.RUnlock()
+	shared, err := row.agree(h.key, peer)
+	if err != nil {
+		return nil, err
+	}
+	return secret.Take(shared), nil
+}
+
+// Encapsulate makes a shared secret and the ciphertext that carries it.
+func (h *handle) Encapsulate() ([]byte, *secret.Bytes, error) {
+	row, err := h.enter(kms.Encapsulation, kms.NoScheme, true, 0, 0)
+	if err != nil {
+		return nil, nil, err
+	}
+	defer h.mu.RUnlock()
+	ciphertext, shared, err := row.encap(h.key)
+	if err != nil {
+		return nil, nil, kms.Errorf(kms.CodeInternal, "the secret could not be encapsulated").Because(err)
+	}
+	return ciphertext, secret.Take(shared), nil
+}
+
+// Decapsulate gets the shared secret out of a ciphertext.
+func (h *handle) Decapsulate(ciphertext []byte) (*secret.Bytes, error) {
+	row, err := h.enter(kms.Encapsulation, kms.NoScheme, false, len(ciphertext), 0)
+	if err != nil {
+		return nil, err
+	}
+	defer h.mu.RUnlock()
+	shared, err := row.decap(h.key, ciphertext)
+	if err != nil {
+		return nil, err
+	}
+	return secret.Take(shared), nil
+}
+
+// Format encrypts or decrypts numerals.
+func (h *handle) Format(dst []uint16, radix int, tweak []byte, numerals []uint16, decrypt bool) ([]uint16, error) {
+	row, err := h.enter(kms.FormatPreserving, kms.NoScheme, !decrypt, 2*len(numerals), len(tweak))
+	if err != nil {
+		return nil, err
+	}
+	defer h.mu.RUnlock()
+	return row.format(h.key, dst, radix, tweak, numerals, decrypt)
+}
+
 // Close waits for operations in flight, then erases what can be erased. It may be called more than once.
 func (h *handle) Close() {
 	h.mu.Lock()
@@ -155,62 +212,4 @@ func (h *handle) Close() {
 	h.closed = true
 	h.key.erase()
 	h.key = nil
-}
-
-// selfTest proves a new key, read back from its wrapping, before it is given out: every usage it may be made for does
-// a round trip, and does not accept another message. Public is what will be recorded.
-func (h *handle) selfTest(public []byte) error {
-	if !bytes.Equal(public, h.key.public) {
-		return errors.New("the recorded public key is not that of the private key")
-	}
-	for _, u := range h.algorithm.Usages() {
-		if _, err := kms.CheckCreate(h.algorithm, u, h.profile); err != nil {
-			continue
-		}
-		if err := selfTests[u](h); err != nil {
-			return fmt.Errorf("%s: %w", u, err)
-		}
-	}
-	return nil
-}
-
-var errSelfTest = errors.New("the round trip gave something else")
-
-// selfTests holds the round trip of each usage.
-var selfTests = [...]func(*handle) error{
-	kms.EncryptDecrypt: func(h *handle) error {
-		header, aad, want := make([]byte, blob.HeaderSize), []byte("aad"), []byte("pairwise consistency")
-		sealed, err := h.Seal(nil, header, want, aad, kms.NoScheme)
-		if err != nil {
-			return err
-		}
-		got, err := h.Open(nil, header, sealed, aad, kms.NoScheme)
-		if err != nil {
-			return err
-		}
-		if !bytes.Equal(got, want) || bytes.Contains(sealed, want) {
-			return errSelfTest
-		}
-		return nil
-	},
-	kms.SignVerify: func(h *handle) error {
-		signature, err := h.Sign([]byte("pairwise consistency"), false, kms.NoScheme)
-		if err != nil {
-			return err
-		}
-		if h.Verify([]byte("another message"), signature, false, kms.NoScheme) == nil {
-			return errSelfTest
-		}
-		return h.Verify([]byte("pairwise consistency"), signature, false, kms.NoScheme)
-	},
-	kms.MAC: func(h *handle) error {
-		mac, err := h.MAC(nil, []byte("pairwise consistency"), kms.NoScheme)
-		if err != nil {
-			return err
-		}
-		if h.VerifyMAC([]byte("another message"), mac, kms.NoScheme) == nil {
-			return errSelfTest
-		}
-		return h.VerifyMAC([]byte("pairwise consistency"), mac, kms.NoScheme)
-	},
 }

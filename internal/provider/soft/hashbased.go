@@ -28,7 +28,7 @@ var hashSets = map[kms.Algorithm]struct {
 	kms.SLHDSASHA2128f: {slhdsa.SHA2_128f, 21},
 }
 
-func makeHash(p *Provider, a kms.Algorithm) (*secret.Bytes, []byte, error) {
+func makeHash(p *Provider, a kms.Algorithm, _ int) (*secret.Bytes, []byte, error) {
 	set := hashSets[a]
 	public, private, err := slhdsa.GenerateKey(p.random, set.id)
 	if err != nil {
@@ -45,7 +45,7 @@ func makeHash(p *Provider, a kms.Algorithm) (*secret.Bytes, []byte, error) {
 	return secret.Take(raw), der, nil
 }
 
-func parseHash(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+func parseHash(_ *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
 	defer s.Zero()
 	set, ok := hashSets[a]
 	if !ok {

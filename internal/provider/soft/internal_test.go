@@ -36,7 +36,7 @@ func generate(t testing.TB, a kms.Algorithm) (*Provider, provider.Generated, *ha
 		t.Fatal(err)
 	}
 	wrap := wrapKey(t)
-	made, err := p.Generate(a, wrap, []byte("p"))
+	made, err := p.Generate(a, 0, wrap, []byte("p"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -62,6 +62,8 @@ func TestEverySchemeOfTheTableWorks(t *testing.T) {
 			s := schemeOf(f.Scheme)
 			ok := s != nil && map[kms.Usage]bool{
 				kms.EncryptDecrypt: s.seal != nil && s.open != nil, kms.SignVerify: s.sign != nil && s.verify != nil, kms.MAC: s.mac != nil,
+				kms.KeyAgreement: s.agree != nil, kms.Encapsulation: s.encap != nil && s.decap != nil,
+				kms.Wrapping: s.seal != nil && s.open != nil, kms.FormatPreserving: s.format != nil,
 			}[f.Usage]
 			if !ok {
 				t.Errorf("%s with %s: the functions for %s are not there", a, f.Scheme, f.Usage)
@@ -125,8 +127,8 @@ func TestCloseErasesWhatItCan(t *testing.T) {
 		case ed25519.PrivateKey:
 			raw = private
 		case nil:
-			if k.mac != nil {
-				raw = k.mac.Reveal(reveal.Key{})
+			if k.raw != nil {
+				raw = k.raw.Reveal(reveal.Key{})
 			}
 		}
 		h.Close()
@@ -255,13 +257,19 @@ func FuzzMaterial(f *testing.F) {
 	}
 	f.Add(byte(kms.RSA2048), der)
 	f.Add(byte(kms.RSA3072), der)
+	f.Add(byte(kms.MLKEM768), make([]byte, 64))
+	f.Add(byte(kms.XWing), make([]byte, 32))
+	p, err := New(Config{})
+	if err != nil {
+		f.Fatal(err)
+	}
 	f.Fuzz(func(t *testing.T, alg byte, raw []byte) {
 		a := kms.Algorithm(alg)
 		kind := kindOf(a)
 		if kind == nil || len(raw) > MaxWrapped {
 			return
 		}
-		k, err := kind.parse(a, secret.Copy(raw))
+		k, err := kind.parse(p, a, secret.Copy(raw))
 		if err != nil {
 			return
 		}
@@ -382,7 +390,7 @@ func TestMaterialOfAnotherKindIsRefused(t *testing.T) {
 		foreign := [][]byte{der, make([]byte, 8), {}}
 		if most := a.Facts().MaxBytes; most > 0 { // an HMAC key is any string of bytes of a fit length
 			foreign[0] = make([]byte, most+1)
-		} else if a == kms.ECDSAP521 {
+		} else if a == kms.ECDSAP521 || a == kms.ECDHP521 { // PKCS #8 does not tell them apart: the header of the material does
 			foreign[0] = der[:len(der)-1]
 		}
 		for _, raw := range foreign {
@@ -406,12 +414,12 @@ func TestMaterialOfAnotherKindIsRefused(t *testing.T) {
 func TestScalarsOutOfRangeAreRefused(t *testing.T) {
 	order := secp256k1.Params().N
 	for _, n := range []*big.Int{new(big.Int), order, new(big.Int).Add(order, big.NewInt(1)), new(big.Int).Sub(new(big.Int).Lsh(big.NewInt(1), 256), big.NewInt(1))} {
-		if _, err := parseKoblitz(kms.ECDSASecp256k1, secret.Take(n.FillBytes(make([]byte, 32)))); err == nil {
+		if _, err := parseKoblitz(nil, kms.ECDSASecp256k1, secret.Take(n.FillBytes(make([]byte, 32)))); err == nil {
 			t.Errorf("the scalar %x was taken", n)
 		}
 	}
 	for _, n := range []*big.Int{big.NewInt(1), new(big.Int).Sub(order, big.NewInt(1))} {
-		if _, err := parseKoblitz(kms.ECDSASecp256k1, secret.Take(n.FillBytes(make([]byte, 32)))); err != nil {
+		if _, err := parseKoblitz(nil, kms.ECDSASecp256k1, secret.Take(n.FillBytes(make([]byte, 32)))); err != nil {
 			t.Errorf("the scalar %x: %v", n, err)
 		}
 	}
@@ -453,7 +461,7 @@ func TestAKoblitzSignatureHasOneForm(t *testing.T) {
 func TestMACKeysOfOtherLengths(t *testing.T) {
 	for _, n := range []int{15, 16, 28, 100, 511, 512, 513} {
 		raw := bytes.Repeat([]byte{7}, n)
-		k, err := parseMAC(kms.HMACSHA256, secret.Copy(raw))
+		k, err := parseRaw(nil, kms.HMACSHA256, secret.Copy(raw))
 		if want := n >= 16 && n <= 512; (err == nil) != want {
 			t.Errorf("an HMAC key of %d bytes: got %v", n, err)
 		} else if err != nil {
@@ -464,7 +472,7 @@ func TestMACKeysOfOtherLengths(t *testing.T) {
 		if got, err := hmacSum(k, crypto.SHA256, nil, []byte("message")); err != nil || !bytes.Equal(got, m.Sum(nil)) {
 			t.Errorf("a key of %d bytes: got %x, %v want %x", n, got, err, m.Sum(nil))
 		}
-		if _, err := parseMAC(kms.AES128CMAC, secret.Copy(raw)); (err == nil) != (n == 16) {
+		if _, err := parseRaw(nil, kms.AES128CMAC, secret.Copy(raw)); (err == nil) != (n == 16) {
 			t.Errorf("a CMAC key of %d bytes: got %v", n, err)
 		}
 	}
@@ -527,7 +535,7 @@ func BenchmarkOperations(b *testing.B) {
 			return err
 		})
 		if !a.Facts().Slow {
-			run("generate", func() error { _, err := p.Generate(a, wrap, []byte("p")); return err })
+			run("generate", func() error { _, err := p.Generate(a, 0, wrap, []byte("p")); return err })
 		}
 		for _, u := range a.Usages() {
 			switch u {
@@ -552,6 +560,26 @@ func BenchmarkOperations(b *testing.B) {
 				}
 				run("mac", func() error { _, err := h.MAC(nil, text, kms.NoScheme); return err })
 				run("verify", func() error { return h.VerifyMAC(text, mac, kms.NoScheme) })
+			case kms.KeyAgreement:
+				run("agree", func() error { _, err := h.Agree(made.Public); return err })
+			case kms.Encapsulation:
+				ciphertext, _, err := h.Encapsulate()
+				if err != nil {
+					b.Fatal(err)
+				}
+				run("encapsulate", func() error { _, _, err := h.Encapsulate(); return err })
+				run("decapsulate", func() error { _, err := h.Decapsulate(ciphertext); return err })
+			case kms.Wrapping:
+				wrapped, err := h.Seal(nil, nil, text, nil, kms.NoScheme)
+				if err != nil {
+					b.Fatal(err)
+				}
+				run("wrap", func() error { _, err := h.Seal(nil, nil, text, nil, kms.NoScheme); return err })
+				run("unwrap", func() error { _, err := h.Open(nil, nil, wrapped, nil, kms.NoScheme); return err })
+			case kms.FormatPreserving:
+				card := []uint16{4, 5, 6, 7, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 0, 1}
+				run("encrypt", func() error { _, err := h.Format(nil, 10, aad, card, false); return err })
+				run("decrypt", func() error { _, err := h.Format(nil, 10, aad, card, true); return err })
 			}
 		}
 	}

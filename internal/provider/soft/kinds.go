@@ -20,49 +20,64 @@ import (
 	"github.com/keyhold/keyhold/internal/secret/reveal"
 )
 
-// key is parsed material, ready for use. Exactly one of box, mac and private is set.
+// key is parsed material, ready for use. Exactly one of box, raw and private is set.
 type key struct {
 	box      *box.Key
-	mac      *secret.Bytes
-	private  any    // *ecdsa.PrivateKey, *secp256k1.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, *latticeKey or *hashKey
-	public   []byte // DER SubjectPublicKeyInfo of asymmetric keys
-	verifier any    // the public half, ready for use: *ecdsa.PublicKey, *secp256k1.PublicKey, ed25519.PublicKey, *rsa.PublicKey, latticePublic or *slhdsa.PublicKey
-	sum      []byte // check value of symmetric keys, computed while the bytes were at hand
+	raw      *secret.Bytes // of symmetric kinds that are not boxes: HMAC, CMAC, key wrapping, AES-SIV, FF1
+	private  any           // *ecdsa.PrivateKey, *secp256k1.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, *latticeKey, *hashKey, *ecdh.PrivateKey or *kemKey
+	public   []byte        // DER SubjectPublicKeyInfo of asymmetric keys
+	verifier any           // the public half, ready for use: *ecdsa.PublicKey, *secp256k1.PublicKey, ed25519.PublicKey, *rsa.PublicKey, latticePublic or *slhdsa.PublicKey
+	sum      []byte        // check value of symmetric keys, computed while the bytes were at hand
 }
 
 // kind is how the material of an algorithm is made and read.
 type kind struct {
 	form  form
-	make  func(*Provider, kms.Algorithm) (*secret.Bytes, []byte, error) // secret, public
-	parse func(kms.Algorithm, *secret.Bytes) (*key, error)              // owns the secret
+	make  func(p *Provider, a kms.Algorithm, bytes int) (*secret.Bytes, []byte, error) // secret, public; bytes of raw material
+	parse func(*Provider, kms.Algorithm, *secret.Bytes) (*key, error)                  // owns the secret
+	pkcs8 func(*material) ([]byte, error)                                              // writes the private key; nil: it is written so already, or cannot be
 }
 
 var kinds = [...]kind{
-	kms.AES128GCM:  {rawForm, makeRandom, parseAES},
-	kms.AES192GCM:  {rawForm, makeRandom, parseAES},
-	kms.AES256GCM:  {rawForm, makeRandom, parseAES},
-	kms.HMACSHA256: {rawForm, makeRandom, parseMAC},
-	kms.HMACSHA384: {rawForm, makeRandom, parseMAC},
-	kms.HMACSHA512: {rawForm, makeRandom, parseMAC},
-	kms.ECDSAP256:  {pkcs8Form, makeECDSA, parseECDSA},
-	kms.ECDSAP384:  {pkcs8Form, makeECDSA, parseECDSA},
-	kms.Ed25519:    {seedForm, makeEd25519, parseEd25519},
-	kms.RSA2048:    {pkcs8Form, makeRSA, parseRSA},
-	kms.RSA3072:    {pkcs8Form, makeRSA, parseRSA},
-	kms.RSA4096:    {pkcs8Form, makeRSA, parseRSA},
+	kms.AES128GCM:  {rawForm, makeRandom, parseAES, nil},
+	kms.AES192GCM:  {rawForm, makeRandom, parseAES, nil},
+	kms.AES256GCM:  {rawForm, makeRandom, parseAES, nil},
+	kms.HMACSHA256: {rawForm, makeRandom, parseRaw, nil},
+	kms.HMACSHA384: {rawForm, makeRandom, parseRaw, nil},
+	kms.HMACSHA512: {rawForm, makeRandom, parseRaw, nil},
+	kms.ECDSAP256:  {pkcs8Form, makeECDSA, parseECDSA, nil},
+	kms.ECDSAP384:  {pkcs8Form, makeECDSA, parseECDSA, nil},
+	kms.Ed25519:    {seedForm, makeEd25519, parseEd25519, pkcs8Ed25519},
+	kms.RSA2048:    {pkcs8Form, makeRSA, parseRSA, nil},
+	kms.RSA3072:    {pkcs8Form, makeRSA, parseRSA, nil},
+	kms.RSA4096:    {pkcs8Form, makeRSA, parseRSA, nil},
 
-	kms.ECDSAP521:         {pkcs8Form, makeECDSA, parseECDSA},
-	kms.ECDSASecp256k1:    {rawForm, makeKoblitz, parseKoblitz},
-	kms.HMACSHA224:        {rawForm, makeRandom, parseMAC},
-	kms.ChaCha20Poly1305:  {rawForm, makeRandom, parseChaCha},
-	kms.XChaCha20Poly1305: {rawForm, makeRandom, parseXChaCha},
-	kms.AES128CMAC:        {rawForm, makeRandom, parseMAC},
-	kms.AES256CMAC:        {rawForm, makeRandom, parseMAC},
-	kms.MLDSA44:           {seedForm, makeLattice, parseLattice},
-	kms.MLDSA65:           {seedForm, makeLattice, parseLattice},
-	kms.MLDSA87:           {seedForm, makeLattice, parseLattice},
-	kms.SLHDSASHA2128s:    {rawForm, makeHash, parseHash},
-	kms.SLHDSASHA2128f:    {rawForm, makeHash, parseHash},
+	kms.ECDSAP521:         {pkcs8Form, makeECDSA, parseECDSA, nil},
+	kms.ECDSASecp256k1:    {rawForm, makeKoblitz, parseKoblitz, pkcs8Koblitz},
+	kms.HMACSHA224:        {rawForm, makeRandom, parseRaw, nil},
+	kms.ChaCha20Poly1305:  {rawForm, makeRandom, parseChaCha, nil},
+	kms.XChaCha20Poly1305: {rawForm, makeRandom, parseXChaCha, nil},
+	kms.AES128CMAC:        {rawForm, makeRandom, parseRaw, nil},
+	kms.AES256CMAC:        {rawForm, makeRandom, parseRaw, nil},
+	kms.MLDSA44:           {seedForm, makeLattice, parseLattice, pkcs8Seed},
+	kms.MLDSA65:           {seedForm, makeLattice, parseLattice, pkcs8Seed},
+	kms.MLDSA87:           {seedForm, makeLattice, parseLattice, pkcs8Seed},
+	kms.SLHDSASHA2128s:    {rawForm, makeHash, parseHash, pkcs8Raw},
+	kms.SLHDSASHA2128f:    {rawForm, makeHash, parseHash, pkcs8Raw},
+	kms.ECDHP256:          {pkcs8Form, makeECDH, parseECDH, nil},
+	kms.ECDHP384:          {pkcs8Form, makeECDH, parseECDH, nil},
+	kms.ECDHP521:          {pkcs8Form, makeECDH, parseECDH, nil},
+	kms.X25519:            {pkcs8Form, makeECDH, parseECDH, nil},
+	kms.MLKEM512:          {seedForm, makeKEM, parseKEM, pkcs8Seed},
+	kms.MLKEM768:          {seedForm, makeKEM, parseKEM, pkcs8Seed},
+	kms.MLKEM1024:         {seedForm, makeKEM, parseKEM, pkcs8Seed},
+	kms.XWing:             {seedForm, makeKEM, parseKEM, nil},
+	kms.AES128Wrap:        {rawForm, makeRandom, parseRaw, nil},
+	kms.AES192Wrap:        {rawForm, makeRandom, parseRaw, nil},
+	kms.AES256Wrap:        {rawForm, makeRandom, parseRaw, nil},
+	kms.AES256SIV:         {rawForm, makeRandom, parseRaw, nil},
+	kms.AES128FF1:         {rawForm, makeRandom, parseRaw, nil},
+	kms.AES256FF1:         {rawForm, makeRandom, parseRaw, nil},
 }
 
 // kindOf is the row of an algorithm: nil for one that is not built.
@@ -84,8 +99,11 @@ func curveOf(a kms.Algorithm) elliptic.Curve {
 }
 
 // make makes new material. Errors: CodeRandomness, CodeInternal.
-func (p *Provider) make(kind *kind, a kms.Algorithm) (*material, error) {
-	s, public, err := kind.make(p, a)
+func (p *Provider) make(kind *kind, a kms.Algorithm, bytes int) (*material, error) {
+	if bytes == 0 {
+		bytes = a.Facts().Bits / 8
+	}
+	s, public, err := kind.make(p, a, bytes)
 	if err != nil {
 		var known *kms.Error
 		if errors.As(err, &known) {
@@ -96,15 +114,15 @@ func (p *Provider) make(kind *kind, a kms.Algorithm) (*material, error) {
 	return &material{algorithm: a, form: kind.form, secret: s, public: public}, nil
 }
 
-func makeRandom(p *Provider, a kms.Algorithm) (*secret.Bytes, []byte, error) {
-	b := make([]byte, a.Facts().Bits/8)
+func makeRandom(p *Provider, _ kms.Algorithm, bytes int) (*secret.Bytes, []byte, error) {
+	b := make([]byte, bytes)
 	if err := p.random.fill(b); err != nil {
 		return nil, nil, err
 	}
 	return secret.Take(b), nil, nil
 }
 
-func makeEd25519(p *Provider, _ kms.Algorithm) (*secret.Bytes, []byte, error) {
+func makeEd25519(p *Provider, _ kms.Algorithm, _ int) (*secret.Bytes, []byte, error) {
 	seed := make([]byte, ed25519.SeedSize)
 	if err := p.random.fill(seed); err != nil {
 		return nil, nil, err
@@ -120,7 +138,7 @@ func makeEd25519(p *Provider, _ kms.Algorithm) (*secret.Bytes, []byte, error) {
 }
 
 // makeECDSA lets Go's module make the key (FIPS 186-5 §A.2.2) after a sample of the source has passed.
-func makeECDSA(p *Provider, a kms.Algorithm) (*secret.Bytes, []byte, error) {
+func makeECDSA(p *Provider, a kms.Algorithm, _ int) (*secret.Bytes, []byte, error) {
 	if err := p.random.sample(); err != nil {
 		return nil, nil, err
 	}
@@ -132,7 +150,7 @@ func makeECDSA(p *Provider, a kms.Algorithm) (*secret.Bytes, []byte, error) {
 }
 
 // makeRSA lets Go's module make the key (FIPS 186-5 §A.1.3) after a sample of the source has passed.
-func makeRSA(p *Provider, a kms.Algorithm) (*secret.Bytes, []byte, error) {
+func makeRSA(p *Provider, a kms.Algorithm, _ int) (*secret.Bytes, []byte, error) {
 	if err := p.random.sample(); err != nil {
 		return nil, nil, err
 	}
@@ -157,11 +175,13 @@ func encodePair(private crypto.Signer) (*secret.Bytes, []byte, error) {
 	return secret.Take(der), public, nil
 }
 
-func parseAES(a kms.Algorithm, s *secret.Bytes) (*key, error) { return parseBox(a, s, box.NewKey) }
-func parseChaCha(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+func parseAES(_ *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
+	return parseBox(a, s, box.NewKey)
+}
+func parseChaCha(_ *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
 	return parseBox(a, s, box.NewChaChaKey)
 }
-func parseXChaCha(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+func parseXChaCha(_ *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
 	return parseBox(a, s, box.NewXChaChaKey)
 }
 
@@ -177,17 +197,17 @@ func parseBox(a kms.Algorithm, s *secret.Bytes, of func(*secret.Bytes) (*box.Key
 	return &key{box: k, sum: checkSecret(a, s.Reveal(reveal.Key{}))}, nil
 }
 
-// parseMAC reads the key of an HMAC, of any length that the algorithm table permits, or of a CMAC.
-func parseMAC(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+// parseRaw takes a key as it is: of any length that the algorithm table permits for HMAC, of the algorithm's length for others.
+func parseRaw(_ *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
 	if f, n := a.Facts(), s.Len(); f.MinBytes == 0 || n < f.MinBytes || n > f.MaxBytes {
 		if err := wantBytes(s, f.Bits/8); err != nil {
 			return nil, err
 		}
 	}
-	return &key{mac: s, sum: checkSecret(a, s.Reveal(reveal.Key{}))}, nil
+	return &key{raw: s, sum: checkSecret(a, s.Reveal(reveal.Key{}))}, nil
 }
 
-func parseEd25519(_ kms.Algorithm, s *secret.Bytes) (*key, error) {
+func parseEd25519(_ *Provider, _ kms.Algorithm, s *secret.Bytes) (*key, error) {
 	defer s.Zero()
 	if err := wantBytes(s, ed25519.SeedSize); err != nil {
 		return nil, err
@@ -195,7 +215,7 @@ func parseEd25519(_ kms.Algorithm, s *secret.Bytes) (*key, error) {
 	return pair(ed25519.NewKeyFromSeed(s.Reveal(reveal.Key{})))
 }
 
-func parseECDSA(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+func parseECDSA(_ *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
 	defer s.Zero()
 	parsed, err := x509.ParsePKCS8PrivateKey(s.Reveal(reveal.Key{}))
 	if err != nil {
@@ -208,7 +228,7 @@ func parseECDSA(a kms.Algorithm, s *secret.Bytes) (*key, error) {
 	return pair(private)
 }
 
-func parseRSA(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+func parseRSA(_ *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
 	defer s.Zero()
 	parsed, err := x509.ParsePKCS8PrivateKey(s.Reveal(reveal.Key{}))
 	if err != nil {
@@ -247,12 +267,13 @@ func (k *key) check() []byte {
 	return k.sum
 }
 
-// erase wipes what can be reached. Copies inside Go's cryptography remain until the garbage collector reuses them.
+// erase wipes what can be reached. Copies inside Go's cryptography remain until the garbage collector reuses them, and so does the
+// whole of an *ecdh.PrivateKey, into which there is no way.
 func (k *key) erase() {
 	if k.box != nil {
 		k.box.Zero()
 	}
-	k.mac.Zero()
+	k.raw.Zero()
 	erasePrivate(k.private)
 	k.private = nil
 }
@@ -264,6 +285,8 @@ func erasePrivate(private any) {
 	case *latticeKey:
 		k.erase()
 	case *hashKey:
+		k.erase()
+	case *kemKey:
 		k.erase()
 	case ed25519.PrivateKey:
 		clear(k)

@@ -27,7 +27,7 @@ var (
 
 var errScalar = errors.New("the private key is not a scalar of secp256k1")
 
-func makeKoblitz(p *Provider, _ kms.Algorithm) (*secret.Bytes, []byte, error) {
+func makeKoblitz(p *Provider, _ kms.Algorithm, _ int) (*secret.Bytes, []byte, error) {
 	b := make([]byte, scalarSize)
 	for range scalarTries {
 		if err := p.random.fill(b); err != nil {
@@ -49,7 +49,7 @@ func makeKoblitz(p *Provider, _ kms.Algorithm) (*secret.Bytes, []byte, error) {
 	return nil, nil, errScalar
 }
 
-func parseKoblitz(_ kms.Algorithm, s *secret.Bytes) (*key, error) {
+func parseKoblitz(_ *Provider, _ kms.Algorithm, s *secret.Bytes) (*key, error) {
 	defer s.Zero()
 	if err := wantBytes(s, scalarSize); err != nil {
 		return nil, err

@@ -85,7 +85,7 @@ func latticeOf[Public, Private any, P packed[Public]](oid, size int, expand func
 	}
 }
 
-func makeLattice(p *Provider, a kms.Algorithm) (*secret.Bytes, []byte, error) {
+func makeLattice(p *Provider, a kms.Algorithm, _ int) (*secret.Bytes, []byte, error) {
 	seed := make([]byte, latticeSeed)
 	if err := p.random.fill(seed); err != nil {
 		return nil, nil, err
@@ -100,7 +100,7 @@ func makeLattice(p *Provider, a kms.Algorithm) (*secret.Bytes, []byte, error) {
 	return s, k.public, nil
 }
 
-func parseLattice(a kms.Algorithm, s *secret.Bytes) (*key, error) {
+func parseLattice(_ *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
 	defer s.Zero()
 	if err := wantBytes(s, latticeSeed); err != nil {
 		return nil, err

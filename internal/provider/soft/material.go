@@ -16,9 +16,9 @@ import (
 type form uint8
 
 const (
-	rawForm   form = 1 // the key itself: AES, HMAC
-	seedForm  form = 2 // the 32-byte seed of RFC 8032 §5.1.5: Ed25519
-	pkcs8Form form = 3 // PKCS #8 PrivateKeyInfo in DER, RFC 5208 §5: ECDSA, RSA
+	rawForm   form = 1 // the key itself: AES, HMAC and others
+	seedForm  form = 2 // the seed that the key is expanded from: Ed25519, ML-DSA, ML-KEM, X-Wing
+	pkcs8Form form = 3 // PKCS #8 PrivateKeyInfo in DER, RFC 5208 §5: ECDSA, ECDH, RSA
 )
 
 // The header of wrapped material: 01 | algorithm u8 | form u8. It is authenticated by the box that follows.
@@ -86,7 +86,7 @@ func (p *Provider) open(kind *kind, a kms.Algorithm, wrapped []byte, wrap *box.K
 	if err != nil {
 		return nil, damaged(err)
 	}
-	k, err := kind.parse(a, secret.Take(raw))
+	k, err := kind.parse(p, a, secret.Take(raw))
 	if err != nil {
 		return nil, damaged(err)
 	}

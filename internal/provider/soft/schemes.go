@@ -29,6 +29,10 @@ type scheme struct {
 	sign   func(k *key, h crypto.Hash, digest []byte) ([]byte, error)
 	verify func(k *key, h crypto.Hash, digest, signature []byte) bool
 	mac    func(k *key, h crypto.Hash, dst, message []byte) ([]byte, error)
+	agree  func(k *key, peer []byte) ([]byte, error)
+	encap  func(k *key) (ciphertext, shared []byte, err error)
+	decap  func(k *key, ciphertext []byte) ([]byte, error)
+	format func(k *key, dst []uint16, radix int, tweak []byte, numerals []uint16, decrypt bool) ([]uint16, error)
 }
 
 var schemes = [...]scheme{
@@ -58,6 +62,13 @@ var schemes = [...]scheme{
 	kms.SchemeAESCMAC:           {mac: cmacSum},
 	kms.SchemeMLDSA:             {sign: latticeSign, verify: latticeVerify},
 	kms.SchemeSLHDSA:            {sign: hashSign, verify: hashVerify},
+	kms.SchemeECDH:              {agree: ecdhAgree},
+	kms.SchemeMLKEM:             {encap: kemEncapsulate, decap: kemDecapsulate},
+	kms.SchemeXWing:             {encap: kemEncapsulate, decap: kemDecapsulate},
+	kms.SchemeKWP:               {seal: kwpSeal, open: kwpOpen},
+	kms.SchemeKW:                {seal: kwSeal, open: kwOpen},
+	kms.SchemeAESSIV:            {label: box.BlobSIV, seal: convergentSeal, open: convergentOpen},
+	kms.SchemeFF1:               {format: ff1Format},
 }
 
 // schemeOf is nil for a scheme that is not built.
@@ -123,13 +134,13 @@ func decryptFailed() error {
 }
 
 func hmacSum(k *key, h crypto.Hash, dst, message []byte) ([]byte, error) {
-	m := hmac.New(h.New, k.mac.Reveal(reveal.Key{}))
+	m := hmac.New(h.New, k.raw.Reveal(reveal.Key{}))
 	m.Write(message)
 	return m.Sum(dst), nil
 }
 
 func cmacSum(k *key, _ crypto.Hash, dst, message []byte) ([]byte, error) {
-	tag, err := cmac(k.mac.Reveal(reveal.Key{}), message)
+	tag, err := cmac(k.raw.Reveal(reveal.Key{}), message)
 	if err != nil {
 		return nil, kms.Errorf(kms.CodeInternal, "the MAC could not be made").Because(err)
 	}

@@ -104,11 +104,14 @@ func (p *Provider) Random(n int) ([]byte, error) {
 	return b, nil
 }
 
-// Generate makes material of an algorithm, wraps it, opens what it wrapped and proves that it works. Errors: CodeAlgorithm and
-// CodeProfile from the algorithm table, CodeBusy when too many slow generations wait, CodeRandomness, CodeInternal.
-func (p *Provider) Generate(a kms.Algorithm, wrap *box.Key, place []byte) (provider.Generated, error) {
+// Generate makes material of an algorithm, wraps it, opens what it wrapped and proves that it works. Bytes is the length of an HMAC key;
+// 0: as long as the hash. Errors: CodeAlgorithm, CodeProfile and CodeBadRequest from the algorithm table, CodeBusy when too many slow generations wait, CodeRandomness, CodeInternal.
+func (p *Provider) Generate(a kms.Algorithm, bytes int, wrap *box.Key, place []byte) (provider.Generated, error) {
 	kind, err := p.mayCreate(a)
 	if err != nil {
+		return provider.Generated{}, err
+	}
+	if err := kms.CheckSize(a, bytes); err != nil {
 		return provider.Generated{}, err
 	}
 	if err := checkPlace(wrap, place); err != nil {
@@ -121,7 +124,7 @@ func (p *Provider) Generate(a kms.Algorithm, wrap *box.Key, place []byte) (provi
 		}
 		defer leave()
 	}
-	m, err := p.make(kind, a)
+	m, err := p.make(kind, a, bytes)
 	if err != nil {
 		return provider.Generated{}, err
 	}

@@ -56,7 +56,7 @@ func TestWrittenFormatsAreWhatIsWritten(t *testing.T) {
 		if !slices.Contains(creatable(profiles()[0]), a) {
 			continue
 		}
-		made, err := p.Generate(a, wrap, place)
+		made, err := p.Generate(a, 0, wrap, place)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -160,7 +160,7 @@ func TestEveryFIPSCellWorks(t *testing.T) {
 		if a.Facts().Slow && a != kms.RSA2048 && !long() {
 			continue // the cells of the larger sizes are those of RSA-2048; the contract tests them too
 		}
-		made, err := p.Generate(a, wrap, place)
+		made, err := p.Generate(a, 0, wrap, place)
 		if err != nil {
 			t.Errorf("generate %s: %v", a, err)
 			continue
@@ -235,7 +235,7 @@ func TestConfigIsBounded(t *testing.T) {
 	}
 	p := newProvider(t, soft.Config{Source: "another"})
 	wrap, _ := keyOf(t)
-	if made, err := p.Generate(kms.Ed25519, wrap, place); err != nil || made.Source != "another" {
+	if made, err := p.Generate(kms.Ed25519, 0, wrap, place); err != nil || made.Source != "another" {
 		t.Errorf("source got %q, %v", made.Source, err)
 	}
 }
@@ -251,7 +251,7 @@ func TestInputsAreBounded(t *testing.T) {
 		}
 	}
 	for _, a := range []kms.Algorithm{kms.AES256GCM, kms.HMACSHA256, kms.Ed25519, kms.ECDSAP256} {
-		made, err := p.Generate(a, wrap, place)
+		made, err := p.Generate(a, 0, wrap, place)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -280,6 +280,6 @@ func TestInputsAreBounded(t *testing.T) {
 		}
 		h.Close()
 	}
-	_, err := p.Generate(kms.AES256GCM, wrap, make([]byte, soft.MaxPlace+1))
+	_, err := p.Generate(kms.AES256GCM, 0, wrap, make([]byte, soft.MaxPlace+1))
 	want("a huge place", err, kms.CodeInternal)
 }

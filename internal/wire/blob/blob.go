@@ -5,7 +5,8 @@
 //
 // The body of suite 01 is a box (package box, label Blob) over this header and the additional authenticated data: salt 24,
 // commitment 32, nonce 12, ciphertext, tag 16. Suites 05 and 06 are boxes of ChaCha20-Poly1305 (label BlobChaCha) and of
-// XChaCha20-Poly1305 (label BlobXChaCha, nonce 24). The body of suite 03 is the raw RSA-OAEP ciphertext, as long as the
+// XChaCha20-Poly1305 (label BlobXChaCha, nonce 24). The body of suite 04 is convergent: nothing in it is random, commitment 32,
+// synthetic IV 16, ciphertext (label BlobSIV). The body of suite 03 is the raw RSA-OAEP ciphertext, as long as the
 // modulus; OAEP does not cover the header, so a changed header is found by the failing decryption under the named key.
 //
 // The package reads and writes frames and bounds them. It has no policy: it knows no key, and does not decide whether a
@@ -23,13 +24,14 @@ import (
 // Suite says how the body is built.
 type Suite uint8
 
-// The suites. Numbers are for ever. Reserved, and refused until they are built: 02 for a key that never leaves an HSM,
-// 04 for convergent encryption; 00 and FF are never assigned.
+// The suites. Numbers are for ever. Reserved, and refused until it is built: 02 for a key that never leaves an HSM; 00 and FF
+// are never assigned.
 const (
-	Software Suite = 1 // AES-GCM box
-	OAEP     Suite = 3 // RSA-OAEP
-	ChaCha   Suite = 5 // ChaCha20-Poly1305 box
-	XChaCha  Suite = 6 // XChaCha20-Poly1305 box
+	Software   Suite = 1 // AES-GCM box
+	OAEP       Suite = 3 // RSA-OAEP
+	Convergent Suite = 4 // AES-SIV
+	ChaCha     Suite = 5 // ChaCha20-Poly1305 box
+	XChaCha    Suite = 6 // XChaCha20-Poly1305 box
 )
 
 // Sizes in bytes.
@@ -38,6 +40,8 @@ const (
 	MaxSize    = 16 << 20 // of a whole blob; dialects have lower limits of their own
 	minOAEP    = 2048 / 8 // shortest modulus
 	maxOAEP    = 4096 / 8 // longest modulus
+
+	ConvergentOverhead = 32 + 16 // commitment, synthetic IV
 )
 
 const version1 = 1
@@ -54,10 +58,11 @@ var suites = [...]struct {
 	name     string
 	min, max int
 }{
-	Software: {"software", box.Overhead, MaxSize - HeaderSize},
-	OAEP:     {"rsa-oaep", minOAEP, maxOAEP},
-	ChaCha:   {"chacha20-poly1305", box.Overhead, MaxSize - HeaderSize},
-	XChaCha:  {"xchacha20-poly1305", box.XChaChaOverhead, MaxSize - HeaderSize},
+	Software:   {"software", box.Overhead, MaxSize - HeaderSize},
+	OAEP:       {"rsa-oaep", minOAEP, maxOAEP},
+	Convergent: {"convergent", ConvergentOverhead, MaxSize - HeaderSize},
+	ChaCha:     {"chacha20-poly1305", box.Overhead, MaxSize - HeaderSize},
+	XChaCha:    {"xchacha20-poly1305", box.XChaChaOverhead, MaxSize - HeaderSize},
 }
 
 // ofScheme is the suite of each scheme that encrypts.
@@ -69,12 +74,14 @@ var ofScheme = map[kms.Scheme]Suite{
 	kms.SchemeOAEPSHA512:        OAEP,
 	kms.SchemeChaCha20Poly1305:  ChaCha,
 	kms.SchemeXChaCha20Poly1305: XChaCha,
+	kms.SchemeAESSIV:            Convergent,
 }
 
 // Of is the suite that a scheme's ciphertexts have: 0, which is never assigned, for a scheme that does not encrypt.
 func Of(s kms.Scheme) Suite { return ofScheme[s] }
 
-// Boxed says whether the body is a box, which authenticates the header; the body of OAEP does not and has a raw form.
+// Boxed says whether the body authenticates the header, as boxes and the convergent form of them do; the body of OAEP does not
+// and has a raw form.
 func (s Suite) Boxed() bool { return s.known() && s != OAEP }
 
 func (s Suite) String() string {

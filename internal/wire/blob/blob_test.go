@@ -20,7 +20,8 @@ func TestHeaderHasTheWrittenLayout(t *testing.T) {
 }
 
 func TestParseGivesBackWhatWasAppended(t *testing.T) {
-	for suite, size := range map[blob.Suite]int{blob.Software: box.Overhead, blob.OAEP: 384, blob.ChaCha: box.Overhead, blob.XChaCha: box.XChaChaOverhead} {
+	for suite, size := range map[blob.Suite]int{blob.Software: box.Overhead, blob.OAEP: 384, blob.ChaCha: box.Overhead, blob.XChaCha: box.XChaChaOverhead,
+		blob.Convergent: blob.ConvergentOverhead} {
 		want := blob.Header{Suite: suite, Key: key, Version: 7}
 		body := bytes.Repeat([]byte{0x5a}, size)
 		got, rest, err := blob.Parse(append(blob.AppendHeader(nil, want), body...))
@@ -44,7 +45,7 @@ func TestWhatIsNoBlobIsRefusedWithOneCode(t *testing.T) {
 		"version 2":                with(good(blob.Software, box.Overhead), 0, 2),
 		"suite 0":                  with(good(blob.Software, box.Overhead), 1, 0),
 		"suite 2, reserved":        with(good(blob.Software, box.Overhead), 1, 2),
-		"suite 4, reserved":        with(good(blob.Software, box.Overhead), 1, 4),
+		"a convergent body short":  good(blob.Convergent, blob.ConvergentOverhead-1),
 		"suite 7":                  with(good(blob.Software, box.Overhead), 1, 7),
 		"an XChaCha box cut short": good(blob.XChaCha, box.XChaChaOverhead-1),
 		"suite 255":                with(good(blob.Software, box.Overhead), 1, 255),
