@@ -43,7 +43,7 @@ var table = []layer{
 		{path: "api/keyhold/v1", ext: []string{"google.golang.org/protobuf"}},
 	}},
 	{"engine: the path", []row{
-		{path: "internal/engine", may: []string{"internal/audit", "internal/box", "internal/cache", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy",
+		{path: "internal/engine", may: []string{"internal/audit", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy",
 			"internal/provider", "internal/records", "internal/seal", "internal/secret", "internal/store", "internal/wire/blob", "internal/wire/token"},
 			ext: []string{"github.com/go-json-experiment/json", "golang.org/x/mod/sumdb/note", "golang.org/x/time"}},
 	}},
@@ -77,6 +77,7 @@ var table = []layer{
 		{path: "internal/wire/blob", may: []string{"internal/box", "internal/kms"}},
 		{path: "internal/wire/token", may: []string{"internal/kms"}},
 		{path: "internal/box", may: []string{"internal/secret"}, ext: []string{"golang.org/x/crypto/chacha20poly1305"}},
+		{path: "internal/secret/arena", may: []string{"internal/secret"}, ext: []string{"golang.org/x/sys/unix"}},
 		{path: "internal/secret"},
 		{path: "internal/secret/reveal"},
 		{path: "internal/secret/release"},
@@ -107,6 +108,7 @@ const (
 // readers may read key material and other secrets, each for its reason.
 var readers = map[string]string{
 	"internal/secret":          "defines the type that the permission is for",
+	"internal/secret/arena":    "moves secrets from the heap to memory of their own",
 	"internal/box":             "hands keys to the ciphers",
 	"internal/provider/soft":   "uses keys",
 	"internal/seal":            "opens and closes the root key and what stands below it",

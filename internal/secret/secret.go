@@ -18,10 +18,16 @@ import (
 const redacted = "[redacted]"
 
 // Bytes is key material. The zero value is empty.
-type Bytes struct{ b []byte }
+type Bytes struct {
+	b    []byte
+	back func() // gives memory that is not of the heap back; nil for the heap
+}
 
 // Take makes the slice secret. The caller gives it up: it is erased by Zero.
 func Take(b []byte) *Bytes { return &Bytes{b: b} }
+
+// Held makes a secret of memory that is not of the heap (package arena). back is called by Zero, once, and erases it.
+func Held(b []byte, back func()) *Bytes { return &Bytes{b: b, back: back} }
 
 // Copy makes a secret copy and leaves b alone.
 func Copy(b []byte) *Bytes { return &Bytes{b: append(make([]byte, 0, len(b)), b...)} }
@@ -57,6 +63,11 @@ func (s *Bytes) Equal(t *Bytes) bool {
 // Zero erases the bytes. It may be called more than once.
 func (s *Bytes) Zero() {
 	if s == nil {
+		return
+	}
+	if s.back != nil {
+		s.back()
+		s.b, s.back = nil, nil
 		return
 	}
 	clear(s.b)
