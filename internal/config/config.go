@@ -93,6 +93,7 @@ type Audit struct {
 	Dir          string
 	SegmentBytes int64
 	ReserveBytes int64
+	Sinks        []Sink // copies of the log elsewhere
 }
 
 // Store is how the embedded store is kept.
@@ -162,6 +163,7 @@ func (c *Config) finish(from map[string]place) Problems {
 	if n := len(c.LocalSocket); n > maxSocketPath {
 		ps.add(from["local_socket"], "local_socket", fmt.Sprintf("the path has %d bytes, a socket's path can have %d: %q", n, maxSocketPath, c.LocalSocket), "a shorter path, or off")
 	}
+	ps = append(ps, c.finishSinks(from)...)
 	both := func(one, other string, given, alsoGiven bool) {
 		if given && !alsoGiven {
 			ps.add(from[one], one, other+" is missing", "both or neither")

@@ -23,17 +23,47 @@ func Markdown() string {
 			}
 			fmt.Fprintf(&b, "\n## %s\n\n| setting | default | form | meaning |\n|---|---|---|---|\n", title)
 		}
-		shown := s.shown
-		if s.value != "" {
-			shown = "`" + s.value + "`"
-		}
-		if shown == "" {
-			shown = "none"
-		}
-		fmt.Fprintf(&b, "| `%s`<br>`%s` | %s | %s | %s |\n", s.name, s.env(), shown, s.form, s.help)
+		row(&b, s.name, s.env(), &s)
+	}
+	b.WriteString(sinksPreface)
+	for _, s := range sinkTable(0) {
+		row(&b, strings.TrimPrefix(s.name, sinksName+".0."), strings.Replace(s.env(), "_0_", "_N_", 1), &s)
 	}
 	return b.String()
 }
+
+func row(b *strings.Builder, name, env string, s *setting) {
+	shown := s.shown
+	if s.value != "" {
+		shown = "`" + s.value + "`"
+	}
+	if shown == "" {
+		shown = "none"
+	}
+	fmt.Fprintf(b, "| `%s`<br>`%s` | %s | %s | %s |\n", name, env, shown, s.form, s.help)
+}
+
+var sinksPreface = fmt.Sprintf(`
+## `+"`audit.sinks`"+`
+
+A list of at most %d places where the audit log is copied to; [audit-sinks.md](audit-sinks.md) explains them. In the environment the first has number 0.
+
+`+"```yaml"+`
+audit:
+  sinks:
+    - name: siem
+      kind: syslog
+      address: siem.example.org:6514
+      ca_file: /etc/keyhold/siem-ca.pem
+    - name: archive
+      kind: directory
+      dir: /mnt/audit-archive
+      required: yes
+`+"```"+`
+
+| setting | default | form | meaning |
+|---|---|---|---|
+`, MaxSinks)
 
 const preface = `# Configuration
 

@@ -83,10 +83,10 @@ type value struct {
 
 // build makes a Config of the defaults and what was given; later values win.
 func build(given []value) (*Config, error) {
-	c := &Config{}
+	c := &Config{Audit: Audit{Sinks: make([]Sink, MaxSinks)}}
 	var ps Problems
 	from := make(map[string]place)
-	for _, s := range table() {
+	for _, s := range append(table(), sinkRows()...) {
 		s.apply(c, value{name: s.name, texts: defaults(s)}, &ps)
 		for _, v := range given {
 			if v.name == s.name {
@@ -140,7 +140,7 @@ func (s *setting) apply(c *Config, v value, ps *Problems) {
 func environment(environ []string) ([]value, Problems) {
 	byEnv := make(map[string]setting)
 	var names, sections []string
-	for _, s := range table() {
+	for _, s := range append(table(), sinkRows()...) {
 		byEnv[s.env()] = s
 		names = append(names, s.env())
 		if section, _, ok := strings.Cut(s.name, "."); ok {
@@ -165,15 +165,10 @@ func environment(environ []string) ([]value, Problems) {
 			given = append(given, value{name: s.name, texts: texts, at: place{name: name}})
 			continue
 		}
-		near := ""
-		for _, known := range names {
-			if distance(name, known) <= 2 {
-				near = known
-			}
-		}
+		near := nearest(name, names)
 		inSection := slices.ContainsFunc(sections, func(s string) bool { return strings.HasPrefix(name, s) })
-		if near == "" && inSection {
-			near = nearest(name, names)
+		if !inSection && distance(name, near) > 2 {
+			near = ""
 		}
 		if near != "" || inSection {
 			ps.add(place{name: clip(name)}, "", "unknown setting", near)

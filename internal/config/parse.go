@@ -33,7 +33,7 @@ func parse(file string, text []byte) ([]value, Problems) {
 	p := parser{
 		file: file, base: filepath.Dir(file), settings: map[string]setting{}, sections: map[string]bool{}, seen: map[string]int{},
 	}
-	for _, s := range table() {
+	for _, s := range append(table(), sinkRows()...) {
 		p.settings[s.name] = s
 		p.names = append(p.names, s.name)
 		if section, _, ok := strings.Cut(s.name, "."); ok {
@@ -92,8 +92,25 @@ func (p *parser) mapping(n *yaml.Node, section string) {
 			if !isNull(val) {
 				p.mapping(val, name)
 			}
+		case name == sinksName:
+			p.sinks(val)
 		default:
 			p.unknown(key, name)
+		}
+	}
+}
+
+// sinks reads the list of sinks: each is a section, whose settings have its number in their names.
+func (p *parser) sinks(n *yaml.Node) {
+	const want = "a list of sinks, each with a name and a kind"
+	switch {
+	case n.Kind != yaml.SequenceNode:
+		p.add(n, sinksName, "it is no list", want)
+	case len(n.Content) > MaxSinks:
+		p.add(n.Content[MaxSinks], sinksName, fmt.Sprintf("%d sinks are more than %d", len(n.Content), MaxSinks), want)
+	default:
+		for i, sink := range n.Content {
+			p.mapping(sink, fmt.Sprintf("%s.%d", sinksName, i))
 		}
 	}
 }
