@@ -21,7 +21,7 @@ var table = []layer{
 		{path: "cmd/keyhold-verify", may: []string{"internal/audit/tree", "internal/audit/verify"}},
 	}},
 	{"assembly: the parts list of a server, the command line", []row{
-		{path: "internal/node", may: []string{"internal/audit", "internal/authn", "internal/config", "internal/dialect/native", "internal/engine", "internal/kms",
+		{path: "internal/node", may: []string{"internal/audit", "internal/audit/sink", "internal/authn", "internal/config", "internal/dialect/native", "internal/engine", "internal/kms",
 			"internal/provider/soft", "internal/records", "internal/seal/keyfile", "internal/secret", "internal/server", "internal/store", "internal/store/pebble"}},
 		{path: "internal/cli", may: []string{"client", "client/envelope", "internal/audit/verify", "internal/config", "internal/kms", "internal/seal/keyfile"},
 			ext: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
@@ -58,10 +58,10 @@ var table = []layer{
 		{path: "internal/audit", may: []string{"internal/audit/disk", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
 	}},
 	{"drivers: secrets, roots, disks", []row{
-		{path: "internal/provider/soft", may: []string{"internal/box", "internal/kms", "internal/provider", "internal/secret", "internal/wire/blob"},
+		{path: "internal/provider/soft", may: []string{"internal/box", "internal/kms", "internal/mode", "internal/provider", "internal/secret", "internal/wire/blob"},
 			ext: []string{"github.com/cloudflare/circl/kem", "github.com/cloudflare/circl/sign", "github.com/decred/dcrd/dcrec/secp256k1/v4"}},
 		{path: "internal/provider", may: []string{"internal/box", "internal/kms", "internal/secret"}},
-		{path: "internal/seal", may: []string{"internal/box", "internal/kms", "internal/seal/passphrase", "internal/seal/shares", "internal/secret"},
+		{path: "internal/seal", may: []string{"internal/box", "internal/kms", "internal/seal/passphrase", "internal/seal/shares", "internal/secret", "internal/secret/arena"},
 			ext: []string{"golang.org/x/crypto/cryptobyte", "golang.org/x/mod/sumdb/note"}},
 		{path: "internal/seal/keyfile", may: []string{"internal/kms", "internal/secret"}},
 		{path: "internal/seal/passphrase", may: []string{"internal/kms", "internal/secret"}, ext: []string{"golang.org/x/crypto/argon2", "golang.org/x/crypto/cryptobyte"}},
@@ -83,6 +83,7 @@ var table = []layer{
 		{path: "internal/secret/release"},
 		{path: "internal/cache"},
 		{path: "internal/clock", ext: []string{"golang.org/x/sys"}},
+		{path: "internal/mode", may: []string{"internal/kms"}},
 		{path: "internal/kms"},
 	}},
 }

@@ -116,7 +116,7 @@ func (r *Root) openEpoch(number uint32, data []byte) (*epoch, error) {
 	if err != nil {
 		return nil, fmt.Errorf("it does not open under the root key")
 	}
-	e, err := newEpoch(number, fromMillis(created), secret.Take(raw))
+	e, err := newEpoch(number, fromMillis(created), r.memory.Keep(secret.Take(raw)))
 	if err != nil {
 		return nil, err
 	}

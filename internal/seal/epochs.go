@@ -242,7 +242,7 @@ func (e *Epochs) Roll(c *Config, now time.Time) (uint32, error) {
 	if live >= MaxEpochs {
 		return 0, kms.Errorf(kms.CodeTooLarge, "%d epochs are live, the limit is %d: re-wrap their rows and retire old ones", live, MaxEpochs)
 	}
-	next, err := newEpoch(number, now, secret.Random(box.KeySize))
+	next, err := newEpoch(number, now, e.root.memory.Keep(secret.Random(box.KeySize)))
 	if err != nil {
 		return 0, kms.Errorf(kms.CodeInternal, "the epoch KEK could not be made").Because(err)
 	}

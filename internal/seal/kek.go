@@ -120,7 +120,7 @@ func (r *Root) UnwrapKEK(wrapped []byte, shred *secret.Bytes, place []byte) (*KE
 	if err != nil {
 		return nil, bad.Because(err)
 	}
-	return kekOf(secret.Take(raw))
+	return kekOf(r.memory.Keep(secret.Take(raw)))
 }
 
 // RewrapKEK brings a wrapped KEK under the newest root generation. changed is false if it is there already.

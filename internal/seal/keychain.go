@@ -11,6 +11,7 @@ import (
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/secret/arena"
 	"github.com/keyhold/keyhold/internal/secret/reveal"
 )
 
@@ -28,6 +29,7 @@ const (
 type Keychain struct {
 	cluster kms.ID
 	serial  uint32
+	memory  *arena.Arena // the root's
 
 	index *secret.Bytes // hashes names in store paths
 	alias *secret.Bytes // hashes names of principals
@@ -59,6 +61,7 @@ type auditKey struct {
 func NewKeychain(r *Root) (*Keychain, []byte, error) {
 	k := &Keychain{
 		cluster: r.cluster,
+		memory:  r.memory,
 		index:   secret.Random(keychainKey),
 		alias:   secret.Random(keychainKey),
 		page:    secret.Random(keychainKey),
@@ -83,8 +86,17 @@ func (k *Keychain) finish(r *Root) (*Keychain, []byte, error) {
 	return k, blob, nil
 }
 
-// prepare makes what use needs from the bytes.
+// prepare moves the bytes to where they live and makes what use needs from them.
 func (k *Keychain) prepare() error {
+	for _, at := range []**secret.Bytes{&k.index, &k.alias, &k.page, &k.sign} {
+		*at = k.memory.Keep(*at)
+	}
+	for i := range k.store {
+		k.store[i].key = k.memory.Keep(k.store[i].key)
+	}
+	for i := range k.audit {
+		k.audit[i].mac = k.memory.Keep(k.audit[i].mac)
+	}
 	k.storeKeys = make(map[uint32]*box.Key, len(k.store))
 	for _, s := range k.store {
 		key, err := box.NewKey(s.key)
@@ -97,14 +109,17 @@ func (k *Keychain) prepare() error {
 	if k.pageKey, err = box.NewKey(k.page); err != nil {
 		return err
 	}
-	k.signer, err = newSigner(k.cluster, k.sign)
-	return err
+	if k.signer, err = newSigner(k.cluster, k.sign); err != nil {
+		return err
+	}
+	k.signer.key = k.memory.Keep(k.signer.key)
+	return nil
 }
 
 // clone copies every key, so that either keychain can be erased without the other.
 func (k *Keychain) clone() *Keychain {
 	again := func(s *secret.Bytes) *secret.Bytes { return secret.Copy(s.Reveal(reveal.Key{})) }
-	n := &Keychain{cluster: k.cluster, serial: k.serial, index: again(k.index), alias: again(k.alias), page: again(k.page), sign: again(k.sign)}
+	n := &Keychain{cluster: k.cluster, serial: k.serial, memory: k.memory, index: again(k.index), alias: again(k.alias), page: again(k.page), sign: again(k.sign)}
 	for _, s := range k.store {
 		n.store = append(n.store, storeKey{s.epoch, again(s.key)})
 	}

@@ -79,7 +79,7 @@ func OpenKeychain(r *Root, blob []byte) (*Keychain, error) {
 		k.Zero()
 		return nil, kms.Errorf(kms.CodeRecordDamaged, "the keychain opens, but its content is not of a form that this program knows")
 	}
-	k.cluster = r.cluster
+	k.cluster, k.memory = r.cluster, r.memory
 	if err := k.prepare(); err != nil {
 		return nil, kms.Errorf(kms.CodeInternal, "the keychain could not be prepared").Because(err)
 	}

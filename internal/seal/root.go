@@ -12,6 +12,7 @@ import (
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/secret/arena"
 	"github.com/keyhold/keyhold/internal/secret/reveal"
 )
 
@@ -22,7 +23,8 @@ const RootSize = box.KeySize
 // It is immutable and safe for concurrent use.
 type Root struct {
 	cluster kms.ID
-	keys    []rootKey // ascending; the last one wraps what is new
+	keys    []rootKey    // ascending; the last one wraps what is new
+	memory  *arena.Arena // where it lives, with every key that is opened under it; nil: the heap
 }
 
 type rootKey struct {
@@ -33,6 +35,20 @@ type rootKey struct {
 
 // Cluster is the cluster whose root this is.
 func (r *Root) Cluster() kms.ID { return r.cluster }
+
+// Move moves the root key into an arena, as every keychain, epoch KEK and KEK that is opened under it from then on. It is for the
+// caller that opened the root, before it shares it.
+func (r *Root) Move(to *arena.Arena) error {
+	r.memory = to
+	keys := r.keys
+	r.keys = nil
+	for _, k := range keys {
+		if err := r.add(k.generation, k.raw); err != nil {
+			return err
+		}
+	}
+	return nil
+}
 
 // Generation is the newest generation: what is wrapped now is wrapped under it.
 func (r *Root) Generation() uint32 { return r.newest().generation }
@@ -54,6 +70,7 @@ func (r *Root) add(generation uint32, raw *secret.Bytes) error {
 	if raw.Len() != RootSize {
 		return fmt.Errorf("root key of %d bytes, want %d", raw.Len(), RootSize)
 	}
+	raw = r.memory.Keep(raw)
 	key, err := box.NewKey(raw)
 	if err != nil {
 		return fmt.Errorf("root key: %w", err)

@@ -78,7 +78,7 @@ func (r *Root) Rotating() bool { return len(r.keys) > 1 }
 
 // keep copies the root's generations from the given place on, so that either can be erased without the other.
 func (r *Root) keep(from int) (*Root, error) {
-	next := &Root{cluster: r.cluster}
+	next := &Root{cluster: r.cluster, memory: r.memory}
 	for _, k := range r.keys[from:] {
 		if err := next.add(k.generation, secret.Copy(k.raw.Reveal(reveal.Key{}))); err != nil {
 			next.Zero()
