@@ -159,7 +159,7 @@ var bans = []ban{
 }
 
 // clockless packages are told what time it is.
-var clockless = []string{"internal/kms", "internal/lifecycle", "internal/policy", "internal/box", "internal/records", "internal/keyring", "internal/provider", "internal/provider/soft",
+var clockless = []string{"internal/kms", "internal/lifecycle", "internal/policy", "internal/box", "internal/mode", "internal/records", "internal/keyring", "internal/provider", "internal/provider/soft",
 	"internal/seal", "internal/seal/shares", "internal/seal/passphrase", "internal/seal/keyfile", "internal/wire/blob", "internal/wire/token", "internal/cache"}
 
 // leanPrograms must not link what they do not need, even indirectly.

@@ -267,4 +267,3 @@ func (o Options) formats(t *testing.T, m made) {
 	_, err := m.Format(nil, 10, nil, []uint16{1, 2, 3, 4, 5, 10, 7}, false)
 	wantCode(t, "a numeral that is not of the radix", err, kms.CodeBadRequest)
 }
-

@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/mode"
 	"github.com/keyhold/keyhold/internal/secret/reveal"
 )
 
@@ -19,7 +20,7 @@ import (
 const (
 	sivKeySize           = 64
 	convergentCommitment = 32
-	convergentOverhead   = convergentCommitment + sivSize
+	convergentOverhead   = convergentCommitment + mode.SIVSize
 )
 
 func convergentSeal(k *key, s *scheme, dst, header, plaintext, aad []byte) ([]byte, error) {
@@ -34,7 +35,7 @@ func convergentSeal(k *key, s *scheme, dst, header, plaintext, aad []byte) ([]by
 	if need := len(dst) + convergentOverhead + len(plaintext); cap(dst) < need {
 		dst = append(make([]byte, 0, need), dst...)
 	}
-	out, err := sivSeal(okm[:sivKeySize], append(dst, okm[sivKeySize:]...), plaintext, aad)
+	out, err := mode.SealSIV(okm[:sivKeySize], append(dst, okm[sivKeySize:]...), plaintext, aad)
 	if err != nil {
 		return nil, kms.Errorf(kms.CodeInternal, "the encryption failed").Because(err)
 	}
@@ -56,8 +57,8 @@ func convergentOpen(k *key, s *scheme, dst, header, sealed, aad []byte) ([]byte,
 	if subtle.ConstantTimeCompare(okm[sivKeySize:], sealed[:convergentCommitment]) != 1 {
 		return nil, decryptFailed()
 	}
-	out, genuine, err := sivOpen(okm[:sivKeySize], dst, sealed[convergentCommitment:], aad)
-	if err != nil || !genuine {
+	out, err := mode.OpenSIV(okm[:sivKeySize], dst, sealed[convergentCommitment:], aad)
+	if err != nil {
 		return nil, decryptFailed()
 	}
 	return out, nil

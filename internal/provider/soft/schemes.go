@@ -15,6 +15,7 @@ import (
 
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/mode"
 	"github.com/keyhold/keyhold/internal/secret/reveal"
 	"github.com/keyhold/keyhold/internal/wire/blob"
 )
@@ -24,8 +25,8 @@ import (
 type scheme struct {
 	hash   crypto.Hash // 0: the scheme takes the message itself
 	label  box.Label   // of schemes that seal boxes
-	seal   func(k *key, s *scheme, dst, header, plaintext, aad []byte) ([]byte, error)
-	open   func(k *key, s *scheme, dst, header, sealed, aad []byte) ([]byte, error)
+	seal   sealer
+	open   sealer
 	sign   func(k *key, h crypto.Hash, digest []byte) ([]byte, error)
 	verify func(k *key, h crypto.Hash, digest, signature []byte) bool
 	mac    func(k *key, h crypto.Hash, dst, message []byte) ([]byte, error)
@@ -34,6 +35,9 @@ type scheme struct {
 	decap  func(k *key, ciphertext []byte) ([]byte, error)
 	format func(k *key, dst []uint16, radix int, tweak []byte, numerals []uint16, decrypt bool) ([]uint16, error)
 }
+
+// sealer appends the encryption or the decryption of input to dst.
+type sealer = func(k *key, s *scheme, dst, header, input, aad []byte) ([]byte, error)
 
 var schemes = [...]scheme{
 	kms.SchemeAESGCM:      {label: box.Blob, seal: boxSeal, open: boxOpen},
@@ -65,8 +69,8 @@ var schemes = [...]scheme{
 	kms.SchemeECDH:              {agree: ecdhAgree},
 	kms.SchemeMLKEM:             {encap: kemEncapsulate, decap: kemDecapsulate},
 	kms.SchemeXWing:             {encap: kemEncapsulate, decap: kemDecapsulate},
-	kms.SchemeKWP:               {seal: kwpSeal, open: kwpOpen},
-	kms.SchemeKW:                {seal: kwSeal, open: kwOpen},
+	kms.SchemeKWP:               {seal: wrapWith(mode.WrapKWP), open: unwrapWith(mode.UnwrapKWP)},
+	kms.SchemeKW:                {seal: wrapWith(mode.WrapKW), open: unwrapWith(mode.UnwrapKW)},
 	kms.SchemeAESSIV:            {label: box.BlobSIV, seal: convergentSeal, open: convergentOpen},
 	kms.SchemeFF1:               {format: ff1Format},
 }
@@ -140,7 +144,7 @@ func hmacSum(k *key, h crypto.Hash, dst, message []byte) ([]byte, error) {
 }
 
 func cmacSum(k *key, _ crypto.Hash, dst, message []byte) ([]byte, error) {
-	tag, err := cmac(k.raw.Reveal(reveal.Key{}), message)
+	tag, err := mode.CMAC(k.raw.Reveal(reveal.Key{}), message)
 	if err != nil {
 		return nil, kms.Errorf(kms.CodeInternal, "the MAC could not be made").Because(err)
 	}

@@ -1,13 +1,12 @@
-package soft
+package mode
 
 import (
 	"crypto/aes"
 	"crypto/subtle"
 )
 
-// cmac is the AES-CMAC of a message: SP 800-38B §6.2, with the tag of full length (Tlen = 128). The AES is Go's module; the mode
-// is written here, as Go does not offer it.
-func cmac(key, message []byte) (tag [aes.BlockSize]byte, err error) {
+// CMAC is the AES-CMAC of a message under a key of 16, 24 or 32 bytes: SP 800-38B §6.2, with the tag of full length (Tlen = 128).
+func CMAC(key, message []byte) (tag [aes.BlockSize]byte, err error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
 		return tag, err

@@ -1,4 +1,4 @@
-package soft
+package mode
 
 import (
 	"crypto/aes"
@@ -8,14 +8,9 @@ import (
 	"math/big"
 
 	"github.com/keyhold/keyhold/internal/kms"
-	"github.com/keyhold/keyhold/internal/secret/reveal"
 )
 
-// FF1, SP 800-38G §5: ten rounds of a Feistel network over numerals. The AES is Go's module; the mode is written here, as Go
-// does not offer it. Its arithmetic is that of math/big, whose time depends on the numbers: who can measure single operations
-// closely may learn something of the plaintext. Where that matters, another algorithm is needed.
-
-// Limits of Format. §5.1 allows longer tweaks and strings; nothing that keeps a format is longer.
+// Limits of FF1. SP 800-38G §5.1 allows longer tweaks and strings; nothing that keeps a format is longer.
 const (
 	MinRadix    = 2
 	MaxRadix    = 1 << 16
@@ -26,13 +21,18 @@ const (
 
 const ff1Rounds = 10
 
-func ff1Format(k *key, dst []uint16, radix int, tweak []byte, numerals []uint16, decrypt bool) ([]uint16, error) {
+// FF1 appends the encryption or decryption of numerals, each below radix, to dst: SP 800-38G §5, ten rounds of a Feistel network,
+// under an AES key of 16, 24 or 32 bytes. CodeBadRequest and CodeTooLarge for what is outside the limits.
+//
+// It is not constant time: its arithmetic is that of math/big, whose time depends on the numbers. Who can measure single operations
+// closely may learn something of the plaintext.
+func FF1(key []byte, dst []uint16, radix int, tweak []byte, numerals []uint16, decrypt bool) ([]uint16, error) {
 	if err := checkFormat(radix, tweak, numerals); err != nil {
 		return nil, err
 	}
-	block, err := aes.NewCipher(k.raw.Reveal(reveal.Key{}))
+	block, err := aes.NewCipher(key)
 	if err != nil {
-		return nil, kms.Errorf(kms.CodeInternal, "the encryption failed").Because(err)
+		return nil, err
 	}
 	f := newFF1(block, radix, tweak, len(numerals))
 	a, b := f.number(numerals[:f.u]), f.number(numerals[f.u:])
@@ -93,10 +93,9 @@ func newFF1(block cipher.Block, radix int, tweak []byte, n int) *ff1 {
 	f.b = (new(big.Int).Sub(f.mod[1], big.NewInt(1)).BitLen() + 7) / 8
 	f.d = 4*((f.b+3)/4) + 4
 
-	p := f.state[:0] // step 5: [1] [2] [1] [radix]^3 [10] [u mod 256] [n]^4 [t]^4
-	p = append(p, 1, 2, 1, byte(radix>>16), byte(radix>>8), byte(radix), ff1Rounds, byte(f.u))
-	p = binary.BigEndian.AppendUint32(p, uint32(n))          //nolint:gosec // G115: at most MaxNumerals
-	_ = binary.BigEndian.AppendUint32(p, uint32(len(tweak))) //nolint:gosec // G115: at most MaxTweak
+	p := append(f.state[:0], 1, 2, 1, byte(radix>>16), byte(radix>>8), byte(radix), ff1Rounds, byte(f.u)) // step 5
+	binary.BigEndian.PutUint32(f.state[len(p):], uint32(n))                                               //nolint:gosec // G115: at most MaxNumerals
+	binary.BigEndian.PutUint32(f.state[len(p)+4:], uint32(len(tweak)))                                    //nolint:gosec // G115: at most MaxTweak
 	block.Encrypt(f.state[:], f.state[:])
 
 	used := len(tweak) + 1 + f.b
