@@ -29,6 +29,8 @@ type Key struct {
 	DestroyAt      time.Time         `json:"destroy_at,omitzero"`
 	DestroyedAt    time.Time         `json:"destroyed_at,omitzero"`
 	Revision       uint64            `json:"revision"`
+	Bytes          uint32            `json:"bytes,omitempty"`    // of each version's material, for HMAC keys
+	Leaks          string            `json:"leaks,omitempty"`    // what ciphertexts show, for deterministic algorithms
 	Versions       []KeyVersion      `json:"versions,omitempty"` // DescribeKey: the newest 20; after a change: the one concerned
 }
 
@@ -57,10 +59,11 @@ type Transition struct {
 type CreateKeyInput struct {
 	Name        string
 	Algorithm   string // for example "aes-256-gcm"
-	Usage       string // "encrypt", "sign" or "mac"; empty where the algorithm serves one purpose
+	Usage       string // for example "encrypt"; empty where the algorithm serves one purpose: all but RSA
 	Description string
 	Labels      map[string]string
 	Aliases     []string
+	Bytes       uint32 // HMAC keys: bytes of key material, 16 to 512; 0: as long as the hash
 }
 
 // KeyFilter selects keys; zero fields select all.
@@ -87,7 +90,7 @@ type UpdateKeyInput struct {
 // CreateKey makes a key with its first version.
 func (c *Client) CreateKey(ctx context.Context, in CreateKeyInput, options ...Option) (Key, error) {
 	return keyOf(invoke(ctx, c, c.keys.CreateKey, &keyholdv1.CreateKeyRequest{
-		Name: in.Name, Algorithm: in.Algorithm, Usage: in.Usage, Description: in.Description, Labels: in.Labels, Aliases: in.Aliases,
+		Name: in.Name, Algorithm: in.Algorithm, Usage: in.Usage, Description: in.Description, Labels: in.Labels, Aliases: in.Aliases, Bytes: in.Bytes,
 	}, changes, options))
 }
 
@@ -182,6 +185,7 @@ func toKey(k *keyholdv1.Key) Key {
 		Origin: k.GetOrigin(), State: k.GetState(), PrimaryVersion: k.GetPrimaryVersion(), LatestVersion: k.GetLatestVersion(),
 		Description: k.GetDescription(), Labels: k.GetLabels(), CreatedAt: timeOf(k.GetCreatedAt()), ChangedAt: timeOf(k.GetChangedAt()),
 		DestroyAt: timeOf(k.GetDestroyAt()), DestroyedAt: timeOf(k.GetDestroyedAt()), Revision: k.GetRevision(),
+		Bytes: k.GetBytes(), Leaks: k.GetLeaks(),
 	}
 }
 

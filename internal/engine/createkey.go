@@ -86,12 +86,15 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 	if in.Usage, err = kms.CheckCreate(in.Algorithm, in.Usage, w.e.cfg.Profile); err != nil {
 		return err
 	}
+	if err = kms.CheckSize(in.Algorithm, in.Bytes); err != nil {
+		return err
+	}
 	if w.call.DryRun {
 		in.made = &newVersion{key: w.e.newID(w.now), number: 1}
 		return nil
 	}
 	if in.made == nil {
-		in.made, err = w.newVersion(ctx, w.e.orderedID(w.now), 1, in.Algorithm, 0)
+		in.made, err = w.newVersion(ctx, w.e.orderedID(w.now), 1, in.Algorithm, in.Bytes)
 	}
 	return err
 }
@@ -99,7 +102,7 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 func (in *CreateKeyInput) key(w *work) kms.Key {
 	return kms.Key{
 		ID: in.made.key, Namespace: w.call.Namespace, Name: in.Name, Aliases: slices.Clone(in.Aliases), Algorithm: in.Algorithm,
-		Usage: in.Usage, Origin: kms.Generated, Switch: kms.Enabled, Primary: 1, Latest: 1, Description: in.Description,
+		Usage: in.Usage, Bytes: in.Bytes, Origin: kms.Generated, Switch: kms.Enabled, Primary: 1, Latest: 1, Description: in.Description,
 		Labels: maps.Clone(in.Labels), Created: w.now.UTC(), Changed: w.now.UTC(),
 	}
 }

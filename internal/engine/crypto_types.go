@@ -15,6 +15,11 @@ const (
 	MaxBatch     = 4 << 20  // bytes of input of one batch
 	MaxRandom    = 64 << 10 // bytes of one GenerateRandom
 	MaxDataKey   = 1024     // bytes of one data key
+	MaxPeerKey   = 1024     // bytes of another's public key: a SubjectPublicKeyInfo of P-521 has 158
+	MaxDerived   = 1024     // bytes of one derived secret, of its salt and of its info
+	MaxWrap      = 4096     // bytes of one material to wrap (package soft has the same limit)
+	MaxFormatted = 1024     // characters of one text whose format is kept
+	MaxTweak     = 256      // bytes of one tweak
 )
 
 // Every operation of this file takes Items, one or many: a batch on one key is one operation with one record. The
@@ -234,4 +239,161 @@ type PublicKeyOutput struct {
 	Schemes   []kms.Scheme
 	DER       []byte // SubjectPublicKeyInfo, RFC 5280 §4.1
 	Created   time.Time
+}
+
+// KDF is what becomes of an agreed value.
+type KDF uint8
+
+// The derivations.
+const (
+	RawSecret  KDF = iota // the agreed value Z itself, for a derivation of the caller's own
+	HKDFSHA256            // RFC 5869; a two-step derivation of SP 800-56C rev. 2 §5
+)
+
+// ParseKDF reads the name of a derivation; the empty string is RawSecret.
+func ParseKDF(s string) (KDF, error) {
+	switch s {
+	case "":
+		return RawSecret, nil
+	case "hkdf-sha-256":
+		return HKDFSHA256, nil
+	}
+	return 0, kms.Errorf(kms.CodeBadRequest, "the kdf is not one that this server knows: want hkdf-sha-256, or none")
+}
+
+// DeriveInput asks for a secret that is shared with the holder of another key pair.
+type DeriveInput struct {
+	Key        kms.Ref
+	Version    uint32 // 0: the primary version
+	PeerPublic []byte // DER SubjectPublicKeyInfo on the same curve
+	KDF        KDF
+	Salt, Info []byte // of the KDF
+	Length     int    // bytes of the KDF's output, 1 to MaxDerived; 0: 32
+}
+
+// SharedSecret is a secret that somebody else can have too: by agreement, or by decapsulation.
+type SharedSecret struct {
+	Key     kms.ID
+	Version uint32
+	Scheme  kms.Scheme
+	Secret  secret.Released
+}
+
+// EncapsulateInput asks for a shared secret for the holder of a key.
+type EncapsulateInput struct {
+	Key     kms.Ref
+	Version uint32 // 0: the primary version
+}
+
+// EncapsulateOutput is a shared secret with its encapsulation, which does not name its version.
+type EncapsulateOutput struct {
+	SharedSecret
+	Ciphertext []byte
+}
+
+// DecapsulateInput asks for the shared secret of an encapsulation.
+type DecapsulateInput struct {
+	Key        kms.Ref
+	Version    uint32 // 0: the only version; refused if there are more
+	Ciphertext []byte
+}
+
+// WrapInput asks for the wrapping of key material as other systems read it, or for its opening.
+type WrapInput struct {
+	Key     kms.Ref
+	Version uint32     // 0: the primary version
+	Scheme  kms.Scheme // 0: AES-KWP
+	Items   []WrapItem
+}
+
+// WrapItem is material, or wrapped material.
+type WrapItem struct{ Material []byte }
+
+// WrapOutput answers item by item.
+type WrapOutput struct {
+	Key     kms.ID
+	Version uint32
+	Scheme  kms.Scheme
+	Items   []WrappedItem
+}
+
+// WrappedItem is wrapped material or an error.
+type WrappedItem struct {
+	Wrapped []byte
+	Err     *kms.Error
+}
+
+// UnwrapOutput answers item by item.
+type UnwrapOutput struct {
+	Key     kms.ID
+	Version uint32
+	Scheme  kms.Scheme
+	Items   []UnwrappedItem
+}
+
+// UnwrappedItem is material or an error.
+type UnwrappedItem struct {
+	Material secret.Released
+	Err      *kms.Error
+}
+
+// FormatInput asks for the encryption of texts to texts of the same form, or for their decryption.
+type FormatInput struct {
+	Key            kms.Ref
+	Version        uint32 // 0: the primary version; to decrypt, the only version: refused if there are more
+	Alphabet       string // a name, or 2 to 1,024 different characters; empty: digits
+	PreserveOthers bool   // characters outside the alphabet stay where they are; without it they are refused
+	Items          []FormatItem
+
+	alphabet *alphabet // filled by check
+}
+
+// FormatItem is one text with its tweak, which is not secret.
+type FormatItem struct{ Text, Tweak []byte }
+
+// EncryptFormatOutput answers item by item.
+type EncryptFormatOutput struct {
+	Key     kms.ID
+	Version uint32
+	Scheme  kms.Scheme
+	Items   []EncryptedText
+}
+
+// EncryptedText is a text or an error.
+type EncryptedText struct {
+	Text string
+	Err  *kms.Error
+}
+
+// DecryptFormatOutput answers item by item.
+type DecryptFormatOutput struct {
+	Key     kms.ID
+	Version uint32
+	Scheme  kms.Scheme
+	Items   []DecryptedText
+}
+
+// DecryptedText is a text or an error.
+type DecryptedText struct {
+	Text secret.Released
+	Err  *kms.Error
+}
+
+// DataKeyPairInput asks for a key pair that the server does not keep, its private half encrypted under a key.
+type DataKeyPairInput struct {
+	Key              kms.Ref       // a symmetric encryption key
+	Algorithm        kms.Algorithm // of the pair
+	Context          kms.Context
+	AAD              []byte
+	WithoutPlaintext bool
+}
+
+// DataKeyPairOutput is the pair.
+type DataKeyPairOutput struct {
+	Key        kms.ID
+	Version    uint32
+	Algorithm  kms.Algorithm
+	Public     []byte          // DER SubjectPublicKeyInfo
+	Private    secret.Released // DER PKCS #8; empty if it was not asked for
+	Ciphertext []byte          // of the private half
 }

@@ -59,6 +59,49 @@ func (e *Engine) GetPublicKey(ctx context.Context, c kms.Call, in PublicKeyInput
 	return use(ctx, e, c, &publicKey, &in)
 }
 
+// DeriveSharedSecret agrees on a secret with the holder of another key pair.
+func (e *Engine) DeriveSharedSecret(ctx context.Context, c kms.Call, in DeriveInput) (SharedSecret, error) {
+	return use(ctx, e, c, &derive, &in)
+}
+
+// Encapsulate makes a shared secret and its encapsulation for a key.
+func (e *Engine) Encapsulate(ctx context.Context, c kms.Call, in EncapsulateInput) (EncapsulateOutput, error) {
+	return use(ctx, e, c, &encapsulate, &in)
+}
+
+// Decapsulate answers the shared secret of an encapsulation.
+func (e *Engine) Decapsulate(ctx context.Context, c kms.Call, in DecapsulateInput) (SharedSecret, error) {
+	return use(ctx, e, c, &decapsulate, &in)
+}
+
+// WrapKey wraps key material as other systems read it.
+func (e *Engine) WrapKey(ctx context.Context, c kms.Call, in WrapInput) (WrapOutput, error) {
+	return use(ctx, e, c, &wrapKey, &in)
+}
+
+// UnwrapKey opens wrapped key material.
+func (e *Engine) UnwrapKey(ctx context.Context, c kms.Call, in WrapInput) (UnwrapOutput, error) {
+	return use(ctx, e, c, &unwrapKey, &in)
+}
+
+// EncryptFormat encrypts texts to texts of the same form.
+func (e *Engine) EncryptFormat(ctx context.Context, c kms.Call, in FormatInput) (EncryptFormatOutput, error) {
+	return use(ctx, e, c, &encryptFormat, &in)
+}
+
+// DecryptFormat decrypts texts whose form was kept.
+func (e *Engine) DecryptFormat(ctx context.Context, c kms.Call, in FormatInput) (DecryptFormatOutput, error) {
+	return use(ctx, e, c, &decryptFormat, &in)
+}
+
+// GenerateDataKeyPair makes a key pair; whether its private half is answered decides which action must be allowed.
+func (e *Engine) GenerateDataKeyPair(ctx context.Context, c kms.Call, in DataKeyPairInput) (DataKeyPairOutput, error) {
+	if in.WithoutPlaintext {
+		return use(ctx, e, c, &dataKeyPairWithoutPlaintext, &in)
+	}
+	return use(ctx, e, c, &dataKeyPair, &in)
+}
+
 // DescribeKey answers a key's metadata and its newest versions.
 func (e *Engine) DescribeKey(ctx context.Context, c kms.Call, in KeyInput) (KeyOutput, error) {
 	return use(ctx, e, c, &describeKey, &in)

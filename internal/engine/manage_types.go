@@ -14,6 +14,7 @@ type CreateKeyInput struct {
 	Description string
 	Labels      map[string]string
 	Aliases     []string
+	Bytes       int `json:",omitzero"` // length of each version's material where the algorithm lets it be chosen; 0: the algorithm's own
 
 	made *newVersion // filled by prepare, outside the transaction
 }

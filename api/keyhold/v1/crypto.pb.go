@@ -2973,6 +2973,1973 @@ func (x *GetPublicKeyResponse) GetCreatedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+type DeriveSharedSecretRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference: id, name or `alias/NAME`.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The other's public key on the same curve: DER of a SubjectPublicKeyInfo (RFC 5280 §4.1), at most 1,024 bytes.
+	PeerPublicKey []byte `protobuf:"bytes,2,opt,name=peer_public_key,json=peerPublicKey,proto3" json:"peer_public_key,omitempty"`
+	// Version of the key. 0: the primary version.
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// What is derived from the agreed value: `hkdf-sha-256` (RFC 5869). Empty: the agreed value Z itself, for a derivation of the
+	// caller's own (SP 800-56A rev. 3 §5.8). Z is not uniformly random: do not use it as a key.
+	Kdf string `protobuf:"bytes,4,opt,name=kdf,proto3" json:"kdf,omitempty"`
+	// With a kdf: salt, at most 1,024 bytes.
+	Salt []byte `protobuf:"bytes,5,opt,name=salt,proto3" json:"salt,omitempty"`
+	// With a kdf: what the secret is for, for both sides alike, at most 1,024 bytes.
+	Info []byte `protobuf:"bytes,6,opt,name=info,proto3" json:"info,omitempty"`
+	// With a kdf: bytes of the secret, 1 to 1,024. 0: 32.
+	Length        uint32 `protobuf:"varint,7,opt,name=length,proto3" json:"length,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeriveSharedSecretRequest) Reset() {
+	*x = DeriveSharedSecretRequest{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeriveSharedSecretRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeriveSharedSecretRequest) ProtoMessage() {}
+
+func (x *DeriveSharedSecretRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeriveSharedSecretRequest.ProtoReflect.Descriptor instead.
+func (*DeriveSharedSecretRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *DeriveSharedSecretRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *DeriveSharedSecretRequest) GetPeerPublicKey() []byte {
+	if x != nil {
+		return x.PeerPublicKey
+	}
+	return nil
+}
+
+func (x *DeriveSharedSecretRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *DeriveSharedSecretRequest) GetKdf() string {
+	if x != nil {
+		return x.Kdf
+	}
+	return ""
+}
+
+func (x *DeriveSharedSecretRequest) GetSalt() []byte {
+	if x != nil {
+		return x.Salt
+	}
+	return nil
+}
+
+func (x *DeriveSharedSecretRequest) GetInfo() []byte {
+	if x != nil {
+		return x.Info
+	}
+	return nil
+}
+
+func (x *DeriveSharedSecretRequest) GetLength() uint32 {
+	if x != nil {
+		return x.Length
+	}
+	return 0
+}
+
+type DeriveSharedSecretResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shared secret. Use it, then erase it.
+	SharedSecret []byte `protobuf:"bytes,1,opt,name=shared_secret,json=sharedSecret,proto3" json:"shared_secret,omitempty"`
+	// Id of the key that was used.
+	KeyId string `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Version of the key that was used.
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Scheme that was used.
+	Scheme        string `protobuf:"bytes,4,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeriveSharedSecretResponse) Reset() {
+	*x = DeriveSharedSecretResponse{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeriveSharedSecretResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeriveSharedSecretResponse) ProtoMessage() {}
+
+func (x *DeriveSharedSecretResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeriveSharedSecretResponse.ProtoReflect.Descriptor instead.
+func (*DeriveSharedSecretResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *DeriveSharedSecretResponse) GetSharedSecret() []byte {
+	if x != nil {
+		return x.SharedSecret
+	}
+	return nil
+}
+
+func (x *DeriveSharedSecretResponse) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *DeriveSharedSecretResponse) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *DeriveSharedSecretResponse) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+type EncapsulateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference: id, name or `alias/NAME`.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Version of the key. 0: the primary version.
+	Version       uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EncapsulateRequest) Reset() {
+	*x = EncapsulateRequest{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EncapsulateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EncapsulateRequest) ProtoMessage() {}
+
+func (x *EncapsulateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EncapsulateRequest.ProtoReflect.Descriptor instead.
+func (*EncapsulateRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *EncapsulateRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *EncapsulateRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type EncapsulateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The encapsulation: send it to whoever may decapsulate, together with `version`, which it does not name.
+	Ciphertext []byte `protobuf:"bytes,1,opt,name=ciphertext,proto3" json:"ciphertext,omitempty"`
+	// The shared secret, 32 bytes. Use it, then erase it.
+	SharedSecret []byte `protobuf:"bytes,2,opt,name=shared_secret,json=sharedSecret,proto3" json:"shared_secret,omitempty"`
+	// Id of the key that was used.
+	KeyId string `protobuf:"bytes,3,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Version of the key that was used.
+	Version uint32 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`
+	// Scheme that was used.
+	Scheme        string `protobuf:"bytes,5,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EncapsulateResponse) Reset() {
+	*x = EncapsulateResponse{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EncapsulateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EncapsulateResponse) ProtoMessage() {}
+
+func (x *EncapsulateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EncapsulateResponse.ProtoReflect.Descriptor instead.
+func (*EncapsulateResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *EncapsulateResponse) GetCiphertext() []byte {
+	if x != nil {
+		return x.Ciphertext
+	}
+	return nil
+}
+
+func (x *EncapsulateResponse) GetSharedSecret() []byte {
+	if x != nil {
+		return x.SharedSecret
+	}
+	return nil
+}
+
+func (x *EncapsulateResponse) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *EncapsulateResponse) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *EncapsulateResponse) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+type DecapsulateRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference: id, name or `alias/NAME`.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The encapsulation.
+	Ciphertext []byte `protobuf:"bytes,2,opt,name=ciphertext,proto3" json:"ciphertext,omitempty"`
+	// Version of the key that Encapsulate, or GetPublicKey, answered. 0 is accepted only while the key has one version: an
+	// encapsulation does not name its version, and with another one a wrong secret would come out unnoticed.
+	Version       uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecapsulateRequest) Reset() {
+	*x = DecapsulateRequest{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecapsulateRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecapsulateRequest) ProtoMessage() {}
+
+func (x *DecapsulateRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecapsulateRequest.ProtoReflect.Descriptor instead.
+func (*DecapsulateRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *DecapsulateRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *DecapsulateRequest) GetCiphertext() []byte {
+	if x != nil {
+		return x.Ciphertext
+	}
+	return nil
+}
+
+func (x *DecapsulateRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type DecapsulateResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The shared secret, 32 bytes. Use it, then erase it.
+	SharedSecret []byte `protobuf:"bytes,1,opt,name=shared_secret,json=sharedSecret,proto3" json:"shared_secret,omitempty"`
+	// Id of the key that was used.
+	KeyId string `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Version of the key that was used.
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Scheme that was used.
+	Scheme        string `protobuf:"bytes,4,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecapsulateResponse) Reset() {
+	*x = DecapsulateResponse{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecapsulateResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecapsulateResponse) ProtoMessage() {}
+
+func (x *DecapsulateResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecapsulateResponse.ProtoReflect.Descriptor instead.
+func (*DecapsulateResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *DecapsulateResponse) GetSharedSecret() []byte {
+	if x != nil {
+		return x.SharedSecret
+	}
+	return nil
+}
+
+func (x *DecapsulateResponse) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *DecapsulateResponse) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *DecapsulateResponse) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+type WrapKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference: id, name or `alias/NAME`.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The material: 1 to 4,096 bytes; with `aes-kw` a multiple of 8 and at least 16.
+	Material []byte `protobuf:"bytes,2,opt,name=material,proto3" json:"material,omitempty"`
+	// Version of the key. 0: the primary version.
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// `aes-kwp` or `aes-kw`. Empty: `aes-kwp`.
+	Scheme        string `protobuf:"bytes,4,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WrapKeyRequest) Reset() {
+	*x = WrapKeyRequest{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WrapKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WrapKeyRequest) ProtoMessage() {}
+
+func (x *WrapKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WrapKeyRequest.ProtoReflect.Descriptor instead.
+func (*WrapKeyRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *WrapKeyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *WrapKeyRequest) GetMaterial() []byte {
+	if x != nil {
+		return x.Material
+	}
+	return nil
+}
+
+func (x *WrapKeyRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *WrapKeyRequest) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+type WrapKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The wrapped material. It names neither its key nor its version.
+	Wrapped []byte `protobuf:"bytes,1,opt,name=wrapped,proto3" json:"wrapped,omitempty"`
+	// Id of the key that was used.
+	KeyId string `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Version of the key that was used.
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Scheme that was used.
+	Scheme        string `protobuf:"bytes,4,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WrapKeyResponse) Reset() {
+	*x = WrapKeyResponse{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[51]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WrapKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WrapKeyResponse) ProtoMessage() {}
+
+func (x *WrapKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[51]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WrapKeyResponse.ProtoReflect.Descriptor instead.
+func (*WrapKeyResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{51}
+}
+
+func (x *WrapKeyResponse) GetWrapped() []byte {
+	if x != nil {
+		return x.Wrapped
+	}
+	return nil
+}
+
+func (x *WrapKeyResponse) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *WrapKeyResponse) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *WrapKeyResponse) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+type WrapKeyBatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key of the items that name none.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// At most 1,024.
+	Items         []*WrapKeyRequest `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WrapKeyBatchRequest) Reset() {
+	*x = WrapKeyBatchRequest{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[52]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WrapKeyBatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WrapKeyBatchRequest) ProtoMessage() {}
+
+func (x *WrapKeyBatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[52]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WrapKeyBatchRequest.ProtoReflect.Descriptor instead.
+func (*WrapKeyBatchRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{52}
+}
+
+func (x *WrapKeyBatchRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *WrapKeyBatchRequest) GetItems() []*WrapKeyRequest {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+type WrapKeyBatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each item of the request, in its order.
+	Items         []*WrapKeyResult `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WrapKeyBatchResponse) Reset() {
+	*x = WrapKeyBatchResponse{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[53]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WrapKeyBatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WrapKeyBatchResponse) ProtoMessage() {}
+
+func (x *WrapKeyBatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[53]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WrapKeyBatchResponse.ProtoReflect.Descriptor instead.
+func (*WrapKeyBatchResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{53}
+}
+
+func (x *WrapKeyBatchResponse) GetItems() []*WrapKeyResult {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// WrapKeyResult is the answer to one item of a batch.
+type WrapKeyResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Result:
+	//
+	//	*WrapKeyResult_Ok
+	//	*WrapKeyResult_Error
+	Result        isWrapKeyResult_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WrapKeyResult) Reset() {
+	*x = WrapKeyResult{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[54]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WrapKeyResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WrapKeyResult) ProtoMessage() {}
+
+func (x *WrapKeyResult) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[54]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WrapKeyResult.ProtoReflect.Descriptor instead.
+func (*WrapKeyResult) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{54}
+}
+
+func (x *WrapKeyResult) GetResult() isWrapKeyResult_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *WrapKeyResult) GetOk() *WrapKeyResponse {
+	if x != nil {
+		if x, ok := x.Result.(*WrapKeyResult_Ok); ok {
+			return x.Ok
+		}
+	}
+	return nil
+}
+
+func (x *WrapKeyResult) GetError() *ErrorDetail {
+	if x != nil {
+		if x, ok := x.Result.(*WrapKeyResult_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+type isWrapKeyResult_Result interface {
+	isWrapKeyResult_Result()
+}
+
+type WrapKeyResult_Ok struct {
+	// The item succeeded.
+	Ok *WrapKeyResponse `protobuf:"bytes,1,opt,name=ok,proto3,oneof"`
+}
+
+type WrapKeyResult_Error struct {
+	// The item failed.
+	Error *ErrorDetail `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
+}
+
+func (*WrapKeyResult_Ok) isWrapKeyResult_Result() {}
+
+func (*WrapKeyResult_Error) isWrapKeyResult_Result() {}
+
+type UnwrapKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference: id, name or `alias/NAME`.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The wrapped material.
+	Wrapped []byte `protobuf:"bytes,2,opt,name=wrapped,proto3" json:"wrapped,omitempty"`
+	// Version of the key that WrapKey answered. 0: the primary version.
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// `aes-kwp` or `aes-kw`. Empty: `aes-kwp`.
+	Scheme        string `protobuf:"bytes,4,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnwrapKeyRequest) Reset() {
+	*x = UnwrapKeyRequest{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[55]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnwrapKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnwrapKeyRequest) ProtoMessage() {}
+
+func (x *UnwrapKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[55]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnwrapKeyRequest.ProtoReflect.Descriptor instead.
+func (*UnwrapKeyRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{55}
+}
+
+func (x *UnwrapKeyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *UnwrapKeyRequest) GetWrapped() []byte {
+	if x != nil {
+		return x.Wrapped
+	}
+	return nil
+}
+
+func (x *UnwrapKeyRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *UnwrapKeyRequest) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+type UnwrapKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The material. Use it, then erase it.
+	Material []byte `protobuf:"bytes,1,opt,name=material,proto3" json:"material,omitempty"`
+	// Id of the key that was used.
+	KeyId string `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Version of the key that was used.
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Scheme that was used.
+	Scheme        string `protobuf:"bytes,4,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnwrapKeyResponse) Reset() {
+	*x = UnwrapKeyResponse{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[56]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnwrapKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnwrapKeyResponse) ProtoMessage() {}
+
+func (x *UnwrapKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[56]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnwrapKeyResponse.ProtoReflect.Descriptor instead.
+func (*UnwrapKeyResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{56}
+}
+
+func (x *UnwrapKeyResponse) GetMaterial() []byte {
+	if x != nil {
+		return x.Material
+	}
+	return nil
+}
+
+func (x *UnwrapKeyResponse) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *UnwrapKeyResponse) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *UnwrapKeyResponse) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+type UnwrapKeyBatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key of the items that name none.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// At most 1,024.
+	Items         []*UnwrapKeyRequest `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnwrapKeyBatchRequest) Reset() {
+	*x = UnwrapKeyBatchRequest{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[57]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnwrapKeyBatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnwrapKeyBatchRequest) ProtoMessage() {}
+
+func (x *UnwrapKeyBatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[57]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnwrapKeyBatchRequest.ProtoReflect.Descriptor instead.
+func (*UnwrapKeyBatchRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{57}
+}
+
+func (x *UnwrapKeyBatchRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *UnwrapKeyBatchRequest) GetItems() []*UnwrapKeyRequest {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+type UnwrapKeyBatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each item of the request, in its order.
+	Items         []*UnwrapKeyResult `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnwrapKeyBatchResponse) Reset() {
+	*x = UnwrapKeyBatchResponse{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[58]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnwrapKeyBatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnwrapKeyBatchResponse) ProtoMessage() {}
+
+func (x *UnwrapKeyBatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[58]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnwrapKeyBatchResponse.ProtoReflect.Descriptor instead.
+func (*UnwrapKeyBatchResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{58}
+}
+
+func (x *UnwrapKeyBatchResponse) GetItems() []*UnwrapKeyResult {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// UnwrapKeyResult is the answer to one item of a batch.
+type UnwrapKeyResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Result:
+	//
+	//	*UnwrapKeyResult_Ok
+	//	*UnwrapKeyResult_Error
+	Result        isUnwrapKeyResult_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *UnwrapKeyResult) Reset() {
+	*x = UnwrapKeyResult{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[59]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *UnwrapKeyResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*UnwrapKeyResult) ProtoMessage() {}
+
+func (x *UnwrapKeyResult) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[59]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use UnwrapKeyResult.ProtoReflect.Descriptor instead.
+func (*UnwrapKeyResult) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{59}
+}
+
+func (x *UnwrapKeyResult) GetResult() isUnwrapKeyResult_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *UnwrapKeyResult) GetOk() *UnwrapKeyResponse {
+	if x != nil {
+		if x, ok := x.Result.(*UnwrapKeyResult_Ok); ok {
+			return x.Ok
+		}
+	}
+	return nil
+}
+
+func (x *UnwrapKeyResult) GetError() *ErrorDetail {
+	if x != nil {
+		if x, ok := x.Result.(*UnwrapKeyResult_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+type isUnwrapKeyResult_Result interface {
+	isUnwrapKeyResult_Result()
+}
+
+type UnwrapKeyResult_Ok struct {
+	// The item succeeded.
+	Ok *UnwrapKeyResponse `protobuf:"bytes,1,opt,name=ok,proto3,oneof"`
+}
+
+type UnwrapKeyResult_Error struct {
+	// The item failed.
+	Error *ErrorDetail `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
+}
+
+func (*UnwrapKeyResult_Ok) isUnwrapKeyResult_Result() {}
+
+func (*UnwrapKeyResult_Error) isUnwrapKeyResult_Result() {}
+
+type EncryptFormatRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference: id, name or `alias/NAME`.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The text, at most 1,024 characters of the alphabet. Their number must be large enough for the alphabet to have at least
+	// 1,000,000 texts of that length: 6 digits.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// The characters that the text consists of: `digits`, `hex-lower`, `hex-upper`, `letters`, `letters-lower`, `letters-upper`,
+	// `alphanumeric`, `alphanumeric-lower`, `alphanumeric-upper`, or 2 to 1,024 different characters themselves, in an order that
+	// must never change. Empty: `digits`.
+	Alphabet string `protobuf:"bytes,3,opt,name=alphabet,proto3" json:"alphabet,omitempty"`
+	// Not secret, at most 256 bytes: the same text under another tweak gives another ciphertext. Needed again to decrypt.
+	Tweak []byte `protobuf:"bytes,4,opt,name=tweak,proto3" json:"tweak,omitempty"`
+	// Leave characters that are not of the alphabet where they are, such as the blanks in a card number. Without it they are
+	// refused.
+	PreserveOthers bool `protobuf:"varint,5,opt,name=preserve_others,json=preserveOthers,proto3" json:"preserve_others,omitempty"`
+	// Version of the key. 0: the primary version.
+	Version       uint32 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EncryptFormatRequest) Reset() {
+	*x = EncryptFormatRequest{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[60]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EncryptFormatRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EncryptFormatRequest) ProtoMessage() {}
+
+func (x *EncryptFormatRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[60]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EncryptFormatRequest.ProtoReflect.Descriptor instead.
+func (*EncryptFormatRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{60}
+}
+
+func (x *EncryptFormatRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *EncryptFormatRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *EncryptFormatRequest) GetAlphabet() string {
+	if x != nil {
+		return x.Alphabet
+	}
+	return ""
+}
+
+func (x *EncryptFormatRequest) GetTweak() []byte {
+	if x != nil {
+		return x.Tweak
+	}
+	return nil
+}
+
+func (x *EncryptFormatRequest) GetPreserveOthers() bool {
+	if x != nil {
+		return x.PreserveOthers
+	}
+	return false
+}
+
+func (x *EncryptFormatRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type EncryptFormatResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The encrypted text. It names neither its key nor its version: keep `version` beside it.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// Id of the key that was used.
+	KeyId string `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Version of the key that was used.
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Scheme that was used.
+	Scheme        string `protobuf:"bytes,4,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EncryptFormatResponse) Reset() {
+	*x = EncryptFormatResponse{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[61]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EncryptFormatResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EncryptFormatResponse) ProtoMessage() {}
+
+func (x *EncryptFormatResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[61]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EncryptFormatResponse.ProtoReflect.Descriptor instead.
+func (*EncryptFormatResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{61}
+}
+
+func (x *EncryptFormatResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *EncryptFormatResponse) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *EncryptFormatResponse) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *EncryptFormatResponse) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+type EncryptFormatBatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key of the items that name none.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// At most 1,024.
+	Items         []*EncryptFormatRequest `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EncryptFormatBatchRequest) Reset() {
+	*x = EncryptFormatBatchRequest{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[62]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EncryptFormatBatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EncryptFormatBatchRequest) ProtoMessage() {}
+
+func (x *EncryptFormatBatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[62]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EncryptFormatBatchRequest.ProtoReflect.Descriptor instead.
+func (*EncryptFormatBatchRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{62}
+}
+
+func (x *EncryptFormatBatchRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *EncryptFormatBatchRequest) GetItems() []*EncryptFormatRequest {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+type EncryptFormatBatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each item of the request, in its order.
+	Items         []*EncryptFormatResult `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EncryptFormatBatchResponse) Reset() {
+	*x = EncryptFormatBatchResponse{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[63]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EncryptFormatBatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EncryptFormatBatchResponse) ProtoMessage() {}
+
+func (x *EncryptFormatBatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[63]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EncryptFormatBatchResponse.ProtoReflect.Descriptor instead.
+func (*EncryptFormatBatchResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{63}
+}
+
+func (x *EncryptFormatBatchResponse) GetItems() []*EncryptFormatResult {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// EncryptFormatResult is the answer to one item of a batch.
+type EncryptFormatResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Result:
+	//
+	//	*EncryptFormatResult_Ok
+	//	*EncryptFormatResult_Error
+	Result        isEncryptFormatResult_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *EncryptFormatResult) Reset() {
+	*x = EncryptFormatResult{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[64]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *EncryptFormatResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*EncryptFormatResult) ProtoMessage() {}
+
+func (x *EncryptFormatResult) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[64]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use EncryptFormatResult.ProtoReflect.Descriptor instead.
+func (*EncryptFormatResult) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{64}
+}
+
+func (x *EncryptFormatResult) GetResult() isEncryptFormatResult_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *EncryptFormatResult) GetOk() *EncryptFormatResponse {
+	if x != nil {
+		if x, ok := x.Result.(*EncryptFormatResult_Ok); ok {
+			return x.Ok
+		}
+	}
+	return nil
+}
+
+func (x *EncryptFormatResult) GetError() *ErrorDetail {
+	if x != nil {
+		if x, ok := x.Result.(*EncryptFormatResult_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+type isEncryptFormatResult_Result interface {
+	isEncryptFormatResult_Result()
+}
+
+type EncryptFormatResult_Ok struct {
+	// The item succeeded.
+	Ok *EncryptFormatResponse `protobuf:"bytes,1,opt,name=ok,proto3,oneof"`
+}
+
+type EncryptFormatResult_Error struct {
+	// The item failed.
+	Error *ErrorDetail `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
+}
+
+func (*EncryptFormatResult_Ok) isEncryptFormatResult_Result() {}
+
+func (*EncryptFormatResult_Error) isEncryptFormatResult_Result() {}
+
+type DecryptFormatRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference: id, name or `alias/NAME`.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The encrypted text.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// The alphabet of the encryption. Empty: `digits`.
+	Alphabet string `protobuf:"bytes,3,opt,name=alphabet,proto3" json:"alphabet,omitempty"`
+	// The tweak of the encryption.
+	Tweak []byte `protobuf:"bytes,4,opt,name=tweak,proto3" json:"tweak,omitempty"`
+	// Leave characters that are not of the alphabet where they are.
+	PreserveOthers bool `protobuf:"varint,5,opt,name=preserve_others,json=preserveOthers,proto3" json:"preserve_others,omitempty"`
+	// Version of the key that EncryptFormat answered. 0 is accepted only while the key has one version: the text does not name
+	// its version, and with another one a wrong text would come out unnoticed.
+	Version       uint32 `protobuf:"varint,6,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecryptFormatRequest) Reset() {
+	*x = DecryptFormatRequest{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[65]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecryptFormatRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecryptFormatRequest) ProtoMessage() {}
+
+func (x *DecryptFormatRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[65]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecryptFormatRequest.ProtoReflect.Descriptor instead.
+func (*DecryptFormatRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{65}
+}
+
+func (x *DecryptFormatRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *DecryptFormatRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *DecryptFormatRequest) GetAlphabet() string {
+	if x != nil {
+		return x.Alphabet
+	}
+	return ""
+}
+
+func (x *DecryptFormatRequest) GetTweak() []byte {
+	if x != nil {
+		return x.Tweak
+	}
+	return nil
+}
+
+func (x *DecryptFormatRequest) GetPreserveOthers() bool {
+	if x != nil {
+		return x.PreserveOthers
+	}
+	return false
+}
+
+func (x *DecryptFormatRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type DecryptFormatResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The text.
+	Text string `protobuf:"bytes,1,opt,name=text,proto3" json:"text,omitempty"`
+	// Id of the key that was used.
+	KeyId string `protobuf:"bytes,2,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Version of the key that was used.
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Scheme that was used.
+	Scheme        string `protobuf:"bytes,4,opt,name=scheme,proto3" json:"scheme,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecryptFormatResponse) Reset() {
+	*x = DecryptFormatResponse{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[66]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecryptFormatResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecryptFormatResponse) ProtoMessage() {}
+
+func (x *DecryptFormatResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[66]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecryptFormatResponse.ProtoReflect.Descriptor instead.
+func (*DecryptFormatResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{66}
+}
+
+func (x *DecryptFormatResponse) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *DecryptFormatResponse) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *DecryptFormatResponse) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *DecryptFormatResponse) GetScheme() string {
+	if x != nil {
+		return x.Scheme
+	}
+	return ""
+}
+
+type DecryptFormatBatchRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key of the items that name none.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// At most 1,024.
+	Items         []*DecryptFormatRequest `protobuf:"bytes,2,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecryptFormatBatchRequest) Reset() {
+	*x = DecryptFormatBatchRequest{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[67]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecryptFormatBatchRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecryptFormatBatchRequest) ProtoMessage() {}
+
+func (x *DecryptFormatBatchRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[67]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecryptFormatBatchRequest.ProtoReflect.Descriptor instead.
+func (*DecryptFormatBatchRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{67}
+}
+
+func (x *DecryptFormatBatchRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *DecryptFormatBatchRequest) GetItems() []*DecryptFormatRequest {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+type DecryptFormatBatchResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One for each item of the request, in its order.
+	Items         []*DecryptFormatResult `protobuf:"bytes,1,rep,name=items,proto3" json:"items,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecryptFormatBatchResponse) Reset() {
+	*x = DecryptFormatBatchResponse{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[68]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecryptFormatBatchResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecryptFormatBatchResponse) ProtoMessage() {}
+
+func (x *DecryptFormatBatchResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[68]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecryptFormatBatchResponse.ProtoReflect.Descriptor instead.
+func (*DecryptFormatBatchResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{68}
+}
+
+func (x *DecryptFormatBatchResponse) GetItems() []*DecryptFormatResult {
+	if x != nil {
+		return x.Items
+	}
+	return nil
+}
+
+// DecryptFormatResult is the answer to one item of a batch.
+type DecryptFormatResult struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Types that are valid to be assigned to Result:
+	//
+	//	*DecryptFormatResult_Ok
+	//	*DecryptFormatResult_Error
+	Result        isDecryptFormatResult_Result `protobuf_oneof:"result"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DecryptFormatResult) Reset() {
+	*x = DecryptFormatResult{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[69]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DecryptFormatResult) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DecryptFormatResult) ProtoMessage() {}
+
+func (x *DecryptFormatResult) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[69]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DecryptFormatResult.ProtoReflect.Descriptor instead.
+func (*DecryptFormatResult) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{69}
+}
+
+func (x *DecryptFormatResult) GetResult() isDecryptFormatResult_Result {
+	if x != nil {
+		return x.Result
+	}
+	return nil
+}
+
+func (x *DecryptFormatResult) GetOk() *DecryptFormatResponse {
+	if x != nil {
+		if x, ok := x.Result.(*DecryptFormatResult_Ok); ok {
+			return x.Ok
+		}
+	}
+	return nil
+}
+
+func (x *DecryptFormatResult) GetError() *ErrorDetail {
+	if x != nil {
+		if x, ok := x.Result.(*DecryptFormatResult_Error); ok {
+			return x.Error
+		}
+	}
+	return nil
+}
+
+type isDecryptFormatResult_Result interface {
+	isDecryptFormatResult_Result()
+}
+
+type DecryptFormatResult_Ok struct {
+	// The item succeeded.
+	Ok *DecryptFormatResponse `protobuf:"bytes,1,opt,name=ok,proto3,oneof"`
+}
+
+type DecryptFormatResult_Error struct {
+	// The item failed.
+	Error *ErrorDetail `protobuf:"bytes,2,opt,name=error,proto3,oneof"`
+}
+
+func (*DecryptFormatResult_Ok) isDecryptFormatResult_Result() {}
+
+func (*DecryptFormatResult_Error) isDecryptFormatResult_Result() {}
+
+type GenerateDataKeyPairRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference: id, name or `alias/NAME`. A symmetric encryption key.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Algorithm of the pair, for example `ecdsa-p256`, `rsa-3072`, `x25519`, `ml-kem-768`.
+	Algorithm string `protobuf:"bytes,2,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
+	// Encryption context of the private key's encryption. Not together with `aad`.
+	Context map[string]string `protobuf:"bytes,3,rep,name=context,proto3" json:"context,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Additional authenticated data as plain bytes, instead of a context.
+	Aad []byte `protobuf:"bytes,4,opt,name=aad,proto3" json:"aad,omitempty"`
+	// Answer the private key encrypted only. Needs the permission GenerateDataKeyPairWithoutPlaintext alone.
+	WithoutPlaintext bool `protobuf:"varint,5,opt,name=without_plaintext,json=withoutPlaintext,proto3" json:"without_plaintext,omitempty"`
+	unknownFields    protoimpl.UnknownFields
+	sizeCache        protoimpl.SizeCache
+}
+
+func (x *GenerateDataKeyPairRequest) Reset() {
+	*x = GenerateDataKeyPairRequest{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[70]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerateDataKeyPairRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerateDataKeyPairRequest) ProtoMessage() {}
+
+func (x *GenerateDataKeyPairRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[70]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerateDataKeyPairRequest.ProtoReflect.Descriptor instead.
+func (*GenerateDataKeyPairRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{70}
+}
+
+func (x *GenerateDataKeyPairRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *GenerateDataKeyPairRequest) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
+}
+
+func (x *GenerateDataKeyPairRequest) GetContext() map[string]string {
+	if x != nil {
+		return x.Context
+	}
+	return nil
+}
+
+func (x *GenerateDataKeyPairRequest) GetAad() []byte {
+	if x != nil {
+		return x.Aad
+	}
+	return nil
+}
+
+func (x *GenerateDataKeyPairRequest) GetWithoutPlaintext() bool {
+	if x != nil {
+		return x.WithoutPlaintext
+	}
+	return false
+}
+
+type GenerateDataKeyPairResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The public key: DER of a SubjectPublicKeyInfo (RFC 5280 §4.1).
+	PublicKey []byte `protobuf:"bytes,1,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
+	// The private key: DER of PKCS #8 (RFC 5958). Use it, then erase it. Empty if it was not asked for.
+	PrivateKey []byte `protobuf:"bytes,2,opt,name=private_key,json=privateKey,proto3" json:"private_key,omitempty"`
+	// The private key's encryption: store it. Decrypt opens it.
+	PrivateKeyCiphertext []byte `protobuf:"bytes,3,opt,name=private_key_ciphertext,json=privateKeyCiphertext,proto3" json:"private_key_ciphertext,omitempty"`
+	// Id of the key that was used.
+	KeyId string `protobuf:"bytes,4,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Version of the key that was used.
+	Version uint32 `protobuf:"varint,5,opt,name=version,proto3" json:"version,omitempty"`
+	// Algorithm of the pair.
+	Algorithm     string `protobuf:"bytes,6,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GenerateDataKeyPairResponse) Reset() {
+	*x = GenerateDataKeyPairResponse{}
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[71]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GenerateDataKeyPairResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GenerateDataKeyPairResponse) ProtoMessage() {}
+
+func (x *GenerateDataKeyPairResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_crypto_proto_msgTypes[71]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GenerateDataKeyPairResponse.ProtoReflect.Descriptor instead.
+func (*GenerateDataKeyPairResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_crypto_proto_rawDescGZIP(), []int{71}
+}
+
+func (x *GenerateDataKeyPairResponse) GetPublicKey() []byte {
+	if x != nil {
+		return x.PublicKey
+	}
+	return nil
+}
+
+func (x *GenerateDataKeyPairResponse) GetPrivateKey() []byte {
+	if x != nil {
+		return x.PrivateKey
+	}
+	return nil
+}
+
+func (x *GenerateDataKeyPairResponse) GetPrivateKeyCiphertext() []byte {
+	if x != nil {
+		return x.PrivateKeyCiphertext
+	}
+	return nil
+}
+
+func (x *GenerateDataKeyPairResponse) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *GenerateDataKeyPairResponse) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *GenerateDataKeyPairResponse) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
+}
+
 var File_keyhold_v1_crypto_proto protoreflect.FileDescriptor
 
 const file_keyhold_v1_crypto_proto_rawDesc = "" +
@@ -3183,7 +5150,140 @@ const file_keyhold_v1_crypto_proto_rawDesc = "" +
 	"\x05usage\x18\x05 \x01(\tR\x05usage\x12\x18\n" +
 	"\aschemes\x18\x06 \x03(\tR\aschemes\x129\n" +
 	"\n" +
-	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt2\xbb\v\n" +
+	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\"\xc1\x01\n" +
+	"\x19DeriveSharedSecretRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12&\n" +
+	"\x0fpeer_public_key\x18\x02 \x01(\fR\rpeerPublicKey\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x10\n" +
+	"\x03kdf\x18\x04 \x01(\tR\x03kdf\x12\x12\n" +
+	"\x04salt\x18\x05 \x01(\fR\x04salt\x12\x12\n" +
+	"\x04info\x18\x06 \x01(\fR\x04info\x12\x16\n" +
+	"\x06length\x18\a \x01(\rR\x06length\"\x8a\x01\n" +
+	"\x1aDeriveSharedSecretResponse\x12#\n" +
+	"\rshared_secret\x18\x01 \x01(\fR\fsharedSecret\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x16\n" +
+	"\x06scheme\x18\x04 \x01(\tR\x06scheme\"@\n" +
+	"\x12EncapsulateRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"\xa3\x01\n" +
+	"\x13EncapsulateResponse\x12\x1e\n" +
+	"\n" +
+	"ciphertext\x18\x01 \x01(\fR\n" +
+	"ciphertext\x12#\n" +
+	"\rshared_secret\x18\x02 \x01(\fR\fsharedSecret\x12\x15\n" +
+	"\x06key_id\x18\x03 \x01(\tR\x05keyId\x12\x18\n" +
+	"\aversion\x18\x04 \x01(\rR\aversion\x12\x16\n" +
+	"\x06scheme\x18\x05 \x01(\tR\x06scheme\"`\n" +
+	"\x12DecapsulateRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1e\n" +
+	"\n" +
+	"ciphertext\x18\x02 \x01(\fR\n" +
+	"ciphertext\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\"\x83\x01\n" +
+	"\x13DecapsulateResponse\x12#\n" +
+	"\rshared_secret\x18\x01 \x01(\fR\fsharedSecret\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x16\n" +
+	"\x06scheme\x18\x04 \x01(\tR\x06scheme\"p\n" +
+	"\x0eWrapKeyRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
+	"\bmaterial\x18\x02 \x01(\fR\bmaterial\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x16\n" +
+	"\x06scheme\x18\x04 \x01(\tR\x06scheme\"t\n" +
+	"\x0fWrapKeyResponse\x12\x18\n" +
+	"\awrapped\x18\x01 \x01(\fR\awrapped\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x16\n" +
+	"\x06scheme\x18\x04 \x01(\tR\x06scheme\"Y\n" +
+	"\x13WrapKeyBatchRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
+	"\x05items\x18\x02 \x03(\v2\x1a.keyhold.v1.WrapKeyRequestR\x05items\"G\n" +
+	"\x14WrapKeyBatchResponse\x12/\n" +
+	"\x05items\x18\x01 \x03(\v2\x19.keyhold.v1.WrapKeyResultR\x05items\"y\n" +
+	"\rWrapKeyResult\x12-\n" +
+	"\x02ok\x18\x01 \x01(\v2\x1b.keyhold.v1.WrapKeyResponseH\x00R\x02ok\x12/\n" +
+	"\x05error\x18\x02 \x01(\v2\x17.keyhold.v1.ErrorDetailH\x00R\x05errorB\b\n" +
+	"\x06result\"p\n" +
+	"\x10UnwrapKeyRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\awrapped\x18\x02 \x01(\fR\awrapped\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x16\n" +
+	"\x06scheme\x18\x04 \x01(\tR\x06scheme\"x\n" +
+	"\x11UnwrapKeyResponse\x12\x1a\n" +
+	"\bmaterial\x18\x01 \x01(\fR\bmaterial\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x16\n" +
+	"\x06scheme\x18\x04 \x01(\tR\x06scheme\"]\n" +
+	"\x15UnwrapKeyBatchRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x122\n" +
+	"\x05items\x18\x02 \x03(\v2\x1c.keyhold.v1.UnwrapKeyRequestR\x05items\"K\n" +
+	"\x16UnwrapKeyBatchResponse\x121\n" +
+	"\x05items\x18\x01 \x03(\v2\x1b.keyhold.v1.UnwrapKeyResultR\x05items\"}\n" +
+	"\x0fUnwrapKeyResult\x12/\n" +
+	"\x02ok\x18\x01 \x01(\v2\x1d.keyhold.v1.UnwrapKeyResponseH\x00R\x02ok\x12/\n" +
+	"\x05error\x18\x02 \x01(\v2\x17.keyhold.v1.ErrorDetailH\x00R\x05errorB\b\n" +
+	"\x06result\"\xb1\x01\n" +
+	"\x14EncryptFormatRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x1a\n" +
+	"\balphabet\x18\x03 \x01(\tR\balphabet\x12\x14\n" +
+	"\x05tweak\x18\x04 \x01(\fR\x05tweak\x12'\n" +
+	"\x0fpreserve_others\x18\x05 \x01(\bR\x0epreserveOthers\x12\x18\n" +
+	"\aversion\x18\x06 \x01(\rR\aversion\"t\n" +
+	"\x15EncryptFormatResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x16\n" +
+	"\x06scheme\x18\x04 \x01(\tR\x06scheme\"e\n" +
+	"\x19EncryptFormatBatchRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x126\n" +
+	"\x05items\x18\x02 \x03(\v2 .keyhold.v1.EncryptFormatRequestR\x05items\"S\n" +
+	"\x1aEncryptFormatBatchResponse\x125\n" +
+	"\x05items\x18\x01 \x03(\v2\x1f.keyhold.v1.EncryptFormatResultR\x05items\"\x85\x01\n" +
+	"\x13EncryptFormatResult\x123\n" +
+	"\x02ok\x18\x01 \x01(\v2!.keyhold.v1.EncryptFormatResponseH\x00R\x02ok\x12/\n" +
+	"\x05error\x18\x02 \x01(\v2\x17.keyhold.v1.ErrorDetailH\x00R\x05errorB\b\n" +
+	"\x06result\"\xb1\x01\n" +
+	"\x14DecryptFormatRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x1a\n" +
+	"\balphabet\x18\x03 \x01(\tR\balphabet\x12\x14\n" +
+	"\x05tweak\x18\x04 \x01(\fR\x05tweak\x12'\n" +
+	"\x0fpreserve_others\x18\x05 \x01(\bR\x0epreserveOthers\x12\x18\n" +
+	"\aversion\x18\x06 \x01(\rR\aversion\"t\n" +
+	"\x15DecryptFormatResponse\x12\x12\n" +
+	"\x04text\x18\x01 \x01(\tR\x04text\x12\x15\n" +
+	"\x06key_id\x18\x02 \x01(\tR\x05keyId\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x16\n" +
+	"\x06scheme\x18\x04 \x01(\tR\x06scheme\"e\n" +
+	"\x19DecryptFormatBatchRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x126\n" +
+	"\x05items\x18\x02 \x03(\v2 .keyhold.v1.DecryptFormatRequestR\x05items\"S\n" +
+	"\x1aDecryptFormatBatchResponse\x125\n" +
+	"\x05items\x18\x01 \x03(\v2\x1f.keyhold.v1.DecryptFormatResultR\x05items\"\x85\x01\n" +
+	"\x13DecryptFormatResult\x123\n" +
+	"\x02ok\x18\x01 \x01(\v2!.keyhold.v1.DecryptFormatResponseH\x00R\x02ok\x12/\n" +
+	"\x05error\x18\x02 \x01(\v2\x17.keyhold.v1.ErrorDetailH\x00R\x05errorB\b\n" +
+	"\x06result\"\x96\x02\n" +
+	"\x1aGenerateDataKeyPairRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1c\n" +
+	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12M\n" +
+	"\acontext\x18\x03 \x03(\v23.keyhold.v1.GenerateDataKeyPairRequest.ContextEntryR\acontext\x12\x10\n" +
+	"\x03aad\x18\x04 \x01(\fR\x03aad\x12+\n" +
+	"\x11without_plaintext\x18\x05 \x01(\bR\x10withoutPlaintext\x1a:\n" +
+	"\fContextEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xe2\x01\n" +
+	"\x1bGenerateDataKeyPairResponse\x12\x1d\n" +
+	"\n" +
+	"public_key\x18\x01 \x01(\fR\tpublicKey\x12\x1f\n" +
+	"\vprivate_key\x18\x02 \x01(\fR\n" +
+	"privateKey\x124\n" +
+	"\x16private_key_ciphertext\x18\x03 \x01(\fR\x14privateKeyCiphertext\x12\x15\n" +
+	"\x06key_id\x18\x04 \x01(\tR\x05keyId\x12\x18\n" +
+	"\aversion\x18\x05 \x01(\rR\aversion\x12\x1c\n" +
+	"\talgorithm\x18\x06 \x01(\tR\talgorithm2\xd8\x13\n" +
 	"\rCryptoService\x12B\n" +
 	"\aEncrypt\x12\x1a.keyhold.v1.EncryptRequest\x1a\x1b.keyhold.v1.EncryptResponse\x12Q\n" +
 	"\fEncryptBatch\x12\x1f.keyhold.v1.EncryptBatchRequest\x1a .keyhold.v1.EncryptBatchResponse\x12B\n" +
@@ -3202,7 +5302,19 @@ const file_keyhold_v1_crypto_proto_rawDesc = "" +
 	"\tVerifyMac\x12\x1c.keyhold.v1.VerifyMacRequest\x1a\x1d.keyhold.v1.VerifyMacResponse\x12W\n" +
 	"\x0eVerifyMacBatch\x12!.keyhold.v1.VerifyMacBatchRequest\x1a\".keyhold.v1.VerifyMacBatchResponse\x12W\n" +
 	"\x0eGenerateRandom\x12!.keyhold.v1.GenerateRandomRequest\x1a\".keyhold.v1.GenerateRandomResponse\x12Q\n" +
-	"\fGetPublicKey\x12\x1f.keyhold.v1.GetPublicKeyRequest\x1a .keyhold.v1.GetPublicKeyResponseB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
+	"\fGetPublicKey\x12\x1f.keyhold.v1.GetPublicKeyRequest\x1a .keyhold.v1.GetPublicKeyResponse\x12c\n" +
+	"\x12DeriveSharedSecret\x12%.keyhold.v1.DeriveSharedSecretRequest\x1a&.keyhold.v1.DeriveSharedSecretResponse\x12N\n" +
+	"\vEncapsulate\x12\x1e.keyhold.v1.EncapsulateRequest\x1a\x1f.keyhold.v1.EncapsulateResponse\x12N\n" +
+	"\vDecapsulate\x12\x1e.keyhold.v1.DecapsulateRequest\x1a\x1f.keyhold.v1.DecapsulateResponse\x12B\n" +
+	"\aWrapKey\x12\x1a.keyhold.v1.WrapKeyRequest\x1a\x1b.keyhold.v1.WrapKeyResponse\x12Q\n" +
+	"\fWrapKeyBatch\x12\x1f.keyhold.v1.WrapKeyBatchRequest\x1a .keyhold.v1.WrapKeyBatchResponse\x12H\n" +
+	"\tUnwrapKey\x12\x1c.keyhold.v1.UnwrapKeyRequest\x1a\x1d.keyhold.v1.UnwrapKeyResponse\x12W\n" +
+	"\x0eUnwrapKeyBatch\x12!.keyhold.v1.UnwrapKeyBatchRequest\x1a\".keyhold.v1.UnwrapKeyBatchResponse\x12T\n" +
+	"\rEncryptFormat\x12 .keyhold.v1.EncryptFormatRequest\x1a!.keyhold.v1.EncryptFormatResponse\x12c\n" +
+	"\x12EncryptFormatBatch\x12%.keyhold.v1.EncryptFormatBatchRequest\x1a&.keyhold.v1.EncryptFormatBatchResponse\x12T\n" +
+	"\rDecryptFormat\x12 .keyhold.v1.DecryptFormatRequest\x1a!.keyhold.v1.DecryptFormatResponse\x12c\n" +
+	"\x12DecryptFormatBatch\x12%.keyhold.v1.DecryptFormatBatchRequest\x1a&.keyhold.v1.DecryptFormatBatchResponse\x12f\n" +
+	"\x13GenerateDataKeyPair\x12&.keyhold.v1.GenerateDataKeyPairRequest\x1a'.keyhold.v1.GenerateDataKeyPairResponseB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
 
 var (
 	file_keyhold_v1_crypto_proto_rawDescOnce sync.Once
@@ -3216,7 +5328,7 @@ func file_keyhold_v1_crypto_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_crypto_proto_rawDescData
 }
 
-var file_keyhold_v1_crypto_proto_msgTypes = make([]protoimpl.MessageInfo, 49)
+var file_keyhold_v1_crypto_proto_msgTypes = make([]protoimpl.MessageInfo, 78)
 var file_keyhold_v1_crypto_proto_goTypes = []any{
 	(*EncryptRequest)(nil),               // 0: keyhold.v1.EncryptRequest
 	(*EncryptResponse)(nil),              // 1: keyhold.v1.EncryptResponse
@@ -3262,94 +5374,164 @@ var file_keyhold_v1_crypto_proto_goTypes = []any{
 	(*GenerateRandomResponse)(nil),       // 41: keyhold.v1.GenerateRandomResponse
 	(*GetPublicKeyRequest)(nil),          // 42: keyhold.v1.GetPublicKeyRequest
 	(*GetPublicKeyResponse)(nil),         // 43: keyhold.v1.GetPublicKeyResponse
-	nil,                                  // 44: keyhold.v1.EncryptRequest.ContextEntry
-	nil,                                  // 45: keyhold.v1.DecryptRequest.ContextEntry
-	nil,                                  // 46: keyhold.v1.ReEncryptRequest.FromContextEntry
-	nil,                                  // 47: keyhold.v1.ReEncryptRequest.ToContextEntry
-	nil,                                  // 48: keyhold.v1.GenerateDataKeyRequest.ContextEntry
-	(*ErrorDetail)(nil),                  // 49: keyhold.v1.ErrorDetail
-	(*timestamppb.Timestamp)(nil),        // 50: google.protobuf.Timestamp
+	(*DeriveSharedSecretRequest)(nil),    // 44: keyhold.v1.DeriveSharedSecretRequest
+	(*DeriveSharedSecretResponse)(nil),   // 45: keyhold.v1.DeriveSharedSecretResponse
+	(*EncapsulateRequest)(nil),           // 46: keyhold.v1.EncapsulateRequest
+	(*EncapsulateResponse)(nil),          // 47: keyhold.v1.EncapsulateResponse
+	(*DecapsulateRequest)(nil),           // 48: keyhold.v1.DecapsulateRequest
+	(*DecapsulateResponse)(nil),          // 49: keyhold.v1.DecapsulateResponse
+	(*WrapKeyRequest)(nil),               // 50: keyhold.v1.WrapKeyRequest
+	(*WrapKeyResponse)(nil),              // 51: keyhold.v1.WrapKeyResponse
+	(*WrapKeyBatchRequest)(nil),          // 52: keyhold.v1.WrapKeyBatchRequest
+	(*WrapKeyBatchResponse)(nil),         // 53: keyhold.v1.WrapKeyBatchResponse
+	(*WrapKeyResult)(nil),                // 54: keyhold.v1.WrapKeyResult
+	(*UnwrapKeyRequest)(nil),             // 55: keyhold.v1.UnwrapKeyRequest
+	(*UnwrapKeyResponse)(nil),            // 56: keyhold.v1.UnwrapKeyResponse
+	(*UnwrapKeyBatchRequest)(nil),        // 57: keyhold.v1.UnwrapKeyBatchRequest
+	(*UnwrapKeyBatchResponse)(nil),       // 58: keyhold.v1.UnwrapKeyBatchResponse
+	(*UnwrapKeyResult)(nil),              // 59: keyhold.v1.UnwrapKeyResult
+	(*EncryptFormatRequest)(nil),         // 60: keyhold.v1.EncryptFormatRequest
+	(*EncryptFormatResponse)(nil),        // 61: keyhold.v1.EncryptFormatResponse
+	(*EncryptFormatBatchRequest)(nil),    // 62: keyhold.v1.EncryptFormatBatchRequest
+	(*EncryptFormatBatchResponse)(nil),   // 63: keyhold.v1.EncryptFormatBatchResponse
+	(*EncryptFormatResult)(nil),          // 64: keyhold.v1.EncryptFormatResult
+	(*DecryptFormatRequest)(nil),         // 65: keyhold.v1.DecryptFormatRequest
+	(*DecryptFormatResponse)(nil),        // 66: keyhold.v1.DecryptFormatResponse
+	(*DecryptFormatBatchRequest)(nil),    // 67: keyhold.v1.DecryptFormatBatchRequest
+	(*DecryptFormatBatchResponse)(nil),   // 68: keyhold.v1.DecryptFormatBatchResponse
+	(*DecryptFormatResult)(nil),          // 69: keyhold.v1.DecryptFormatResult
+	(*GenerateDataKeyPairRequest)(nil),   // 70: keyhold.v1.GenerateDataKeyPairRequest
+	(*GenerateDataKeyPairResponse)(nil),  // 71: keyhold.v1.GenerateDataKeyPairResponse
+	nil,                                  // 72: keyhold.v1.EncryptRequest.ContextEntry
+	nil,                                  // 73: keyhold.v1.DecryptRequest.ContextEntry
+	nil,                                  // 74: keyhold.v1.ReEncryptRequest.FromContextEntry
+	nil,                                  // 75: keyhold.v1.ReEncryptRequest.ToContextEntry
+	nil,                                  // 76: keyhold.v1.GenerateDataKeyRequest.ContextEntry
+	nil,                                  // 77: keyhold.v1.GenerateDataKeyPairRequest.ContextEntry
+	(*ErrorDetail)(nil),                  // 78: keyhold.v1.ErrorDetail
+	(*timestamppb.Timestamp)(nil),        // 79: google.protobuf.Timestamp
 }
 var file_keyhold_v1_crypto_proto_depIdxs = []int32{
-	44, // 0: keyhold.v1.EncryptRequest.context:type_name -> keyhold.v1.EncryptRequest.ContextEntry
+	72, // 0: keyhold.v1.EncryptRequest.context:type_name -> keyhold.v1.EncryptRequest.ContextEntry
 	0,  // 1: keyhold.v1.EncryptBatchRequest.items:type_name -> keyhold.v1.EncryptRequest
 	4,  // 2: keyhold.v1.EncryptBatchResponse.items:type_name -> keyhold.v1.EncryptResult
 	1,  // 3: keyhold.v1.EncryptResult.ok:type_name -> keyhold.v1.EncryptResponse
-	49, // 4: keyhold.v1.EncryptResult.error:type_name -> keyhold.v1.ErrorDetail
-	45, // 5: keyhold.v1.DecryptRequest.context:type_name -> keyhold.v1.DecryptRequest.ContextEntry
+	78, // 4: keyhold.v1.EncryptResult.error:type_name -> keyhold.v1.ErrorDetail
+	73, // 5: keyhold.v1.DecryptRequest.context:type_name -> keyhold.v1.DecryptRequest.ContextEntry
 	5,  // 6: keyhold.v1.DecryptBatchRequest.items:type_name -> keyhold.v1.DecryptRequest
 	9,  // 7: keyhold.v1.DecryptBatchResponse.items:type_name -> keyhold.v1.DecryptResult
 	6,  // 8: keyhold.v1.DecryptResult.ok:type_name -> keyhold.v1.DecryptResponse
-	49, // 9: keyhold.v1.DecryptResult.error:type_name -> keyhold.v1.ErrorDetail
-	46, // 10: keyhold.v1.ReEncryptRequest.from_context:type_name -> keyhold.v1.ReEncryptRequest.FromContextEntry
-	47, // 11: keyhold.v1.ReEncryptRequest.to_context:type_name -> keyhold.v1.ReEncryptRequest.ToContextEntry
+	78, // 9: keyhold.v1.DecryptResult.error:type_name -> keyhold.v1.ErrorDetail
+	74, // 10: keyhold.v1.ReEncryptRequest.from_context:type_name -> keyhold.v1.ReEncryptRequest.FromContextEntry
+	75, // 11: keyhold.v1.ReEncryptRequest.to_context:type_name -> keyhold.v1.ReEncryptRequest.ToContextEntry
 	10, // 12: keyhold.v1.ReEncryptBatchRequest.items:type_name -> keyhold.v1.ReEncryptRequest
 	14, // 13: keyhold.v1.ReEncryptBatchResponse.items:type_name -> keyhold.v1.ReEncryptResult
 	11, // 14: keyhold.v1.ReEncryptResult.ok:type_name -> keyhold.v1.ReEncryptResponse
-	49, // 15: keyhold.v1.ReEncryptResult.error:type_name -> keyhold.v1.ErrorDetail
-	48, // 16: keyhold.v1.GenerateDataKeyRequest.context:type_name -> keyhold.v1.GenerateDataKeyRequest.ContextEntry
+	78, // 15: keyhold.v1.ReEncryptResult.error:type_name -> keyhold.v1.ErrorDetail
+	76, // 16: keyhold.v1.GenerateDataKeyRequest.context:type_name -> keyhold.v1.GenerateDataKeyRequest.ContextEntry
 	15, // 17: keyhold.v1.GenerateDataKeyBatchRequest.items:type_name -> keyhold.v1.GenerateDataKeyRequest
 	19, // 18: keyhold.v1.GenerateDataKeyBatchResponse.items:type_name -> keyhold.v1.GenerateDataKeyResult
 	16, // 19: keyhold.v1.GenerateDataKeyResult.ok:type_name -> keyhold.v1.GenerateDataKeyResponse
-	49, // 20: keyhold.v1.GenerateDataKeyResult.error:type_name -> keyhold.v1.ErrorDetail
+	78, // 20: keyhold.v1.GenerateDataKeyResult.error:type_name -> keyhold.v1.ErrorDetail
 	20, // 21: keyhold.v1.SignBatchRequest.items:type_name -> keyhold.v1.SignRequest
 	24, // 22: keyhold.v1.SignBatchResponse.items:type_name -> keyhold.v1.SignResult
 	21, // 23: keyhold.v1.SignResult.ok:type_name -> keyhold.v1.SignResponse
-	49, // 24: keyhold.v1.SignResult.error:type_name -> keyhold.v1.ErrorDetail
+	78, // 24: keyhold.v1.SignResult.error:type_name -> keyhold.v1.ErrorDetail
 	25, // 25: keyhold.v1.VerifyBatchRequest.items:type_name -> keyhold.v1.VerifyRequest
 	29, // 26: keyhold.v1.VerifyBatchResponse.items:type_name -> keyhold.v1.VerifyResult
 	26, // 27: keyhold.v1.VerifyResult.ok:type_name -> keyhold.v1.VerifyResponse
-	49, // 28: keyhold.v1.VerifyResult.error:type_name -> keyhold.v1.ErrorDetail
+	78, // 28: keyhold.v1.VerifyResult.error:type_name -> keyhold.v1.ErrorDetail
 	30, // 29: keyhold.v1.GenerateMacBatchRequest.items:type_name -> keyhold.v1.GenerateMacRequest
 	34, // 30: keyhold.v1.GenerateMacBatchResponse.items:type_name -> keyhold.v1.GenerateMacResult
 	31, // 31: keyhold.v1.GenerateMacResult.ok:type_name -> keyhold.v1.GenerateMacResponse
-	49, // 32: keyhold.v1.GenerateMacResult.error:type_name -> keyhold.v1.ErrorDetail
+	78, // 32: keyhold.v1.GenerateMacResult.error:type_name -> keyhold.v1.ErrorDetail
 	35, // 33: keyhold.v1.VerifyMacBatchRequest.items:type_name -> keyhold.v1.VerifyMacRequest
 	39, // 34: keyhold.v1.VerifyMacBatchResponse.items:type_name -> keyhold.v1.VerifyMacResult
 	36, // 35: keyhold.v1.VerifyMacResult.ok:type_name -> keyhold.v1.VerifyMacResponse
-	49, // 36: keyhold.v1.VerifyMacResult.error:type_name -> keyhold.v1.ErrorDetail
-	50, // 37: keyhold.v1.GetPublicKeyResponse.created_at:type_name -> google.protobuf.Timestamp
-	0,  // 38: keyhold.v1.CryptoService.Encrypt:input_type -> keyhold.v1.EncryptRequest
-	2,  // 39: keyhold.v1.CryptoService.EncryptBatch:input_type -> keyhold.v1.EncryptBatchRequest
-	5,  // 40: keyhold.v1.CryptoService.Decrypt:input_type -> keyhold.v1.DecryptRequest
-	7,  // 41: keyhold.v1.CryptoService.DecryptBatch:input_type -> keyhold.v1.DecryptBatchRequest
-	10, // 42: keyhold.v1.CryptoService.ReEncrypt:input_type -> keyhold.v1.ReEncryptRequest
-	12, // 43: keyhold.v1.CryptoService.ReEncryptBatch:input_type -> keyhold.v1.ReEncryptBatchRequest
-	15, // 44: keyhold.v1.CryptoService.GenerateDataKey:input_type -> keyhold.v1.GenerateDataKeyRequest
-	17, // 45: keyhold.v1.CryptoService.GenerateDataKeyBatch:input_type -> keyhold.v1.GenerateDataKeyBatchRequest
-	20, // 46: keyhold.v1.CryptoService.Sign:input_type -> keyhold.v1.SignRequest
-	22, // 47: keyhold.v1.CryptoService.SignBatch:input_type -> keyhold.v1.SignBatchRequest
-	25, // 48: keyhold.v1.CryptoService.Verify:input_type -> keyhold.v1.VerifyRequest
-	27, // 49: keyhold.v1.CryptoService.VerifyBatch:input_type -> keyhold.v1.VerifyBatchRequest
-	30, // 50: keyhold.v1.CryptoService.GenerateMac:input_type -> keyhold.v1.GenerateMacRequest
-	32, // 51: keyhold.v1.CryptoService.GenerateMacBatch:input_type -> keyhold.v1.GenerateMacBatchRequest
-	35, // 52: keyhold.v1.CryptoService.VerifyMac:input_type -> keyhold.v1.VerifyMacRequest
-	37, // 53: keyhold.v1.CryptoService.VerifyMacBatch:input_type -> keyhold.v1.VerifyMacBatchRequest
-	40, // 54: keyhold.v1.CryptoService.GenerateRandom:input_type -> keyhold.v1.GenerateRandomRequest
-	42, // 55: keyhold.v1.CryptoService.GetPublicKey:input_type -> keyhold.v1.GetPublicKeyRequest
-	1,  // 56: keyhold.v1.CryptoService.Encrypt:output_type -> keyhold.v1.EncryptResponse
-	3,  // 57: keyhold.v1.CryptoService.EncryptBatch:output_type -> keyhold.v1.EncryptBatchResponse
-	6,  // 58: keyhold.v1.CryptoService.Decrypt:output_type -> keyhold.v1.DecryptResponse
-	8,  // 59: keyhold.v1.CryptoService.DecryptBatch:output_type -> keyhold.v1.DecryptBatchResponse
-	11, // 60: keyhold.v1.CryptoService.ReEncrypt:output_type -> keyhold.v1.ReEncryptResponse
-	13, // 61: keyhold.v1.CryptoService.ReEncryptBatch:output_type -> keyhold.v1.ReEncryptBatchResponse
-	16, // 62: keyhold.v1.CryptoService.GenerateDataKey:output_type -> keyhold.v1.GenerateDataKeyResponse
-	18, // 63: keyhold.v1.CryptoService.GenerateDataKeyBatch:output_type -> keyhold.v1.GenerateDataKeyBatchResponse
-	21, // 64: keyhold.v1.CryptoService.Sign:output_type -> keyhold.v1.SignResponse
-	23, // 65: keyhold.v1.CryptoService.SignBatch:output_type -> keyhold.v1.SignBatchResponse
-	26, // 66: keyhold.v1.CryptoService.Verify:output_type -> keyhold.v1.VerifyResponse
-	28, // 67: keyhold.v1.CryptoService.VerifyBatch:output_type -> keyhold.v1.VerifyBatchResponse
-	31, // 68: keyhold.v1.CryptoService.GenerateMac:output_type -> keyhold.v1.GenerateMacResponse
-	33, // 69: keyhold.v1.CryptoService.GenerateMacBatch:output_type -> keyhold.v1.GenerateMacBatchResponse
-	36, // 70: keyhold.v1.CryptoService.VerifyMac:output_type -> keyhold.v1.VerifyMacResponse
-	38, // 71: keyhold.v1.CryptoService.VerifyMacBatch:output_type -> keyhold.v1.VerifyMacBatchResponse
-	41, // 72: keyhold.v1.CryptoService.GenerateRandom:output_type -> keyhold.v1.GenerateRandomResponse
-	43, // 73: keyhold.v1.CryptoService.GetPublicKey:output_type -> keyhold.v1.GetPublicKeyResponse
-	56, // [56:74] is the sub-list for method output_type
-	38, // [38:56] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	78, // 36: keyhold.v1.VerifyMacResult.error:type_name -> keyhold.v1.ErrorDetail
+	79, // 37: keyhold.v1.GetPublicKeyResponse.created_at:type_name -> google.protobuf.Timestamp
+	50, // 38: keyhold.v1.WrapKeyBatchRequest.items:type_name -> keyhold.v1.WrapKeyRequest
+	54, // 39: keyhold.v1.WrapKeyBatchResponse.items:type_name -> keyhold.v1.WrapKeyResult
+	51, // 40: keyhold.v1.WrapKeyResult.ok:type_name -> keyhold.v1.WrapKeyResponse
+	78, // 41: keyhold.v1.WrapKeyResult.error:type_name -> keyhold.v1.ErrorDetail
+	55, // 42: keyhold.v1.UnwrapKeyBatchRequest.items:type_name -> keyhold.v1.UnwrapKeyRequest
+	59, // 43: keyhold.v1.UnwrapKeyBatchResponse.items:type_name -> keyhold.v1.UnwrapKeyResult
+	56, // 44: keyhold.v1.UnwrapKeyResult.ok:type_name -> keyhold.v1.UnwrapKeyResponse
+	78, // 45: keyhold.v1.UnwrapKeyResult.error:type_name -> keyhold.v1.ErrorDetail
+	60, // 46: keyhold.v1.EncryptFormatBatchRequest.items:type_name -> keyhold.v1.EncryptFormatRequest
+	64, // 47: keyhold.v1.EncryptFormatBatchResponse.items:type_name -> keyhold.v1.EncryptFormatResult
+	61, // 48: keyhold.v1.EncryptFormatResult.ok:type_name -> keyhold.v1.EncryptFormatResponse
+	78, // 49: keyhold.v1.EncryptFormatResult.error:type_name -> keyhold.v1.ErrorDetail
+	65, // 50: keyhold.v1.DecryptFormatBatchRequest.items:type_name -> keyhold.v1.DecryptFormatRequest
+	69, // 51: keyhold.v1.DecryptFormatBatchResponse.items:type_name -> keyhold.v1.DecryptFormatResult
+	66, // 52: keyhold.v1.DecryptFormatResult.ok:type_name -> keyhold.v1.DecryptFormatResponse
+	78, // 53: keyhold.v1.DecryptFormatResult.error:type_name -> keyhold.v1.ErrorDetail
+	77, // 54: keyhold.v1.GenerateDataKeyPairRequest.context:type_name -> keyhold.v1.GenerateDataKeyPairRequest.ContextEntry
+	0,  // 55: keyhold.v1.CryptoService.Encrypt:input_type -> keyhold.v1.EncryptRequest
+	2,  // 56: keyhold.v1.CryptoService.EncryptBatch:input_type -> keyhold.v1.EncryptBatchRequest
+	5,  // 57: keyhold.v1.CryptoService.Decrypt:input_type -> keyhold.v1.DecryptRequest
+	7,  // 58: keyhold.v1.CryptoService.DecryptBatch:input_type -> keyhold.v1.DecryptBatchRequest
+	10, // 59: keyhold.v1.CryptoService.ReEncrypt:input_type -> keyhold.v1.ReEncryptRequest
+	12, // 60: keyhold.v1.CryptoService.ReEncryptBatch:input_type -> keyhold.v1.ReEncryptBatchRequest
+	15, // 61: keyhold.v1.CryptoService.GenerateDataKey:input_type -> keyhold.v1.GenerateDataKeyRequest
+	17, // 62: keyhold.v1.CryptoService.GenerateDataKeyBatch:input_type -> keyhold.v1.GenerateDataKeyBatchRequest
+	20, // 63: keyhold.v1.CryptoService.Sign:input_type -> keyhold.v1.SignRequest
+	22, // 64: keyhold.v1.CryptoService.SignBatch:input_type -> keyhold.v1.SignBatchRequest
+	25, // 65: keyhold.v1.CryptoService.Verify:input_type -> keyhold.v1.VerifyRequest
+	27, // 66: keyhold.v1.CryptoService.VerifyBatch:input_type -> keyhold.v1.VerifyBatchRequest
+	30, // 67: keyhold.v1.CryptoService.GenerateMac:input_type -> keyhold.v1.GenerateMacRequest
+	32, // 68: keyhold.v1.CryptoService.GenerateMacBatch:input_type -> keyhold.v1.GenerateMacBatchRequest
+	35, // 69: keyhold.v1.CryptoService.VerifyMac:input_type -> keyhold.v1.VerifyMacRequest
+	37, // 70: keyhold.v1.CryptoService.VerifyMacBatch:input_type -> keyhold.v1.VerifyMacBatchRequest
+	40, // 71: keyhold.v1.CryptoService.GenerateRandom:input_type -> keyhold.v1.GenerateRandomRequest
+	42, // 72: keyhold.v1.CryptoService.GetPublicKey:input_type -> keyhold.v1.GetPublicKeyRequest
+	44, // 73: keyhold.v1.CryptoService.DeriveSharedSecret:input_type -> keyhold.v1.DeriveSharedSecretRequest
+	46, // 74: keyhold.v1.CryptoService.Encapsulate:input_type -> keyhold.v1.EncapsulateRequest
+	48, // 75: keyhold.v1.CryptoService.Decapsulate:input_type -> keyhold.v1.DecapsulateRequest
+	50, // 76: keyhold.v1.CryptoService.WrapKey:input_type -> keyhold.v1.WrapKeyRequest
+	52, // 77: keyhold.v1.CryptoService.WrapKeyBatch:input_type -> keyhold.v1.WrapKeyBatchRequest
+	55, // 78: keyhold.v1.CryptoService.UnwrapKey:input_type -> keyhold.v1.UnwrapKeyRequest
+	57, // 79: keyhold.v1.CryptoService.UnwrapKeyBatch:input_type -> keyhold.v1.UnwrapKeyBatchRequest
+	60, // 80: keyhold.v1.CryptoService.EncryptFormat:input_type -> keyhold.v1.EncryptFormatRequest
+	62, // 81: keyhold.v1.CryptoService.EncryptFormatBatch:input_type -> keyhold.v1.EncryptFormatBatchRequest
+	65, // 82: keyhold.v1.CryptoService.DecryptFormat:input_type -> keyhold.v1.DecryptFormatRequest
+	67, // 83: keyhold.v1.CryptoService.DecryptFormatBatch:input_type -> keyhold.v1.DecryptFormatBatchRequest
+	70, // 84: keyhold.v1.CryptoService.GenerateDataKeyPair:input_type -> keyhold.v1.GenerateDataKeyPairRequest
+	1,  // 85: keyhold.v1.CryptoService.Encrypt:output_type -> keyhold.v1.EncryptResponse
+	3,  // 86: keyhold.v1.CryptoService.EncryptBatch:output_type -> keyhold.v1.EncryptBatchResponse
+	6,  // 87: keyhold.v1.CryptoService.Decrypt:output_type -> keyhold.v1.DecryptResponse
+	8,  // 88: keyhold.v1.CryptoService.DecryptBatch:output_type -> keyhold.v1.DecryptBatchResponse
+	11, // 89: keyhold.v1.CryptoService.ReEncrypt:output_type -> keyhold.v1.ReEncryptResponse
+	13, // 90: keyhold.v1.CryptoService.ReEncryptBatch:output_type -> keyhold.v1.ReEncryptBatchResponse
+	16, // 91: keyhold.v1.CryptoService.GenerateDataKey:output_type -> keyhold.v1.GenerateDataKeyResponse
+	18, // 92: keyhold.v1.CryptoService.GenerateDataKeyBatch:output_type -> keyhold.v1.GenerateDataKeyBatchResponse
+	21, // 93: keyhold.v1.CryptoService.Sign:output_type -> keyhold.v1.SignResponse
+	23, // 94: keyhold.v1.CryptoService.SignBatch:output_type -> keyhold.v1.SignBatchResponse
+	26, // 95: keyhold.v1.CryptoService.Verify:output_type -> keyhold.v1.VerifyResponse
+	28, // 96: keyhold.v1.CryptoService.VerifyBatch:output_type -> keyhold.v1.VerifyBatchResponse
+	31, // 97: keyhold.v1.CryptoService.GenerateMac:output_type -> keyhold.v1.GenerateMacResponse
+	33, // 98: keyhold.v1.CryptoService.GenerateMacBatch:output_type -> keyhold.v1.GenerateMacBatchResponse
+	36, // 99: keyhold.v1.CryptoService.VerifyMac:output_type -> keyhold.v1.VerifyMacResponse
+	38, // 100: keyhold.v1.CryptoService.VerifyMacBatch:output_type -> keyhold.v1.VerifyMacBatchResponse
+	41, // 101: keyhold.v1.CryptoService.GenerateRandom:output_type -> keyhold.v1.GenerateRandomResponse
+	43, // 102: keyhold.v1.CryptoService.GetPublicKey:output_type -> keyhold.v1.GetPublicKeyResponse
+	45, // 103: keyhold.v1.CryptoService.DeriveSharedSecret:output_type -> keyhold.v1.DeriveSharedSecretResponse
+	47, // 104: keyhold.v1.CryptoService.Encapsulate:output_type -> keyhold.v1.EncapsulateResponse
+	49, // 105: keyhold.v1.CryptoService.Decapsulate:output_type -> keyhold.v1.DecapsulateResponse
+	51, // 106: keyhold.v1.CryptoService.WrapKey:output_type -> keyhold.v1.WrapKeyResponse
+	53, // 107: keyhold.v1.CryptoService.WrapKeyBatch:output_type -> keyhold.v1.WrapKeyBatchResponse
+	56, // 108: keyhold.v1.CryptoService.UnwrapKey:output_type -> keyhold.v1.UnwrapKeyResponse
+	58, // 109: keyhold.v1.CryptoService.UnwrapKeyBatch:output_type -> keyhold.v1.UnwrapKeyBatchResponse
+	61, // 110: keyhold.v1.CryptoService.EncryptFormat:output_type -> keyhold.v1.EncryptFormatResponse
+	63, // 111: keyhold.v1.CryptoService.EncryptFormatBatch:output_type -> keyhold.v1.EncryptFormatBatchResponse
+	66, // 112: keyhold.v1.CryptoService.DecryptFormat:output_type -> keyhold.v1.DecryptFormatResponse
+	68, // 113: keyhold.v1.CryptoService.DecryptFormatBatch:output_type -> keyhold.v1.DecryptFormatBatchResponse
+	71, // 114: keyhold.v1.CryptoService.GenerateDataKeyPair:output_type -> keyhold.v1.GenerateDataKeyPairResponse
+	85, // [85:115] is the sub-list for method output_type
+	55, // [55:85] is the sub-list for method input_type
+	55, // [55:55] is the sub-list for extension type_name
+	55, // [55:55] is the sub-list for extension extendee
+	0,  // [0:55] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_crypto_proto_init() }
@@ -3390,13 +5572,29 @@ func file_keyhold_v1_crypto_proto_init() {
 		(*VerifyMacResult_Ok)(nil),
 		(*VerifyMacResult_Error)(nil),
 	}
+	file_keyhold_v1_crypto_proto_msgTypes[54].OneofWrappers = []any{
+		(*WrapKeyResult_Ok)(nil),
+		(*WrapKeyResult_Error)(nil),
+	}
+	file_keyhold_v1_crypto_proto_msgTypes[59].OneofWrappers = []any{
+		(*UnwrapKeyResult_Ok)(nil),
+		(*UnwrapKeyResult_Error)(nil),
+	}
+	file_keyhold_v1_crypto_proto_msgTypes[64].OneofWrappers = []any{
+		(*EncryptFormatResult_Ok)(nil),
+		(*EncryptFormatResult_Error)(nil),
+	}
+	file_keyhold_v1_crypto_proto_msgTypes[69].OneofWrappers = []any{
+		(*DecryptFormatResult_Ok)(nil),
+		(*DecryptFormatResult_Error)(nil),
+	}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_crypto_proto_rawDesc), len(file_keyhold_v1_crypto_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   49,
+			NumMessages:   78,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

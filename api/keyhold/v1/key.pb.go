@@ -36,7 +36,7 @@ type Key struct {
 	Aliases []string `protobuf:"bytes,4,rep,name=aliases,proto3" json:"aliases,omitempty"`
 	// Algorithm, for example `aes-256-gcm`, `hmac-sha-256`, `ecdsa-p256`, `ed25519`, `rsa-3072`.
 	Algorithm string `protobuf:"bytes,5,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
-	// The key's one purpose: `encrypt`, `sign` or `mac`.
+	// The key's one purpose: `encrypt`, `sign`, `mac`, `agree`, `encapsulate`, `wrap` or `format`.
 	Usage string `protobuf:"bytes,6,opt,name=usage,proto3" json:"usage,omitempty"`
 	// Where the material came from: `generated`, `imported`, `hsm` or `external`.
 	Origin string `protobuf:"bytes,7,opt,name=origin,proto3" json:"origin,omitempty"`
@@ -60,7 +60,11 @@ type Key struct {
 	// When the key was destroyed.
 	DestroyedAt *timestamppb.Timestamp `protobuf:"bytes,16,opt,name=destroyed_at,json=destroyedAt,proto3" json:"destroyed_at,omitempty"`
 	// Revision of the key's record. UpdateKeyRequest.if_revision takes it.
-	Revision      uint64 `protobuf:"varint,17,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint64 `protobuf:"varint,17,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Length of each version's material in bytes, for algorithms whose keys can have several lengths (HMAC). 0: all others.
+	Bytes uint32 `protobuf:"varint,18,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// What ciphertexts of this algorithm show although they are encrypted: set for deterministic algorithms.
+	Leaks         string `protobuf:"bytes,19,opt,name=leaks,proto3" json:"leaks,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -212,6 +216,20 @@ func (x *Key) GetRevision() uint64 {
 		return x.Revision
 	}
 	return 0
+}
+
+func (x *Key) GetBytes() uint32 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Key) GetLeaks() string {
+	if x != nil {
+		return x.Leaks
+	}
+	return ""
 }
 
 // KeyVersion is one version of a key, without its material.
@@ -466,14 +484,17 @@ type CreateKeyRequest struct {
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
 	// Algorithm; required.
 	Algorithm string `protobuf:"bytes,2,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
-	// `encrypt`, `sign` or `mac`. May be empty where the algorithm serves one purpose only.
+	// `encrypt`, `sign`, `mac`, `agree`, `encapsulate`, `wrap` or `format`. May be empty where the algorithm serves one purpose
+	// only: all but RSA.
 	Usage string `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
 	// Free text, at most 1,024 bytes.
 	Description string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
 	// Labels, at most 64.
 	Labels map[string]string `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
 	// Further names.
-	Aliases       []string `protobuf:"bytes,6,rep,name=aliases,proto3" json:"aliases,omitempty"`
+	Aliases []string `protobuf:"bytes,6,rep,name=aliases,proto3" json:"aliases,omitempty"`
+	// HMAC keys only: bytes of key material, 16 to 512. 0: as long as the hash. Rotation keeps it.
+	Bytes         uint32 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -548,6 +569,13 @@ func (x *CreateKeyRequest) GetAliases() []string {
 		return x.Aliases
 	}
 	return nil
+}
+
+func (x *CreateKeyRequest) GetBytes() uint32 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
 }
 
 type DescribeKeyRequest struct {
@@ -1356,7 +1384,7 @@ var File_keyhold_v1_key_proto protoreflect.FileDescriptor
 const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\n" +
 	"\x14keyhold/v1/key.proto\x12\n" +
-	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb1\x05\n" +
+	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x05\n" +
 	"\x03Key\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -1378,7 +1406,9 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\n" +
 	"destroy_at\x18\x0f \x01(\v2\x1a.google.protobuf.TimestampR\tdestroyAt\x12=\n" +
 	"\fdestroyed_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vdestroyedAt\x12\x1a\n" +
-	"\brevision\x18\x11 \x01(\x04R\brevision\x1a9\n" +
+	"\brevision\x18\x11 \x01(\x04R\brevision\x12\x14\n" +
+	"\x05bytes\x18\x12 \x01(\rR\x05bytes\x12\x14\n" +
+	"\x05leaks\x18\x13 \x01(\tR\x05leaks\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb7\x02\n" +
@@ -1404,14 +1434,15 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"d\n" +
 	"\vKeyResponse\x12!\n" +
 	"\x03key\x18\x01 \x01(\v2\x0f.keyhold.v1.KeyR\x03key\x122\n" +
-	"\bversions\x18\x02 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\"\x93\x02\n" +
+	"\bversions\x18\x02 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\"\xa9\x02\n" +
 	"\x10CreateKeyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x14\n" +
 	"\x05usage\x18\x03 \x01(\tR\x05usage\x12 \n" +
 	"\vdescription\x18\x04 \x01(\tR\vdescription\x12@\n" +
 	"\x06labels\x18\x05 \x03(\v2(.keyhold.v1.CreateKeyRequest.LabelsEntryR\x06labels\x12\x18\n" +
-	"\aaliases\x18\x06 \x03(\tR\aaliases\x1a9\n" +
+	"\aaliases\x18\x06 \x03(\tR\aaliases\x12\x14\n" +
+	"\x05bytes\x18\a \x01(\rR\x05bytes\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"&\n" +

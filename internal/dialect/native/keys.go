@@ -32,6 +32,7 @@ func (s keyService) CreateKey(ctx context.Context, r *connect.Request[keyholdv1.
 	}
 	return keyAnswer(s.engine.CreateKey(ctx, callOf(ctx), engine.CreateKeyInput{
 		Name: r.Msg.GetName(), Algorithm: algorithm, Usage: usage, Description: r.Msg.GetDescription(), Labels: r.Msg.GetLabels(), Aliases: r.Msg.GetAliases(),
+		Bytes: int(r.Msg.GetBytes()),
 	}))
 }
 

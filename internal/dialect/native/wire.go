@@ -118,7 +118,20 @@ func keyMessage(k *kms.Key) *keyholdv1.Key {
 		Usage: k.Usage.String(), Origin: k.Origin.String(), State: k.Switch.String(), PrimaryVersion: k.Primary, LatestVersion: k.Latest,
 		Description: k.Description, Labels: k.Labels, CreatedAt: stamp(k.Created), ChangedAt: stamp(k.Changed),
 		DestroyAt: stamp(k.DestroyAt), DestroyedAt: stamp(k.Destroyed), Revision: uint64(k.Rev),
+		Bytes: lengthOf(k), Leaks: k.Algorithm.Facts().Leaks,
 	}
+}
+
+// lengthOf is the length of a key's material in bytes, where the algorithm leaves a choice; else 0.
+func lengthOf(k *kms.Key) uint32 {
+	f := k.Algorithm.Facts()
+	if f.MaxBytes == 0 {
+		return 0
+	}
+	if k.Bytes == 0 {
+		return uint32(f.Bits / 8) //nolint:gosec // G115: a short table
+	}
+	return uint32(k.Bytes) //nolint:gosec // G115: at most f.MaxBytes
 }
 
 func versionMessage(v *kms.Version) *keyholdv1.KeyVersion {

@@ -80,6 +80,40 @@ const (
 	// CryptoServiceGetPublicKeyProcedure is the fully-qualified name of the CryptoService's
 	// GetPublicKey RPC.
 	CryptoServiceGetPublicKeyProcedure = "/keyhold.v1.CryptoService/GetPublicKey"
+	// CryptoServiceDeriveSharedSecretProcedure is the fully-qualified name of the CryptoService's
+	// DeriveSharedSecret RPC.
+	CryptoServiceDeriveSharedSecretProcedure = "/keyhold.v1.CryptoService/DeriveSharedSecret"
+	// CryptoServiceEncapsulateProcedure is the fully-qualified name of the CryptoService's Encapsulate
+	// RPC.
+	CryptoServiceEncapsulateProcedure = "/keyhold.v1.CryptoService/Encapsulate"
+	// CryptoServiceDecapsulateProcedure is the fully-qualified name of the CryptoService's Decapsulate
+	// RPC.
+	CryptoServiceDecapsulateProcedure = "/keyhold.v1.CryptoService/Decapsulate"
+	// CryptoServiceWrapKeyProcedure is the fully-qualified name of the CryptoService's WrapKey RPC.
+	CryptoServiceWrapKeyProcedure = "/keyhold.v1.CryptoService/WrapKey"
+	// CryptoServiceWrapKeyBatchProcedure is the fully-qualified name of the CryptoService's
+	// WrapKeyBatch RPC.
+	CryptoServiceWrapKeyBatchProcedure = "/keyhold.v1.CryptoService/WrapKeyBatch"
+	// CryptoServiceUnwrapKeyProcedure is the fully-qualified name of the CryptoService's UnwrapKey RPC.
+	CryptoServiceUnwrapKeyProcedure = "/keyhold.v1.CryptoService/UnwrapKey"
+	// CryptoServiceUnwrapKeyBatchProcedure is the fully-qualified name of the CryptoService's
+	// UnwrapKeyBatch RPC.
+	CryptoServiceUnwrapKeyBatchProcedure = "/keyhold.v1.CryptoService/UnwrapKeyBatch"
+	// CryptoServiceEncryptFormatProcedure is the fully-qualified name of the CryptoService's
+	// EncryptFormat RPC.
+	CryptoServiceEncryptFormatProcedure = "/keyhold.v1.CryptoService/EncryptFormat"
+	// CryptoServiceEncryptFormatBatchProcedure is the fully-qualified name of the CryptoService's
+	// EncryptFormatBatch RPC.
+	CryptoServiceEncryptFormatBatchProcedure = "/keyhold.v1.CryptoService/EncryptFormatBatch"
+	// CryptoServiceDecryptFormatProcedure is the fully-qualified name of the CryptoService's
+	// DecryptFormat RPC.
+	CryptoServiceDecryptFormatProcedure = "/keyhold.v1.CryptoService/DecryptFormat"
+	// CryptoServiceDecryptFormatBatchProcedure is the fully-qualified name of the CryptoService's
+	// DecryptFormatBatch RPC.
+	CryptoServiceDecryptFormatBatchProcedure = "/keyhold.v1.CryptoService/DecryptFormatBatch"
+	// CryptoServiceGenerateDataKeyPairProcedure is the fully-qualified name of the CryptoService's
+	// GenerateDataKeyPair RPC.
+	CryptoServiceGenerateDataKeyPairProcedure = "/keyhold.v1.CryptoService/GenerateDataKeyPair"
 )
 
 // CryptoServiceClient is a client for the keyhold.v1.CryptoService service.
@@ -121,6 +155,35 @@ type CryptoServiceClient interface {
 	GenerateRandom(context.Context, *connect.Request[v1.GenerateRandomRequest]) (*connect.Response[v1.GenerateRandomResponse], error)
 	// GetPublicKey answers the public half of an asymmetric key's version.
 	GetPublicKey(context.Context, *connect.Request[v1.GetPublicKeyRequest]) (*connect.Response[v1.GetPublicKeyResponse], error)
+	// DeriveSharedSecret agrees on a secret with the holder of another key pair (ECDH), whose public key is given.
+	DeriveSharedSecret(context.Context, *connect.Request[v1.DeriveSharedSecretRequest]) (*connect.Response[v1.DeriveSharedSecretResponse], error)
+	// Encapsulate makes a shared secret and its encapsulation for a key (ML-KEM, X-Wing). Anybody can do the same with the
+	// public key.
+	Encapsulate(context.Context, *connect.Request[v1.EncapsulateRequest]) (*connect.Response[v1.EncapsulateResponse], error)
+	// Decapsulate answers the shared secret of an encapsulation. One that was altered, or made for another key or version,
+	// answers another secret instead of an error: that is how these mechanisms reject (FIPS 203 §6.3).
+	Decapsulate(context.Context, *connect.Request[v1.DecapsulateRequest]) (*connect.Response[v1.DecapsulateResponse], error)
+	// WrapKey wraps key material as other systems read it (AES-KWP and AES-KW, SP 800-38F; RFC 5649, RFC 3394).
+	WrapKey(context.Context, *connect.Request[v1.WrapKeyRequest]) (*connect.Response[v1.WrapKeyResponse], error)
+	// WrapKeyBatch wraps many.
+	WrapKeyBatch(context.Context, *connect.Request[v1.WrapKeyBatchRequest]) (*connect.Response[v1.WrapKeyBatchResponse], error)
+	// UnwrapKey opens wrapped key material.
+	UnwrapKey(context.Context, *connect.Request[v1.UnwrapKeyRequest]) (*connect.Response[v1.UnwrapKeyResponse], error)
+	// UnwrapKeyBatch opens many.
+	UnwrapKeyBatch(context.Context, *connect.Request[v1.UnwrapKeyBatchRequest]) (*connect.Response[v1.UnwrapKeyBatchResponse], error)
+	// EncryptFormat encrypts text to text of the same length and alphabet (FF1, SP 800-38G). It is deterministic and detects
+	// no change of the ciphertext: use Encrypt wherever the form need not be kept.
+	EncryptFormat(context.Context, *connect.Request[v1.EncryptFormatRequest]) (*connect.Response[v1.EncryptFormatResponse], error)
+	// EncryptFormatBatch encrypts many texts.
+	EncryptFormatBatch(context.Context, *connect.Request[v1.EncryptFormatBatchRequest]) (*connect.Response[v1.EncryptFormatBatchResponse], error)
+	// DecryptFormat opens what EncryptFormat made. Any text of the form opens: a wrong tweak, version or ciphertext answers
+	// another text instead of an error.
+	DecryptFormat(context.Context, *connect.Request[v1.DecryptFormatRequest]) (*connect.Response[v1.DecryptFormatResponse], error)
+	// DecryptFormatBatch opens many.
+	DecryptFormatBatch(context.Context, *connect.Request[v1.DecryptFormatBatchRequest]) (*connect.Response[v1.DecryptFormatBatchResponse], error)
+	// GenerateDataKeyPair makes a key pair and answers it with the private key's encryption under a key. The server keeps
+	// neither half.
+	GenerateDataKeyPair(context.Context, *connect.Request[v1.GenerateDataKeyPairRequest]) (*connect.Response[v1.GenerateDataKeyPairResponse], error)
 }
 
 // NewCryptoServiceClient constructs a client for the keyhold.v1.CryptoService service. By default,
@@ -242,6 +305,78 @@ func NewCryptoServiceClient(httpClient connect.HTTPClient, baseURL string, opts 
 			connect.WithSchema(cryptoServiceMethods.ByName("GetPublicKey")),
 			connect.WithClientOptions(opts...),
 		),
+		deriveSharedSecret: connect.NewClient[v1.DeriveSharedSecretRequest, v1.DeriveSharedSecretResponse](
+			httpClient,
+			baseURL+CryptoServiceDeriveSharedSecretProcedure,
+			connect.WithSchema(cryptoServiceMethods.ByName("DeriveSharedSecret")),
+			connect.WithClientOptions(opts...),
+		),
+		encapsulate: connect.NewClient[v1.EncapsulateRequest, v1.EncapsulateResponse](
+			httpClient,
+			baseURL+CryptoServiceEncapsulateProcedure,
+			connect.WithSchema(cryptoServiceMethods.ByName("Encapsulate")),
+			connect.WithClientOptions(opts...),
+		),
+		decapsulate: connect.NewClient[v1.DecapsulateRequest, v1.DecapsulateResponse](
+			httpClient,
+			baseURL+CryptoServiceDecapsulateProcedure,
+			connect.WithSchema(cryptoServiceMethods.ByName("Decapsulate")),
+			connect.WithClientOptions(opts...),
+		),
+		wrapKey: connect.NewClient[v1.WrapKeyRequest, v1.WrapKeyResponse](
+			httpClient,
+			baseURL+CryptoServiceWrapKeyProcedure,
+			connect.WithSchema(cryptoServiceMethods.ByName("WrapKey")),
+			connect.WithClientOptions(opts...),
+		),
+		wrapKeyBatch: connect.NewClient[v1.WrapKeyBatchRequest, v1.WrapKeyBatchResponse](
+			httpClient,
+			baseURL+CryptoServiceWrapKeyBatchProcedure,
+			connect.WithSchema(cryptoServiceMethods.ByName("WrapKeyBatch")),
+			connect.WithClientOptions(opts...),
+		),
+		unwrapKey: connect.NewClient[v1.UnwrapKeyRequest, v1.UnwrapKeyResponse](
+			httpClient,
+			baseURL+CryptoServiceUnwrapKeyProcedure,
+			connect.WithSchema(cryptoServiceMethods.ByName("UnwrapKey")),
+			connect.WithClientOptions(opts...),
+		),
+		unwrapKeyBatch: connect.NewClient[v1.UnwrapKeyBatchRequest, v1.UnwrapKeyBatchResponse](
+			httpClient,
+			baseURL+CryptoServiceUnwrapKeyBatchProcedure,
+			connect.WithSchema(cryptoServiceMethods.ByName("UnwrapKeyBatch")),
+			connect.WithClientOptions(opts...),
+		),
+		encryptFormat: connect.NewClient[v1.EncryptFormatRequest, v1.EncryptFormatResponse](
+			httpClient,
+			baseURL+CryptoServiceEncryptFormatProcedure,
+			connect.WithSchema(cryptoServiceMethods.ByName("EncryptFormat")),
+			connect.WithClientOptions(opts...),
+		),
+		encryptFormatBatch: connect.NewClient[v1.EncryptFormatBatchRequest, v1.EncryptFormatBatchResponse](
+			httpClient,
+			baseURL+CryptoServiceEncryptFormatBatchProcedure,
+			connect.WithSchema(cryptoServiceMethods.ByName("EncryptFormatBatch")),
+			connect.WithClientOptions(opts...),
+		),
+		decryptFormat: connect.NewClient[v1.DecryptFormatRequest, v1.DecryptFormatResponse](
+			httpClient,
+			baseURL+CryptoServiceDecryptFormatProcedure,
+			connect.WithSchema(cryptoServiceMethods.ByName("DecryptFormat")),
+			connect.WithClientOptions(opts...),
+		),
+		decryptFormatBatch: connect.NewClient[v1.DecryptFormatBatchRequest, v1.DecryptFormatBatchResponse](
+			httpClient,
+			baseURL+CryptoServiceDecryptFormatBatchProcedure,
+			connect.WithSchema(cryptoServiceMethods.ByName("DecryptFormatBatch")),
+			connect.WithClientOptions(opts...),
+		),
+		generateDataKeyPair: connect.NewClient[v1.GenerateDataKeyPairRequest, v1.GenerateDataKeyPairResponse](
+			httpClient,
+			baseURL+CryptoServiceGenerateDataKeyPairProcedure,
+			connect.WithSchema(cryptoServiceMethods.ByName("GenerateDataKeyPair")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -265,6 +400,18 @@ type cryptoServiceClient struct {
 	verifyMacBatch       *connect.Client[v1.VerifyMacBatchRequest, v1.VerifyMacBatchResponse]
 	generateRandom       *connect.Client[v1.GenerateRandomRequest, v1.GenerateRandomResponse]
 	getPublicKey         *connect.Client[v1.GetPublicKeyRequest, v1.GetPublicKeyResponse]
+	deriveSharedSecret   *connect.Client[v1.DeriveSharedSecretRequest, v1.DeriveSharedSecretResponse]
+	encapsulate          *connect.Client[v1.EncapsulateRequest, v1.EncapsulateResponse]
+	decapsulate          *connect.Client[v1.DecapsulateRequest, v1.DecapsulateResponse]
+	wrapKey              *connect.Client[v1.WrapKeyRequest, v1.WrapKeyResponse]
+	wrapKeyBatch         *connect.Client[v1.WrapKeyBatchRequest, v1.WrapKeyBatchResponse]
+	unwrapKey            *connect.Client[v1.UnwrapKeyRequest, v1.UnwrapKeyResponse]
+	unwrapKeyBatch       *connect.Client[v1.UnwrapKeyBatchRequest, v1.UnwrapKeyBatchResponse]
+	encryptFormat        *connect.Client[v1.EncryptFormatRequest, v1.EncryptFormatResponse]
+	encryptFormatBatch   *connect.Client[v1.EncryptFormatBatchRequest, v1.EncryptFormatBatchResponse]
+	decryptFormat        *connect.Client[v1.DecryptFormatRequest, v1.DecryptFormatResponse]
+	decryptFormatBatch   *connect.Client[v1.DecryptFormatBatchRequest, v1.DecryptFormatBatchResponse]
+	generateDataKeyPair  *connect.Client[v1.GenerateDataKeyPairRequest, v1.GenerateDataKeyPairResponse]
 }
 
 // Encrypt calls keyhold.v1.CryptoService.Encrypt.
@@ -357,6 +504,66 @@ func (c *cryptoServiceClient) GetPublicKey(ctx context.Context, req *connect.Req
 	return c.getPublicKey.CallUnary(ctx, req)
 }
 
+// DeriveSharedSecret calls keyhold.v1.CryptoService.DeriveSharedSecret.
+func (c *cryptoServiceClient) DeriveSharedSecret(ctx context.Context, req *connect.Request[v1.DeriveSharedSecretRequest]) (*connect.Response[v1.DeriveSharedSecretResponse], error) {
+	return c.deriveSharedSecret.CallUnary(ctx, req)
+}
+
+// Encapsulate calls keyhold.v1.CryptoService.Encapsulate.
+func (c *cryptoServiceClient) Encapsulate(ctx context.Context, req *connect.Request[v1.EncapsulateRequest]) (*connect.Response[v1.EncapsulateResponse], error) {
+	return c.encapsulate.CallUnary(ctx, req)
+}
+
+// Decapsulate calls keyhold.v1.CryptoService.Decapsulate.
+func (c *cryptoServiceClient) Decapsulate(ctx context.Context, req *connect.Request[v1.DecapsulateRequest]) (*connect.Response[v1.DecapsulateResponse], error) {
+	return c.decapsulate.CallUnary(ctx, req)
+}
+
+// WrapKey calls keyhold.v1.CryptoService.WrapKey.
+func (c *cryptoServiceClient) WrapKey(ctx context.Context, req *connect.Request[v1.WrapKeyRequest]) (*connect.Response[v1.WrapKeyResponse], error) {
+	return c.wrapKey.CallUnary(ctx, req)
+}
+
+// WrapKeyBatch calls keyhold.v1.CryptoService.WrapKeyBatch.
+func (c *cryptoServiceClient) WrapKeyBatch(ctx context.Context, req *connect.Request[v1.WrapKeyBatchRequest]) (*connect.Response[v1.WrapKeyBatchResponse], error) {
+	return c.wrapKeyBatch.CallUnary(ctx, req)
+}
+
+// UnwrapKey calls keyhold.v1.CryptoService.UnwrapKey.
+func (c *cryptoServiceClient) UnwrapKey(ctx context.Context, req *connect.Request[v1.UnwrapKeyRequest]) (*connect.Response[v1.UnwrapKeyResponse], error) {
+	return c.unwrapKey.CallUnary(ctx, req)
+}
+
+// UnwrapKeyBatch calls keyhold.v1.CryptoService.UnwrapKeyBatch.
+func (c *cryptoServiceClient) UnwrapKeyBatch(ctx context.Context, req *connect.Request[v1.UnwrapKeyBatchRequest]) (*connect.Response[v1.UnwrapKeyBatchResponse], error) {
+	return c.unwrapKeyBatch.CallUnary(ctx, req)
+}
+
+// EncryptFormat calls keyhold.v1.CryptoService.EncryptFormat.
+func (c *cryptoServiceClient) EncryptFormat(ctx context.Context, req *connect.Request[v1.EncryptFormatRequest]) (*connect.Response[v1.EncryptFormatResponse], error) {
+	return c.encryptFormat.CallUnary(ctx, req)
+}
+
+// EncryptFormatBatch calls keyhold.v1.CryptoService.EncryptFormatBatch.
+func (c *cryptoServiceClient) EncryptFormatBatch(ctx context.Context, req *connect.Request[v1.EncryptFormatBatchRequest]) (*connect.Response[v1.EncryptFormatBatchResponse], error) {
+	return c.encryptFormatBatch.CallUnary(ctx, req)
+}
+
+// DecryptFormat calls keyhold.v1.CryptoService.DecryptFormat.
+func (c *cryptoServiceClient) DecryptFormat(ctx context.Context, req *connect.Request[v1.DecryptFormatRequest]) (*connect.Response[v1.DecryptFormatResponse], error) {
+	return c.decryptFormat.CallUnary(ctx, req)
+}
+
+// DecryptFormatBatch calls keyhold.v1.CryptoService.DecryptFormatBatch.
+func (c *cryptoServiceClient) DecryptFormatBatch(ctx context.Context, req *connect.Request[v1.DecryptFormatBatchRequest]) (*connect.Response[v1.DecryptFormatBatchResponse], error) {
+	return c.decryptFormatBatch.CallUnary(ctx, req)
+}
+
+// GenerateDataKeyPair calls keyhold.v1.CryptoService.GenerateDataKeyPair.
+func (c *cryptoServiceClient) GenerateDataKeyPair(ctx context.Context, req *connect.Request[v1.GenerateDataKeyPairRequest]) (*connect.Response[v1.GenerateDataKeyPairResponse], error) {
+	return c.generateDataKeyPair.CallUnary(ctx, req)
+}
+
 // CryptoServiceHandler is an implementation of the keyhold.v1.CryptoService service.
 type CryptoServiceHandler interface {
 	// Encrypt encrypts at most 64 KiB under a key's primary version. For more, use GenerateDataKey (envelope encryption).
@@ -396,6 +603,35 @@ type CryptoServiceHandler interface {
 	GenerateRandom(context.Context, *connect.Request[v1.GenerateRandomRequest]) (*connect.Response[v1.GenerateRandomResponse], error)
 	// GetPublicKey answers the public half of an asymmetric key's version.
 	GetPublicKey(context.Context, *connect.Request[v1.GetPublicKeyRequest]) (*connect.Response[v1.GetPublicKeyResponse], error)
+	// DeriveSharedSecret agrees on a secret with the holder of another key pair (ECDH), whose public key is given.
+	DeriveSharedSecret(context.Context, *connect.Request[v1.DeriveSharedSecretRequest]) (*connect.Response[v1.DeriveSharedSecretResponse], error)
+	// Encapsulate makes a shared secret and its encapsulation for a key (ML-KEM, X-Wing). Anybody can do the same with the
+	// public key.
+	Encapsulate(context.Context, *connect.Request[v1.EncapsulateRequest]) (*connect.Response[v1.EncapsulateResponse], error)
+	// Decapsulate answers the shared secret of an encapsulation. One that was altered, or made for another key or version,
+	// answers another secret instead of an error: that is how these mechanisms reject (FIPS 203 §6.3).
+	Decapsulate(context.Context, *connect.Request[v1.DecapsulateRequest]) (*connect.Response[v1.DecapsulateResponse], error)
+	// WrapKey wraps key material as other systems read it (AES-KWP and AES-KW, SP 800-38F; RFC 5649, RFC 3394).
+	WrapKey(context.Context, *connect.Request[v1.WrapKeyRequest]) (*connect.Response[v1.WrapKeyResponse], error)
+	// WrapKeyBatch wraps many.
+	WrapKeyBatch(context.Context, *connect.Request[v1.WrapKeyBatchRequest]) (*connect.Response[v1.WrapKeyBatchResponse], error)
+	// UnwrapKey opens wrapped key material.
+	UnwrapKey(context.Context, *connect.Request[v1.UnwrapKeyRequest]) (*connect.Response[v1.UnwrapKeyResponse], error)
+	// UnwrapKeyBatch opens many.
+	UnwrapKeyBatch(context.Context, *connect.Request[v1.UnwrapKeyBatchRequest]) (*connect.Response[v1.UnwrapKeyBatchResponse], error)
+	// EncryptFormat encrypts text to text of the same length and alphabet (FF1, SP 800-38G). It is deterministic and detects
+	// no change of the ciphertext: use Encrypt wherever the form need not be kept.
+	EncryptFormat(context.Context, *connect.Request[v1.EncryptFormatRequest]) (*connect.Response[v1.EncryptFormatResponse], error)
+	// EncryptFormatBatch encrypts many texts.
+	EncryptFormatBatch(context.Context, *connect.Request[v1.EncryptFormatBatchRequest]) (*connect.Response[v1.EncryptFormatBatchResponse], error)
+	// DecryptFormat opens what EncryptFormat made. Any text of the form opens: a wrong tweak, version or ciphertext answers
+	// another text instead of an error.
+	DecryptFormat(context.Context, *connect.Request[v1.DecryptFormatRequest]) (*connect.Response[v1.DecryptFormatResponse], error)
+	// DecryptFormatBatch opens many.
+	DecryptFormatBatch(context.Context, *connect.Request[v1.DecryptFormatBatchRequest]) (*connect.Response[v1.DecryptFormatBatchResponse], error)
+	// GenerateDataKeyPair makes a key pair and answers it with the private key's encryption under a key. The server keeps
+	// neither half.
+	GenerateDataKeyPair(context.Context, *connect.Request[v1.GenerateDataKeyPairRequest]) (*connect.Response[v1.GenerateDataKeyPairResponse], error)
 }
 
 // NewCryptoServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -513,6 +749,78 @@ func NewCryptoServiceHandler(svc CryptoServiceHandler, opts ...connect.HandlerOp
 		connect.WithSchema(cryptoServiceMethods.ByName("GetPublicKey")),
 		connect.WithHandlerOptions(opts...),
 	)
+	cryptoServiceDeriveSharedSecretHandler := connect.NewUnaryHandler(
+		CryptoServiceDeriveSharedSecretProcedure,
+		svc.DeriveSharedSecret,
+		connect.WithSchema(cryptoServiceMethods.ByName("DeriveSharedSecret")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cryptoServiceEncapsulateHandler := connect.NewUnaryHandler(
+		CryptoServiceEncapsulateProcedure,
+		svc.Encapsulate,
+		connect.WithSchema(cryptoServiceMethods.ByName("Encapsulate")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cryptoServiceDecapsulateHandler := connect.NewUnaryHandler(
+		CryptoServiceDecapsulateProcedure,
+		svc.Decapsulate,
+		connect.WithSchema(cryptoServiceMethods.ByName("Decapsulate")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cryptoServiceWrapKeyHandler := connect.NewUnaryHandler(
+		CryptoServiceWrapKeyProcedure,
+		svc.WrapKey,
+		connect.WithSchema(cryptoServiceMethods.ByName("WrapKey")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cryptoServiceWrapKeyBatchHandler := connect.NewUnaryHandler(
+		CryptoServiceWrapKeyBatchProcedure,
+		svc.WrapKeyBatch,
+		connect.WithSchema(cryptoServiceMethods.ByName("WrapKeyBatch")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cryptoServiceUnwrapKeyHandler := connect.NewUnaryHandler(
+		CryptoServiceUnwrapKeyProcedure,
+		svc.UnwrapKey,
+		connect.WithSchema(cryptoServiceMethods.ByName("UnwrapKey")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cryptoServiceUnwrapKeyBatchHandler := connect.NewUnaryHandler(
+		CryptoServiceUnwrapKeyBatchProcedure,
+		svc.UnwrapKeyBatch,
+		connect.WithSchema(cryptoServiceMethods.ByName("UnwrapKeyBatch")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cryptoServiceEncryptFormatHandler := connect.NewUnaryHandler(
+		CryptoServiceEncryptFormatProcedure,
+		svc.EncryptFormat,
+		connect.WithSchema(cryptoServiceMethods.ByName("EncryptFormat")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cryptoServiceEncryptFormatBatchHandler := connect.NewUnaryHandler(
+		CryptoServiceEncryptFormatBatchProcedure,
+		svc.EncryptFormatBatch,
+		connect.WithSchema(cryptoServiceMethods.ByName("EncryptFormatBatch")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cryptoServiceDecryptFormatHandler := connect.NewUnaryHandler(
+		CryptoServiceDecryptFormatProcedure,
+		svc.DecryptFormat,
+		connect.WithSchema(cryptoServiceMethods.ByName("DecryptFormat")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cryptoServiceDecryptFormatBatchHandler := connect.NewUnaryHandler(
+		CryptoServiceDecryptFormatBatchProcedure,
+		svc.DecryptFormatBatch,
+		connect.WithSchema(cryptoServiceMethods.ByName("DecryptFormatBatch")),
+		connect.WithHandlerOptions(opts...),
+	)
+	cryptoServiceGenerateDataKeyPairHandler := connect.NewUnaryHandler(
+		CryptoServiceGenerateDataKeyPairProcedure,
+		svc.GenerateDataKeyPair,
+		connect.WithSchema(cryptoServiceMethods.ByName("GenerateDataKeyPair")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/keyhold.v1.CryptoService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case CryptoServiceEncryptProcedure:
@@ -551,6 +859,30 @@ func NewCryptoServiceHandler(svc CryptoServiceHandler, opts ...connect.HandlerOp
 			cryptoServiceGenerateRandomHandler.ServeHTTP(w, r)
 		case CryptoServiceGetPublicKeyProcedure:
 			cryptoServiceGetPublicKeyHandler.ServeHTTP(w, r)
+		case CryptoServiceDeriveSharedSecretProcedure:
+			cryptoServiceDeriveSharedSecretHandler.ServeHTTP(w, r)
+		case CryptoServiceEncapsulateProcedure:
+			cryptoServiceEncapsulateHandler.ServeHTTP(w, r)
+		case CryptoServiceDecapsulateProcedure:
+			cryptoServiceDecapsulateHandler.ServeHTTP(w, r)
+		case CryptoServiceWrapKeyProcedure:
+			cryptoServiceWrapKeyHandler.ServeHTTP(w, r)
+		case CryptoServiceWrapKeyBatchProcedure:
+			cryptoServiceWrapKeyBatchHandler.ServeHTTP(w, r)
+		case CryptoServiceUnwrapKeyProcedure:
+			cryptoServiceUnwrapKeyHandler.ServeHTTP(w, r)
+		case CryptoServiceUnwrapKeyBatchProcedure:
+			cryptoServiceUnwrapKeyBatchHandler.ServeHTTP(w, r)
+		case CryptoServiceEncryptFormatProcedure:
+			cryptoServiceEncryptFormatHandler.ServeHTTP(w, r)
+		case CryptoServiceEncryptFormatBatchProcedure:
+			cryptoServiceEncryptFormatBatchHandler.ServeHTTP(w, r)
+		case CryptoServiceDecryptFormatProcedure:
+			cryptoServiceDecryptFormatHandler.ServeHTTP(w, r)
+		case CryptoServiceDecryptFormatBatchProcedure:
+			cryptoServiceDecryptFormatBatchHandler.ServeHTTP(w, r)
+		case CryptoServiceGenerateDataKeyPairProcedure:
+			cryptoServiceGenerateDataKeyPairHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -630,4 +962,52 @@ func (UnimplementedCryptoServiceHandler) GenerateRandom(context.Context, *connec
 
 func (UnimplementedCryptoServiceHandler) GetPublicKey(context.Context, *connect.Request[v1.GetPublicKeyRequest]) (*connect.Response[v1.GetPublicKeyResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.CryptoService.GetPublicKey is not implemented"))
+}
+
+func (UnimplementedCryptoServiceHandler) DeriveSharedSecret(context.Context, *connect.Request[v1.DeriveSharedSecretRequest]) (*connect.Response[v1.DeriveSharedSecretResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.CryptoService.DeriveSharedSecret is not implemented"))
+}
+
+func (UnimplementedCryptoServiceHandler) Encapsulate(context.Context, *connect.Request[v1.EncapsulateRequest]) (*connect.Response[v1.EncapsulateResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.CryptoService.Encapsulate is not implemented"))
+}
+
+func (UnimplementedCryptoServiceHandler) Decapsulate(context.Context, *connect.Request[v1.DecapsulateRequest]) (*connect.Response[v1.DecapsulateResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.CryptoService.Decapsulate is not implemented"))
+}
+
+func (UnimplementedCryptoServiceHandler) WrapKey(context.Context, *connect.Request[v1.WrapKeyRequest]) (*connect.Response[v1.WrapKeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.CryptoService.WrapKey is not implemented"))
+}
+
+func (UnimplementedCryptoServiceHandler) WrapKeyBatch(context.Context, *connect.Request[v1.WrapKeyBatchRequest]) (*connect.Response[v1.WrapKeyBatchResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.CryptoService.WrapKeyBatch is not implemented"))
+}
+
+func (UnimplementedCryptoServiceHandler) UnwrapKey(context.Context, *connect.Request[v1.UnwrapKeyRequest]) (*connect.Response[v1.UnwrapKeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.CryptoService.UnwrapKey is not implemented"))
+}
+
+func (UnimplementedCryptoServiceHandler) UnwrapKeyBatch(context.Context, *connect.Request[v1.UnwrapKeyBatchRequest]) (*connect.Response[v1.UnwrapKeyBatchResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.CryptoService.UnwrapKeyBatch is not implemented"))
+}
+
+func (UnimplementedCryptoServiceHandler) EncryptFormat(context.Context, *connect.Request[v1.EncryptFormatRequest]) (*connect.Response[v1.EncryptFormatResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.CryptoService.EncryptFormat is not implemented"))
+}
+
+func (UnimplementedCryptoServiceHandler) EncryptFormatBatch(context.Context, *connect.Request[v1.EncryptFormatBatchRequest]) (*connect.Response[v1.EncryptFormatBatchResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.CryptoService.EncryptFormatBatch is not implemented"))
+}
+
+func (UnimplementedCryptoServiceHandler) DecryptFormat(context.Context, *connect.Request[v1.DecryptFormatRequest]) (*connect.Response[v1.DecryptFormatResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.CryptoService.DecryptFormat is not implemented"))
+}
+
+func (UnimplementedCryptoServiceHandler) DecryptFormatBatch(context.Context, *connect.Request[v1.DecryptFormatBatchRequest]) (*connect.Response[v1.DecryptFormatBatchResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.CryptoService.DecryptFormatBatch is not implemented"))
+}
+
+func (UnimplementedCryptoServiceHandler) GenerateDataKeyPair(context.Context, *connect.Request[v1.GenerateDataKeyPairRequest]) (*connect.Response[v1.GenerateDataKeyPairResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.CryptoService.GenerateDataKeyPair is not implemented"))
 }
