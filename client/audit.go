@@ -89,14 +89,41 @@ func (c *Client) ProveRecord(ctx context.Context, position string, options ...Op
 
 // Checkpoint is a signed note that commits to the whole log.
 type Checkpoint struct {
-	Note        []byte `json:"checkpoint"`
-	VerifierKey string `json:"verifier_key"` // compare it with the one you pinned
+	Note        []byte `json:"checkpoint"`          // with the cosignatures of witnesses that it has
+	Witnessed   []byte `json:"witnessed,omitempty"` // the newest that a quorum of the configured witnesses cosigned; empty: none
+	VerifierKey string `json:"verifier_key"`        // compare it with the one you pinned
 }
 
 // GetCheckpoint answers the newest checkpoint of the log.
 func (c *Client) GetCheckpoint(ctx context.Context, options ...Option) (Checkpoint, error) {
 	res, err := invoke(ctx, c, c.audit.GetCheckpoint, &keyholdv1.GetCheckpointRequest{}, reads, options)
-	return Checkpoint{Note: res.GetCheckpoint(), VerifierKey: res.GetVerifierKey()}, err
+	return Checkpoint{Note: res.GetCheckpoint(), Witnessed: res.GetWitnessed(), VerifierKey: res.GetVerifierKey()}, err
+}
+
+// CheckpointName names a checkpoint by its first two lines.
+type CheckpointName struct {
+	Origin string // keyhold.CLUSTER/NODE/EPOCH
+	Size   uint64 // 0: the newest of the origin
+}
+
+// ConsistencyInput names an earlier checkpoint, by itself or by its name, and a later one.
+type ConsistencyInput struct {
+	Checkpoint []byte         // the earlier one: the signed note, whole
+	From       CheckpointName // the earlier one, if Checkpoint is empty
+	To         CheckpointName // zero: the newest
+}
+
+// ProveConsistency answers a proof that the log at a later checkpoint contains everything that it held at an earlier one. keyhold-verify checks it
+// offline.
+func (c *Client) ProveConsistency(ctx context.Context, in ConsistencyInput, options ...Option) (Proof, error) {
+	name := func(n CheckpointName) *keyholdv1.CheckpointName {
+		if n == (CheckpointName{}) {
+			return nil
+		}
+		return &keyholdv1.CheckpointName{Origin: n.Origin, Size: n.Size}
+	}
+	res, err := invoke(ctx, c, c.audit.ProveConsistency, &keyholdv1.ProveConsistencyRequest{Checkpoint: in.Checkpoint, From: name(in.From), To: name(in.To)}, reads, options)
+	return Proof{Bundle: res.GetBundle(), VerifierKey: res.GetVerifierKey()}, err
 }
 
 func toRecord(r *keyholdv1.AuditRecord) AuditRecord {

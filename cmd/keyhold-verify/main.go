@@ -28,10 +28,14 @@ const usage = `keyhold-verify checks a Keyhold audit log with nothing but its fi
 
   keyhold-verify --key audit.pub [--anchor FILE] DIR     check every record below DIR
   keyhold-verify --key audit.pub proof FILE              check the proof of one record
+  keyhold-verify --key audit.pub consistency FILE        check the way from an earlier checkpoint to a later one
 
   --key FILE      the public key of the checkpoints: lines of the form keyhold.CLUSTER+HASH+KEY
   --anchor FILE   checkpoints that you kept earlier; may be repeated. Without one, records that were
                   cut off the end of the log cannot be missed, and the answer says so
+  --witness FILE  public keys of witnesses, lines of the form NAME+HASH+KEY: a checkpoint that they
+                  cosigned counts as an anchor, and a proof must have one
+  --witness-quorum K   how many of them must have cosigned it (default: all)
   -o FORMAT       text (default) or json
   --workers N     how many processors to use (default: all)
   -q              print nothing but what is wrong
@@ -58,6 +62,8 @@ func (f *files) Set(s string) error { *f = append(*f, s); return nil }
 type options struct {
 	key     string
 	anchors files
+	witness string
+	quorum  int
 	format  string
 	workers int
 	quiet   bool
@@ -69,6 +75,8 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	fs.SetOutput(io.Discard)
 	fs.StringVar(&o.key, "key", "", "")
 	fs.Var(&o.anchors, "anchor", "")
+	fs.StringVar(&o.witness, "witness", "", "")
+	fs.IntVar(&o.quorum, "witness-quorum", 0, "")
 	fs.StringVar(&o.format, "o", "text", "")
 	fs.IntVar(&o.workers, "workers", 0, "")
 	fs.BoolVar(&o.quiet, "q", false, "")
@@ -88,25 +96,48 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	case o.key == "":
 		return wrong("no public key: pass --key FILE")
 	case len(rest) == 0:
-		return wrong("no folder: pass the audit folder, or proof FILE")
+		return wrong("no folder: pass the audit folder, proof FILE or consistency FILE")
 	}
-	text, err := os.ReadFile(o.key)
+	keys, err := o.keys()
 	if err != nil {
-		return wrong("read the public key: %v", err)
-	}
-	keys, err := verify.ParseKeys(text)
-	if err != nil {
-		return wrong("%s: %v", o.key, err)
+		return wrong("%v", err)
 	}
 	switch {
 	case rest[0] == "proof" && len(rest) == 2:
 		return proof(rest[1], keys, &o, out, errs)
-	case rest[0] == "proof":
-		return wrong("want: proof FILE")
+	case rest[0] == "consistency" && len(rest) == 2:
+		return consistency(rest[1], keys, &o, out, errs)
+	case rest[0] == "proof" || rest[0] == "consistency":
+		return wrong("want: %s FILE", rest[0])
 	case len(rest) == 1:
 		return log(ctx, rest[0], keys, &o, out, errs)
 	}
 	return wrong("more than one folder")
+}
+
+// keys reads the public keys that its user pinned.
+func (o *options) keys() (verify.Keys, error) {
+	text, err := os.ReadFile(o.key)
+	if err != nil {
+		return verify.Keys{}, fmt.Errorf("read the public key: %w", err)
+	}
+	keys, err := verify.ParseKeys(text)
+	if err != nil {
+		return keys, fmt.Errorf("%s: %w", o.key, err)
+	}
+	if o.witness == "" {
+		if o.quorum != 0 {
+			return keys, errors.New("--witness-quorum needs --witness FILE")
+		}
+		return keys, nil
+	}
+	if text, err = os.ReadFile(o.witness); err != nil {
+		return keys, fmt.Errorf("read the keys of witnesses: %w", err)
+	}
+	if keys.Witnesses, err = verify.ParseWitnesses(text, o.quorum); err != nil {
+		return keys, fmt.Errorf("%s: %w", o.witness, err)
+	}
+	return keys, nil
 }
 
 // parse takes flags before, between and after the other arguments.
@@ -216,6 +247,8 @@ type provenJSON struct {
 	Name     string `json:"principal,omitempty"`
 	Key      string `json:"key,omitempty"`
 	Request  string `json:"request_id,omitempty"`
+
+	Cosigned []verify.Vouch `json:"cosigned,omitempty"`
 }
 
 func proof(path string, keys verify.Keys, o *options, out, errs io.Writer) int {
@@ -226,20 +259,13 @@ func proof(path string, keys verify.Keys, o *options, out, errs io.Writer) int {
 	}
 	p, err := verify.Proof(text, keys)
 	if err != nil {
-		if o.format == "json" {
-			_ = encode(out, struct {
-				Verified bool   `json:"verified"`
-				Why      string `json:"why"`
-			}{false, err.Error()})
-			return notVerified
-		}
-		fmt.Fprintf(out, "WRONG %s: %s\nNOT VERIFIED\n", clean(path), clean(err.Error()))
-		return notVerified
+		return refused(path, err, o, out)
 	}
 	r := &p.Record
 	j := provenJSON{
 		Verified: true, Position: p.Position.String(), Origin: p.Checkpoint.Origin, Size: p.Checkpoint.Size,
 		Time: r.Time.Format(time.RFC3339Nano), Action: r.Action.String(), Outcome: r.Outcome.String(), Erased: r.Erased, Name: r.Name, Request: r.RequestID,
+		Cosigned: p.Cosigned,
 	}
 	if len(r.Keys) > 0 {
 		j.Key = r.Keys[0].Key.String()
@@ -262,8 +288,24 @@ func proof(path string, keys verify.Keys, o *options, out, errs io.Writer) int {
 	if r.Erased {
 		fmt.Fprintln(out, "who      erased")
 	}
+	if len(p.Cosigned) > 0 {
+		fmt.Fprintf(out, "cosigned by %s\n", clean(verify.Names(p.Cosigned)))
+	}
 	fmt.Fprintf(out, "verified: it is one of the %d records of %s that the checkpoint signs\n", j.Size, clean(j.Origin))
 	return verified
+}
+
+// refused says that a proof does not hold.
+func refused(path string, why error, o *options, out io.Writer) int {
+	if o.format == "json" {
+		_ = encode(out, struct {
+			Verified bool   `json:"verified"`
+			Why      string `json:"why"`
+		}{false, why.Error()})
+		return notVerified
+	}
+	fmt.Fprintf(out, "WRONG %s: %s\nNOT VERIFIED\n", clean(path), clean(why.Error()))
+	return notVerified
 }
 
 func encode(out io.Writer, v any) error {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/keyhold/keyhold/internal/audit/disk"
 	"github.com/keyhold/keyhold/internal/audit/segment"
+	"github.com/keyhold/keyhold/internal/audit/tree"
 	"github.com/keyhold/keyhold/internal/kms"
 )
 
@@ -25,6 +26,10 @@ type Config struct {
 	// Head reads the store's newest revision and its hash. It is called once for each batch, by the committer, from unsealing on, and
 	// must not block on the disk or the network. nil: batches carry none.
 	Head func() (kms.Rev, [32]byte)
+
+	// Witnesses are whose cosignatures are kept; Quorum is how many of them make a checkpoint a witnessed one, 0: all.
+	Witnesses []*tree.Witness
+	Quorum    int
 
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: silent
@@ -46,6 +51,9 @@ func (c *Config) complete() error {
 	}
 	if err := CheckNode(c.Cluster); err != nil {
 		return fmt.Errorf("audit: cluster: %w", err)
+	}
+	if err := c.checkQuorum(); err != nil {
+		return err
 	}
 	if c.SegmentBytes == 0 {
 		c.SegmentBytes = DefaultSegment

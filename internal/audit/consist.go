@@ -27,7 +27,7 @@ type point struct {
 // Consistency proves that the log at a later checkpoint contains everything that it held at an earlier one: over boot epochs, by the first
 // record of each, which commits to the end of the one before. verify.Consistency checks the text that it gives, with the public key alone.
 //
-// from is the earlier checkpoint itself, a signed note; if it is nil, mark names it. A zero to stands for the newest checkpoint.
+// from is the earlier checkpoint itself, a signed note; if it is empty, mark names it. A zero to stands for the newest checkpoint.
 // Errors: CodeBadRequest, CodeNotFound for a checkpoint that this log did not sign, CodeLogAltered if it was signed with the log's key and does not
 // fit the records, or if an operator ordered to go on behind an altered epoch in between, CodeSealed, CodeCancelled, CodeAuditUnavailable.
 func (l *Log) Consistency(ctx context.Context, from []byte, mark, to Mark) ([]byte, error) {
@@ -78,7 +78,7 @@ func (l *Log) unproven(err error) error {
 
 // startOf finds the earlier checkpoint and holds it against the records.
 func (l *Log) startOf(msg []byte, m Mark) (point, error) {
-	if msg == nil {
+	if len(msg) == 0 {
 		p, err := l.signed(m)
 		if err != nil {
 			return p, err
@@ -185,11 +185,26 @@ func (l *Log) newestOf(epoch uint64) ([]byte, tree.Checkpoint, bool) {
 	return l.pub.note, l.pub.signed, l.pub.note != nil
 }
 
+// withVouched is the last checkpoint of a way as it is given out: with cosignatures, if it has some.
+func (l *Log) withVouched(p point) []byte {
+	if w, ok := l.vouched(p.epoch); ok && w.Checkpoint == p.Checkpoint {
+		return w.note
+	}
+	if p.epoch == l.epoch {
+		return l.withCosignatures(p.Checkpoint, p.note)
+	}
+	return p.note
+}
+
 func (l *Log) endAt(to Mark) (point, error) {
 	if to.Origin == "" {
 		to.Origin = l.origin
 	}
-	return l.signed(to)
+	p, err := l.signed(to)
+	if err == nil {
+		p.note = l.withVouched(p)
+	}
+	return p, err
 }
 
 // cross leads to the next boot epoch: to the end of the present one, and by the link to the last checkpoint of the next, or to the end of the way.

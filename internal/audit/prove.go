@@ -9,16 +9,15 @@ import (
 	"github.com/keyhold/keyhold/internal/kms"
 )
 
-// Checkpoint is the newest signed checkpoint of the present boot epoch: a signed note (C2SP tlog-checkpoint). Keeping a copy elsewhere anchors everything
-// before it. It is nil before unsealing.
+// Checkpoint is the newest signed checkpoint of the present boot epoch: a signed note (C2SP tlog-checkpoint), with the cosignatures that it has. Keeping a
+// copy elsewhere anchors everything before it. It is nil before unsealing.
 func (l *Log) Checkpoint() []byte {
-	l.pub.mu.Lock()
-	defer l.pub.mu.Unlock()
-	return l.pub.note
+	msg, c, _ := l.newestOf(l.epoch)
+	return l.withCosignatures(c, msg)
 }
 
 // Prove gives the proof that a record stands in the log: a text (C2SP tlog-proof) that verify.Proof checks with the public key alone. For a record that
-// no checkpoint covers yet it waits for the next one, a second at most. Errors: CodeNotFound, CodeSealed, CodeCancelled, CodeLogAltered,
+// no checkpoint covers yet it waits for the next one, a second at most. A checkpoint that was witnessed is preferred to a newer one. Errors: CodeNotFound, CodeSealed, CodeCancelled, CodeLogAltered,
 // CodeAuditUnavailable.
 func (l *Log) Prove(ctx context.Context, p Position) ([]byte, error) {
 	body, annex, err := l.ReadEncoded(p)
@@ -27,8 +26,11 @@ func (l *Log) Prove(ctx context.Context, p Position) ([]byte, error) {
 	}
 	out := tree.Proof{Extra: segment.AppendFrame(nil, body, annex), Index: p.Seq}
 	var c tree.Checkpoint
-	if p.Epoch == l.epoch {
+	if w, ok := l.vouched(p.Epoch); ok && w.Size > p.Seq {
+		c, out.Checkpoint = w.Checkpoint, w.note
+	} else if p.Epoch == l.epoch {
 		c, out.Checkpoint, err = l.awaitCheckpoint(ctx, p.Seq)
+		out.Checkpoint = l.withCosignatures(c, out.Checkpoint)
 	} else {
 		c, out.Checkpoint, err = l.pastCheckpoint(p)
 	}

@@ -38,6 +38,8 @@ type publisher struct {
 	fresh  chan struct{} // closed and replaced at each checkpoint
 	at     time.Time     // of the newest checkpoint
 
+	cosigned cosigned
+
 	length int64 // of the checkpoints file; the signing goroutine's own
 	err    error // why the last checkpoint could not be written; read after the goroutines ended
 }

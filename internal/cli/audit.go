@@ -18,7 +18,7 @@ import (
 
 // maxProof is more than any proof has, in bytes; maxAnchor more than a pile of checkpoints.
 const (
-	maxProof  = 4 << 20
+	maxProof  = 16 << 20
 	maxAnchor = 4 << 20
 )
 
@@ -30,7 +30,7 @@ func (a *app) auditCommand() *cobra.Command {
 
 Every operation has a record before its result leaves the server, and so has every refusal. The position of a record is also
 the id of the decision: keyhold policy explain takes it.`,
-		a.auditList(), a.auditProve(), a.auditCheckpoint(), a.auditVerify())
+		a.auditList(), a.auditProve(), a.auditCheckpoint(), a.auditConsistency(), a.auditVerify())
 }
 
 func (a *app) auditList() *cobra.Command {
@@ -188,22 +188,29 @@ type proofReport struct {
 	Outcome   string    `json:"outcome,omitempty"`
 	Code      string    `json:"code,omitempty"`
 	Signed    uint64    `json:"signed_size,omitempty"` // records under the checkpoint of the proof
+
+	Cosigned []verify.Vouch `json:"cosigned,omitempty"` // by known witnesses
 }
 
 func (a *app) auditVerify() *cobra.Command {
-	var key, anchor string
+	var key, anchor, witness string
+	var quorum int
 	cmd := &cobra.Command{
 		Use: "verify PATH --key FILE [flags]", Short: "Verify a log directory or a proof, offline",
-		Long: `Verify the directory of a log, or the file of a proof, with nothing but the public key that you pinned: no server is asked. --key takes
+		Long: `Verify the directory of a log, or the file of a proof (of a record or of consistency), with nothing but the public key that you pinned: no server is asked. --key takes
 the file of the verifier key, or the key itself.
 
 Without --anchor the end of a log cannot be vouched for: records that were cut off behind the last checkpoint do not show. An anchor is
-a checkpoint seen earlier (keyhold audit checkpoint).`,
+a checkpoint seen earlier (keyhold audit checkpoint). --witness takes the file of the verifier keys of witnesses: a checkpoint that enough of
+them cosigned counts as an anchor, and a proof must have such a checkpoint.`,
 		Example: "  keyhold audit verify record.proof --key audit-key.txt\n" +
 			"  keyhold audit verify /var/lib/keyhold/audit --key audit-key.txt --anchor anchor.txt",
 		Args: cobra.ExactArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			keys, err := verifierKeys(key)
+			if err == nil {
+				err = addWitnesses(&keys, witness, quorum)
+			}
 			if err != nil {
 				return err
 			}
@@ -226,6 +233,8 @@ a checkpoint seen earlier (keyhold audit checkpoint).`,
 	}
 	cmd.Flags().StringVar(&key, "key", "", "verifier key that you pinned (keyhold.CLUSTER+HASH+KEY), or the file that holds it")
 	cmd.Flags().StringVar(&anchor, "anchor", "", "file of a checkpoint seen earlier")
+	cmd.Flags().StringVar(&witness, "witness", "", "file of the verifier keys of witnesses, one a line")
+	cmd.Flags().IntVar(&quorum, "witness-quorum", 0, "cosignatures that are wanted (default: of all witnesses)")
 	return cmd
 }
 
@@ -251,6 +260,9 @@ func (a *app) verifyProof(path string, keys verify.Keys) error {
 	if err != nil {
 		return err
 	}
+	if verify.IsConsistency(text) {
+		return a.verifyWay(path, text, keys)
+	}
 	p, err := verify.Proof(text, keys)
 	if err != nil {
 		if a.json() {
@@ -260,7 +272,7 @@ func (a *app) verifyProof(path string, keys verify.Keys) error {
 	}
 	r := proofReport{
 		File: path, Verified: true, Position: p.Position.String(), Principal: p.Record.Name, Time: p.Record.Time, Action: p.Record.Action.String(),
-		Outcome: p.Record.Outcome.String(), Signed: p.Checkpoint.Size,
+		Outcome: p.Record.Outcome.String(), Signed: p.Checkpoint.Size, Cosigned: p.Cosigned,
 	}
 	if p.Record.Code != 0 {
 		r.Code = p.Record.Code.String()
@@ -271,7 +283,7 @@ func (a *app) verifyProof(path string, keys verify.Keys) error {
 	return a.facts(
 		fact{"verified", cell{"yes: the record stands in the log that the key signs", green}}, fact{"position", plain(r.Position)}, fact{"time", plain(moment(r.Time))},
 		fact{"principal", plain(p.Record.Name)}, fact{"action", plain(r.Action)}, fact{"outcome", state(r.Outcome)}, fact{"code", plain(r.Code)},
-		fact{"checkpoint", plain(fmt.Sprintf("%d records", r.Signed))},
+		fact{"checkpoint", plain(fmt.Sprintf("%d records", r.Signed))}, fact{"cosigned", plain(verify.Names(r.Cosigned))},
 	)
 }
 

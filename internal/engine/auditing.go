@@ -21,9 +21,10 @@ var (
 	checkpoint  = op[struct{}, CheckpointOutput]{
 		name: kms.ReadAudit,
 		do: func(_ context.Context, w *work, _ *struct{}) (CheckpointOutput, error) {
-			return CheckpointOutput{Note: w.e.cfg.Log.Checkpoint(), VerifierKey: w.o.chain.PublicKey()}, nil
+			return CheckpointOutput{Note: w.e.cfg.Log.Checkpoint(), Witnessed: w.e.cfg.Log.Witnessed(), VerifierKey: w.o.chain.PublicKey()}, nil
 		},
 	}
+	proveConsistency = op[ConsistencyInput, ProveOutput]{name: kms.ReadAudit, check: (*ConsistencyInput).check, do: doProveConsistency}
 	canI = op[CanIInput, ExplainOutput]{
 		name: kms.WhoAmI,
 		do:   doCanI,
@@ -36,7 +37,8 @@ var (
 
 // CheckpointOutput is the newest signed checkpoint of the log. Who keeps it can prove any later truncation.
 type CheckpointOutput struct {
-	Note        []byte
+	Note        []byte // with the cosignatures of witnesses that it has
+	Witnessed   []byte // the newest that a quorum of witnesses cosigned; nil: none
 	VerifierKey string
 }
 

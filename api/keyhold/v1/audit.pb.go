@@ -734,10 +734,12 @@ func (*GetCheckpointRequest) Descriptor() ([]byte, []int) {
 
 type GetCheckpointResponse struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
-	// A signed note (C2SP tlog-checkpoint).
+	// A signed note (C2SP tlog-checkpoint), with the cosignatures of witnesses that it has.
 	Checkpoint []byte `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
 	// Public key that checks it. Compare it with the one you pinned.
-	VerifierKey   string `protobuf:"bytes,2,opt,name=verifier_key,json=verifierKey,proto3" json:"verifier_key,omitempty"`
+	VerifierKey string `protobuf:"bytes,2,opt,name=verifier_key,json=verifierKey,proto3" json:"verifier_key,omitempty"`
+	// The newest checkpoint that a quorum of the configured witnesses cosigned (C2SP tlog-cosignature). Empty: there is none.
+	Witnessed     []byte `protobuf:"bytes,3,opt,name=witnessed,proto3" json:"witnessed,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -780,6 +782,185 @@ func (x *GetCheckpointResponse) GetCheckpoint() []byte {
 }
 
 func (x *GetCheckpointResponse) GetVerifierKey() string {
+	if x != nil {
+		return x.VerifierKey
+	}
+	return ""
+}
+
+func (x *GetCheckpointResponse) GetWitnessed() []byte {
+	if x != nil {
+		return x.Witnessed
+	}
+	return nil
+}
+
+// CheckpointName names a checkpoint.
+type CheckpointName struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// First line of the checkpoint: `keyhold.CLUSTER/NODE/EPOCH`.
+	Origin string `protobuf:"bytes,1,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Second line: number of records. 0: the newest of the origin.
+	Size          uint64 `protobuf:"varint,2,opt,name=size,proto3" json:"size,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CheckpointName) Reset() {
+	*x = CheckpointName{}
+	mi := &file_keyhold_v1_audit_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CheckpointName) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CheckpointName) ProtoMessage() {}
+
+func (x *CheckpointName) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_audit_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CheckpointName.ProtoReflect.Descriptor instead.
+func (*CheckpointName) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *CheckpointName) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *CheckpointName) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+type ProveConsistencyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The earlier checkpoint: the signed note, whole.
+	Checkpoint []byte `protobuf:"bytes,1,opt,name=checkpoint,proto3" json:"checkpoint,omitempty"`
+	// The earlier checkpoint by its name, if `checkpoint` is empty.
+	From *CheckpointName `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// The later checkpoint. Not set: the newest.
+	To            *CheckpointName `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveConsistencyRequest) Reset() {
+	*x = ProveConsistencyRequest{}
+	mi := &file_keyhold_v1_audit_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveConsistencyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveConsistencyRequest) ProtoMessage() {}
+
+func (x *ProveConsistencyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_audit_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveConsistencyRequest.ProtoReflect.Descriptor instead.
+func (*ProveConsistencyRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *ProveConsistencyRequest) GetCheckpoint() []byte {
+	if x != nil {
+		return x.Checkpoint
+	}
+	return nil
+}
+
+func (x *ProveConsistencyRequest) GetFrom() *CheckpointName {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ProveConsistencyRequest) GetTo() *CheckpointName {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+type ProveConsistencyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The proof, a text (docs/formats-audit.md, "Consistency").
+	Bundle []byte `protobuf:"bytes,1,opt,name=bundle,proto3" json:"bundle,omitempty"`
+	// Public key that checks it. Compare it with the one you pinned.
+	VerifierKey   string `protobuf:"bytes,2,opt,name=verifier_key,json=verifierKey,proto3" json:"verifier_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ProveConsistencyResponse) Reset() {
+	*x = ProveConsistencyResponse{}
+	mi := &file_keyhold_v1_audit_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ProveConsistencyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ProveConsistencyResponse) ProtoMessage() {}
+
+func (x *ProveConsistencyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_audit_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ProveConsistencyResponse.ProtoReflect.Descriptor instead.
+func (*ProveConsistencyResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ProveConsistencyResponse) GetBundle() []byte {
+	if x != nil {
+		return x.Bundle
+	}
+	return nil
+}
+
+func (x *ProveConsistencyResponse) GetVerifierKey() string {
 	if x != nil {
 		return x.VerifierKey
 	}
@@ -853,16 +1034,30 @@ const file_keyhold_v1_audit_proto_rawDesc = "" +
 	"\x13ProveRecordResponse\x12\x16\n" +
 	"\x06bundle\x18\x01 \x01(\fR\x06bundle\x12!\n" +
 	"\fverifier_key\x18\x02 \x01(\tR\vverifierKey\"\x16\n" +
-	"\x14GetCheckpointRequest\"Z\n" +
+	"\x14GetCheckpointRequest\"x\n" +
 	"\x15GetCheckpointResponse\x12\x1e\n" +
 	"\n" +
 	"checkpoint\x18\x01 \x01(\fR\n" +
 	"checkpoint\x12!\n" +
-	"\fverifier_key\x18\x02 \x01(\tR\vverifierKey2\x84\x02\n" +
+	"\fverifier_key\x18\x02 \x01(\tR\vverifierKey\x12\x1c\n" +
+	"\twitnessed\x18\x03 \x01(\fR\twitnessed\"<\n" +
+	"\x0eCheckpointName\x12\x16\n" +
+	"\x06origin\x18\x01 \x01(\tR\x06origin\x12\x12\n" +
+	"\x04size\x18\x02 \x01(\x04R\x04size\"\x95\x01\n" +
+	"\x17ProveConsistencyRequest\x12\x1e\n" +
+	"\n" +
+	"checkpoint\x18\x01 \x01(\fR\n" +
+	"checkpoint\x12.\n" +
+	"\x04from\x18\x02 \x01(\v2\x1a.keyhold.v1.CheckpointNameR\x04from\x12*\n" +
+	"\x02to\x18\x03 \x01(\v2\x1a.keyhold.v1.CheckpointNameR\x02to\"U\n" +
+	"\x18ProveConsistencyResponse\x12\x16\n" +
+	"\x06bundle\x18\x01 \x01(\fR\x06bundle\x12!\n" +
+	"\fverifier_key\x18\x02 \x01(\tR\vverifierKey2\xe3\x02\n" +
 	"\fAuditService\x12N\n" +
 	"\vListRecords\x12\x1e.keyhold.v1.ListRecordsRequest\x1a\x1f.keyhold.v1.ListRecordsResponse\x12N\n" +
 	"\vProveRecord\x12\x1e.keyhold.v1.ProveRecordRequest\x1a\x1f.keyhold.v1.ProveRecordResponse\x12T\n" +
-	"\rGetCheckpoint\x12 .keyhold.v1.GetCheckpointRequest\x1a!.keyhold.v1.GetCheckpointResponseB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
+	"\rGetCheckpoint\x12 .keyhold.v1.GetCheckpointRequest\x1a!.keyhold.v1.GetCheckpointResponse\x12]\n" +
+	"\x10ProveConsistency\x12#.keyhold.v1.ProveConsistencyRequest\x1a$.keyhold.v1.ProveConsistencyResponseB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
 
 var (
 	file_keyhold_v1_audit_proto_rawDescOnce sync.Once
@@ -876,37 +1071,44 @@ func file_keyhold_v1_audit_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_audit_proto_rawDescData
 }
 
-var file_keyhold_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 9)
+var file_keyhold_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
 var file_keyhold_v1_audit_proto_goTypes = []any{
-	(*AuditRecord)(nil),           // 0: keyhold.v1.AuditRecord
-	(*AuditKeyUse)(nil),           // 1: keyhold.v1.AuditKeyUse
-	(*AuditItem)(nil),             // 2: keyhold.v1.AuditItem
-	(*ListRecordsRequest)(nil),    // 3: keyhold.v1.ListRecordsRequest
-	(*ListRecordsResponse)(nil),   // 4: keyhold.v1.ListRecordsResponse
-	(*ProveRecordRequest)(nil),    // 5: keyhold.v1.ProveRecordRequest
-	(*ProveRecordResponse)(nil),   // 6: keyhold.v1.ProveRecordResponse
-	(*GetCheckpointRequest)(nil),  // 7: keyhold.v1.GetCheckpointRequest
-	(*GetCheckpointResponse)(nil), // 8: keyhold.v1.GetCheckpointResponse
-	(*timestamppb.Timestamp)(nil), // 9: google.protobuf.Timestamp
+	(*AuditRecord)(nil),              // 0: keyhold.v1.AuditRecord
+	(*AuditKeyUse)(nil),              // 1: keyhold.v1.AuditKeyUse
+	(*AuditItem)(nil),                // 2: keyhold.v1.AuditItem
+	(*ListRecordsRequest)(nil),       // 3: keyhold.v1.ListRecordsRequest
+	(*ListRecordsResponse)(nil),      // 4: keyhold.v1.ListRecordsResponse
+	(*ProveRecordRequest)(nil),       // 5: keyhold.v1.ProveRecordRequest
+	(*ProveRecordResponse)(nil),      // 6: keyhold.v1.ProveRecordResponse
+	(*GetCheckpointRequest)(nil),     // 7: keyhold.v1.GetCheckpointRequest
+	(*GetCheckpointResponse)(nil),    // 8: keyhold.v1.GetCheckpointResponse
+	(*CheckpointName)(nil),           // 9: keyhold.v1.CheckpointName
+	(*ProveConsistencyRequest)(nil),  // 10: keyhold.v1.ProveConsistencyRequest
+	(*ProveConsistencyResponse)(nil), // 11: keyhold.v1.ProveConsistencyResponse
+	(*timestamppb.Timestamp)(nil),    // 12: google.protobuf.Timestamp
 }
 var file_keyhold_v1_audit_proto_depIdxs = []int32{
-	9, // 0: keyhold.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
-	1, // 1: keyhold.v1.AuditRecord.keys:type_name -> keyhold.v1.AuditKeyUse
-	2, // 2: keyhold.v1.AuditRecord.items:type_name -> keyhold.v1.AuditItem
-	9, // 3: keyhold.v1.ListRecordsRequest.since:type_name -> google.protobuf.Timestamp
-	9, // 4: keyhold.v1.ListRecordsRequest.until:type_name -> google.protobuf.Timestamp
-	0, // 5: keyhold.v1.ListRecordsResponse.records:type_name -> keyhold.v1.AuditRecord
-	3, // 6: keyhold.v1.AuditService.ListRecords:input_type -> keyhold.v1.ListRecordsRequest
-	5, // 7: keyhold.v1.AuditService.ProveRecord:input_type -> keyhold.v1.ProveRecordRequest
-	7, // 8: keyhold.v1.AuditService.GetCheckpoint:input_type -> keyhold.v1.GetCheckpointRequest
-	4, // 9: keyhold.v1.AuditService.ListRecords:output_type -> keyhold.v1.ListRecordsResponse
-	6, // 10: keyhold.v1.AuditService.ProveRecord:output_type -> keyhold.v1.ProveRecordResponse
-	8, // 11: keyhold.v1.AuditService.GetCheckpoint:output_type -> keyhold.v1.GetCheckpointResponse
-	9, // [9:12] is the sub-list for method output_type
-	6, // [6:9] is the sub-list for method input_type
-	6, // [6:6] is the sub-list for extension type_name
-	6, // [6:6] is the sub-list for extension extendee
-	0, // [0:6] is the sub-list for field type_name
+	12, // 0: keyhold.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
+	1,  // 1: keyhold.v1.AuditRecord.keys:type_name -> keyhold.v1.AuditKeyUse
+	2,  // 2: keyhold.v1.AuditRecord.items:type_name -> keyhold.v1.AuditItem
+	12, // 3: keyhold.v1.ListRecordsRequest.since:type_name -> google.protobuf.Timestamp
+	12, // 4: keyhold.v1.ListRecordsRequest.until:type_name -> google.protobuf.Timestamp
+	0,  // 5: keyhold.v1.ListRecordsResponse.records:type_name -> keyhold.v1.AuditRecord
+	9,  // 6: keyhold.v1.ProveConsistencyRequest.from:type_name -> keyhold.v1.CheckpointName
+	9,  // 7: keyhold.v1.ProveConsistencyRequest.to:type_name -> keyhold.v1.CheckpointName
+	3,  // 8: keyhold.v1.AuditService.ListRecords:input_type -> keyhold.v1.ListRecordsRequest
+	5,  // 9: keyhold.v1.AuditService.ProveRecord:input_type -> keyhold.v1.ProveRecordRequest
+	7,  // 10: keyhold.v1.AuditService.GetCheckpoint:input_type -> keyhold.v1.GetCheckpointRequest
+	10, // 11: keyhold.v1.AuditService.ProveConsistency:input_type -> keyhold.v1.ProveConsistencyRequest
+	4,  // 12: keyhold.v1.AuditService.ListRecords:output_type -> keyhold.v1.ListRecordsResponse
+	6,  // 13: keyhold.v1.AuditService.ProveRecord:output_type -> keyhold.v1.ProveRecordResponse
+	8,  // 14: keyhold.v1.AuditService.GetCheckpoint:output_type -> keyhold.v1.GetCheckpointResponse
+	11, // 15: keyhold.v1.AuditService.ProveConsistency:output_type -> keyhold.v1.ProveConsistencyResponse
+	12, // [12:16] is the sub-list for method output_type
+	8,  // [8:12] is the sub-list for method input_type
+	8,  // [8:8] is the sub-list for extension type_name
+	8,  // [8:8] is the sub-list for extension extendee
+	0,  // [0:8] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_audit_proto_init() }
@@ -920,7 +1122,7 @@ func file_keyhold_v1_audit_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_audit_proto_rawDesc), len(file_keyhold_v1_audit_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   9,
+			NumMessages:   12,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -9,6 +9,7 @@ package keyholdv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
 	unsafe "unsafe"
@@ -47,7 +48,9 @@ type ServerStatus struct {
 	// Public key of the audit log: pin it.
 	AuditKey string `protobuf:"bytes,11,opt,name=audit_key,json=auditKey,proto3" json:"audit_key,omitempty"`
 	// Current shred epoch.
-	Epoch         uint32 `protobuf:"varint,12,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	Epoch uint32 `protobuf:"varint,12,opt,name=epoch,proto3" json:"epoch,omitempty"`
+	// Witnesses of the audit log.
+	Witnesses     []*Witness `protobuf:"bytes,13,rep,name=witnesses,proto3" json:"witnesses,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -166,6 +169,111 @@ func (x *ServerStatus) GetEpoch() uint32 {
 	return 0
 }
 
+func (x *ServerStatus) GetWitnesses() []*Witness {
+	if x != nil {
+		return x.Witnesses
+	}
+	return nil
+}
+
+// Witness is how it stands with a witness of the audit log.
+type Witness struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	Url   string                 `protobuf:"bytes,2,opt,name=url,proto3" json:"url,omitempty"`
+	// `ok`, `waiting` (nothing was sent yet), `failing` (it does not answer, or not as it should) or `refusing` (it saw another
+	// history of the log: compare before anything else).
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// First line of the newest checkpoint that it cosigned, and the number of records under it.
+	Origin string `protobuf:"bytes,4,opt,name=origin,proto3" json:"origin,omitempty"`
+	Size   uint64 `protobuf:"varint,5,opt,name=size,proto3" json:"size,omitempty"`
+	// When it cosigned that.
+	CosignedAt *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=cosigned_at,json=cosignedAt,proto3" json:"cosigned_at,omitempty"`
+	// What is wrong.
+	Problem       string `protobuf:"bytes,7,opt,name=problem,proto3" json:"problem,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Witness) Reset() {
+	*x = Witness{}
+	mi := &file_keyhold_v1_status_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Witness) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Witness) ProtoMessage() {}
+
+func (x *Witness) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_status_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Witness.ProtoReflect.Descriptor instead.
+func (*Witness) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Witness) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Witness) GetUrl() string {
+	if x != nil {
+		return x.Url
+	}
+	return ""
+}
+
+func (x *Witness) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *Witness) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *Witness) GetSize() uint64 {
+	if x != nil {
+		return x.Size
+	}
+	return 0
+}
+
+func (x *Witness) GetCosignedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CosignedAt
+	}
+	return nil
+}
+
+func (x *Witness) GetProblem() string {
+	if x != nil {
+		return x.Problem
+	}
+	return ""
+}
+
 // Recipient is one way to open the root key.
 type Recipient struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -180,7 +288,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_keyhold_v1_status_proto_msgTypes[1]
+	mi := &file_keyhold_v1_status_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -192,7 +300,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_status_proto_msgTypes[1]
+	mi := &file_keyhold_v1_status_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -205,7 +313,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{1}
+	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Recipient) GetId() string {
@@ -241,7 +349,7 @@ var File_keyhold_v1_status_proto protoreflect.FileDescriptor
 const file_keyhold_v1_status_proto_rawDesc = "" +
 	"\n" +
 	"\x17keyhold/v1/status.proto\x12\n" +
-	"keyhold.v1\x1a\x16keyhold/v1/error.proto\"\xa6\x03\n" +
+	"keyhold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16keyhold/v1/error.proto\"\xd9\x03\n" +
 	"\fServerStatus\x12 \n" +
 	"\vinitialised\x18\x01 \x01(\bR\vinitialised\x12\x16\n" +
 	"\x06sealed\x18\x02 \x01(\bR\x06sealed\x12 \n" +
@@ -258,7 +366,17 @@ const file_keyhold_v1_status_proto_rawDesc = "" +
 	"\aproblem\x18\n" +
 	" \x01(\v2\x17.keyhold.v1.ErrorDetailR\aproblem\x12\x1b\n" +
 	"\taudit_key\x18\v \x01(\tR\bauditKey\x12\x14\n" +
-	"\x05epoch\x18\f \x01(\rR\x05epoch\"g\n" +
+	"\x05epoch\x18\f \x01(\rR\x05epoch\x121\n" +
+	"\twitnesses\x18\r \x03(\v2\x13.keyhold.v1.WitnessR\twitnesses\"\xc8\x01\n" +
+	"\aWitness\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
+	"\x03url\x18\x02 \x01(\tR\x03url\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x16\n" +
+	"\x06origin\x18\x04 \x01(\tR\x06origin\x12\x12\n" +
+	"\x04size\x18\x05 \x01(\x04R\x04size\x12;\n" +
+	"\vcosigned_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"cosignedAt\x12\x18\n" +
+	"\aproblem\x18\a \x01(\tR\aproblem\"g\n" +
 	"\tRecipient\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
@@ -277,20 +395,24 @@ func file_keyhold_v1_status_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_status_proto_rawDescData
 }
 
-var file_keyhold_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 2)
+var file_keyhold_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
 var file_keyhold_v1_status_proto_goTypes = []any{
-	(*ServerStatus)(nil), // 0: keyhold.v1.ServerStatus
-	(*Recipient)(nil),    // 1: keyhold.v1.Recipient
-	(*ErrorDetail)(nil),  // 2: keyhold.v1.ErrorDetail
+	(*ServerStatus)(nil),          // 0: keyhold.v1.ServerStatus
+	(*Witness)(nil),               // 1: keyhold.v1.Witness
+	(*Recipient)(nil),             // 2: keyhold.v1.Recipient
+	(*ErrorDetail)(nil),           // 3: keyhold.v1.ErrorDetail
+	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
 }
 var file_keyhold_v1_status_proto_depIdxs = []int32{
-	1, // 0: keyhold.v1.ServerStatus.recipients:type_name -> keyhold.v1.Recipient
-	2, // 1: keyhold.v1.ServerStatus.problem:type_name -> keyhold.v1.ErrorDetail
-	2, // [2:2] is the sub-list for method output_type
-	2, // [2:2] is the sub-list for method input_type
-	2, // [2:2] is the sub-list for extension type_name
-	2, // [2:2] is the sub-list for extension extendee
-	0, // [0:2] is the sub-list for field type_name
+	2, // 0: keyhold.v1.ServerStatus.recipients:type_name -> keyhold.v1.Recipient
+	3, // 1: keyhold.v1.ServerStatus.problem:type_name -> keyhold.v1.ErrorDetail
+	1, // 2: keyhold.v1.ServerStatus.witnesses:type_name -> keyhold.v1.Witness
+	4, // 3: keyhold.v1.Witness.cosigned_at:type_name -> google.protobuf.Timestamp
+	4, // [4:4] is the sub-list for method output_type
+	4, // [4:4] is the sub-list for method input_type
+	4, // [4:4] is the sub-list for extension type_name
+	4, // [4:4] is the sub-list for extension extendee
+	0, // [0:4] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_status_proto_init() }
@@ -305,7 +427,7 @@ func file_keyhold_v1_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_status_proto_rawDesc), len(file_keyhold_v1_status_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   2,
+			NumMessages:   3,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

@@ -19,6 +19,9 @@ type Way struct {
 	Notes        []string // what is to be known of it
 }
 
+// IsConsistency tells a consistency proof from the proof of a record.
+func IsConsistency(text []byte) bool { return tree.IsConsistency(text) }
+
 // Consistency checks a proof as audit.Log.Consistency gives it, with public keys alone: the signatures, the way between checkpoints of a boot
 // epoch, and the first record of each further epoch, which commits to the end of the one before. If the keys name witnesses,
 // the later checkpoint must have cosignatures of a quorum of them.

@@ -81,5 +81,13 @@ func (s auditService) ProveRecord(ctx context.Context, r *connect.Request[keyhol
 
 func (s auditService) GetCheckpoint(ctx context.Context, _ *connect.Request[keyholdv1.GetCheckpointRequest]) (*connect.Response[keyholdv1.GetCheckpointResponse], error) {
 	out, err := s.engine.Checkpoint(ctx, callOf(ctx))
-	return answer(&keyholdv1.GetCheckpointResponse{Checkpoint: out.Note, VerifierKey: out.VerifierKey}, err)
+	return answer(&keyholdv1.GetCheckpointResponse{Checkpoint: out.Note, Witnessed: out.Witnessed, VerifierKey: out.VerifierKey}, err)
+}
+
+func (s auditService) ProveConsistency(ctx context.Context, r *connect.Request[keyholdv1.ProveConsistencyRequest]) (*connect.Response[keyholdv1.ProveConsistencyResponse], error) {
+	in := engine.ConsistencyInput{Checkpoint: r.Msg.GetCheckpoint()}
+	in.From.Origin, in.From.Size = r.Msg.GetFrom().GetOrigin(), r.Msg.GetFrom().GetSize()
+	in.To.Origin, in.To.Size = r.Msg.GetTo().GetOrigin(), r.Msg.GetTo().GetSize()
+	out, err := s.engine.ProveConsistency(ctx, callOf(ctx), in)
+	return answer(&keyholdv1.ProveConsistencyResponse{Bundle: out.Bundle, VerifierKey: out.VerifierKey}, err)
 }

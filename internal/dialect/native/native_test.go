@@ -159,7 +159,8 @@ var rpcs = []rpc{
 	{method: "AuditService/ListRecords", body: `{"action":"Encrypt","outcome":"denied","pageSize":1,"since":"2020-01-01T00:00:00Z"}`, by: "auditor", keep: `position="position": ?"([^"]+)"`, other: "user"},
 	{method: "AdminService/Explain", body: `{"decision":"{position}"}`, by: "admin", missing: `{"decision":"n1-000001-99999999"}`, absent: "KH1303", other: "user"},
 	{method: "AuditService/ProveRecord", body: `{"position":"{position}"}`, by: "auditor", missing: `{"position":"n1-000001-99999999"}`, absent: "KH1303", other: "user"},
-	{method: "AuditService/GetCheckpoint", body: `{}`, by: "auditor", other: "user"},
+	{method: "AuditService/GetCheckpoint", body: `{}`, by: "auditor", keep: `checkpoint="checkpoint": ?"([^"]+)"`, other: "user"},
+	{method: "AuditService/ProveConsistency", body: `{"checkpoint":"{checkpoint}"}`, by: "auditor", missing: `{"from":{"origin":"keyhold.nosuch/n1/1","size":"3"}}`, absent: "KH1303", other: "user"},
 
 	{method: "OperatorService/GetStatus", body: `{}`, by: "operator"},
 	{method: "OperatorService/Unseal", body: `{"reset":true}`, by: "operator"},

@@ -42,6 +42,9 @@ const (
 	// AuditServiceGetCheckpointProcedure is the fully-qualified name of the AuditService's
 	// GetCheckpoint RPC.
 	AuditServiceGetCheckpointProcedure = "/keyhold.v1.AuditService/GetCheckpoint"
+	// AuditServiceProveConsistencyProcedure is the fully-qualified name of the AuditService's
+	// ProveConsistency RPC.
+	AuditServiceProveConsistencyProcedure = "/keyhold.v1.AuditService/ProveConsistency"
 )
 
 // AuditServiceClient is a client for the keyhold.v1.AuditService service.
@@ -51,9 +54,12 @@ type AuditServiceClient interface {
 	ListRecords(context.Context, *connect.Request[v1.ListRecordsRequest]) (*connect.Response[v1.ListRecordsResponse], error)
 	// ProveRecord answers a proof bundle for one record, which `keyhold-verify` checks offline.
 	ProveRecord(context.Context, *connect.Request[v1.ProveRecordRequest]) (*connect.Response[v1.ProveRecordResponse], error)
-	// GetCheckpoint answers the newest signed checkpoint of the log. Keep one elsewhere: it is the anchor against which
-	// truncation shows.
+	// GetCheckpoint answers the newest signed checkpoint of the log, with the cosignatures of witnesses that it has. Keep one
+	// elsewhere: it is the anchor against which truncation shows.
 	GetCheckpoint(context.Context, *connect.Request[v1.GetCheckpointRequest]) (*connect.Response[v1.GetCheckpointResponse], error)
+	// ProveConsistency answers a proof that the log at a later checkpoint contains everything that it held at an earlier one,
+	// over restarts of the server too. `keyhold-verify consistency` checks it offline.
+	ProveConsistency(context.Context, *connect.Request[v1.ProveConsistencyRequest]) (*connect.Response[v1.ProveConsistencyResponse], error)
 }
 
 // NewAuditServiceClient constructs a client for the keyhold.v1.AuditService service. By default, it
@@ -85,14 +91,21 @@ func NewAuditServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(auditServiceMethods.ByName("GetCheckpoint")),
 			connect.WithClientOptions(opts...),
 		),
+		proveConsistency: connect.NewClient[v1.ProveConsistencyRequest, v1.ProveConsistencyResponse](
+			httpClient,
+			baseURL+AuditServiceProveConsistencyProcedure,
+			connect.WithSchema(auditServiceMethods.ByName("ProveConsistency")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // auditServiceClient implements AuditServiceClient.
 type auditServiceClient struct {
-	listRecords   *connect.Client[v1.ListRecordsRequest, v1.ListRecordsResponse]
-	proveRecord   *connect.Client[v1.ProveRecordRequest, v1.ProveRecordResponse]
-	getCheckpoint *connect.Client[v1.GetCheckpointRequest, v1.GetCheckpointResponse]
+	listRecords      *connect.Client[v1.ListRecordsRequest, v1.ListRecordsResponse]
+	proveRecord      *connect.Client[v1.ProveRecordRequest, v1.ProveRecordResponse]
+	getCheckpoint    *connect.Client[v1.GetCheckpointRequest, v1.GetCheckpointResponse]
+	proveConsistency *connect.Client[v1.ProveConsistencyRequest, v1.ProveConsistencyResponse]
 }
 
 // ListRecords calls keyhold.v1.AuditService.ListRecords.
@@ -110,6 +123,11 @@ func (c *auditServiceClient) GetCheckpoint(ctx context.Context, req *connect.Req
 	return c.getCheckpoint.CallUnary(ctx, req)
 }
 
+// ProveConsistency calls keyhold.v1.AuditService.ProveConsistency.
+func (c *auditServiceClient) ProveConsistency(ctx context.Context, req *connect.Request[v1.ProveConsistencyRequest]) (*connect.Response[v1.ProveConsistencyResponse], error) {
+	return c.proveConsistency.CallUnary(ctx, req)
+}
+
 // AuditServiceHandler is an implementation of the keyhold.v1.AuditService service.
 type AuditServiceHandler interface {
 	// ListRecords pages through the records of the namespace, newest first. In the system namespace it answers those of all
@@ -117,9 +135,12 @@ type AuditServiceHandler interface {
 	ListRecords(context.Context, *connect.Request[v1.ListRecordsRequest]) (*connect.Response[v1.ListRecordsResponse], error)
 	// ProveRecord answers a proof bundle for one record, which `keyhold-verify` checks offline.
 	ProveRecord(context.Context, *connect.Request[v1.ProveRecordRequest]) (*connect.Response[v1.ProveRecordResponse], error)
-	// GetCheckpoint answers the newest signed checkpoint of the log. Keep one elsewhere: it is the anchor against which
-	// truncation shows.
+	// GetCheckpoint answers the newest signed checkpoint of the log, with the cosignatures of witnesses that it has. Keep one
+	// elsewhere: it is the anchor against which truncation shows.
 	GetCheckpoint(context.Context, *connect.Request[v1.GetCheckpointRequest]) (*connect.Response[v1.GetCheckpointResponse], error)
+	// ProveConsistency answers a proof that the log at a later checkpoint contains everything that it held at an earlier one,
+	// over restarts of the server too. `keyhold-verify consistency` checks it offline.
+	ProveConsistency(context.Context, *connect.Request[v1.ProveConsistencyRequest]) (*connect.Response[v1.ProveConsistencyResponse], error)
 }
 
 // NewAuditServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -147,6 +168,12 @@ func NewAuditServiceHandler(svc AuditServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(auditServiceMethods.ByName("GetCheckpoint")),
 		connect.WithHandlerOptions(opts...),
 	)
+	auditServiceProveConsistencyHandler := connect.NewUnaryHandler(
+		AuditServiceProveConsistencyProcedure,
+		svc.ProveConsistency,
+		connect.WithSchema(auditServiceMethods.ByName("ProveConsistency")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/keyhold.v1.AuditService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case AuditServiceListRecordsProcedure:
@@ -155,6 +182,8 @@ func NewAuditServiceHandler(svc AuditServiceHandler, opts ...connect.HandlerOpti
 			auditServiceProveRecordHandler.ServeHTTP(w, r)
 		case AuditServiceGetCheckpointProcedure:
 			auditServiceGetCheckpointHandler.ServeHTTP(w, r)
+		case AuditServiceProveConsistencyProcedure:
+			auditServiceProveConsistencyHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -174,4 +203,8 @@ func (UnimplementedAuditServiceHandler) ProveRecord(context.Context, *connect.Re
 
 func (UnimplementedAuditServiceHandler) GetCheckpoint(context.Context, *connect.Request[v1.GetCheckpointRequest]) (*connect.Response[v1.GetCheckpointResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AuditService.GetCheckpoint is not implemented"))
+}
+
+func (UnimplementedAuditServiceHandler) ProveConsistency(context.Context, *connect.Request[v1.ProveConsistencyRequest]) (*connect.Response[v1.ProveConsistencyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AuditService.ProveConsistency is not implemented"))
 }
