@@ -284,9 +284,8 @@ func life(seed uint64) string {
 			old, what = nil, fmt.Sprintf("restart with mark %s", mark.At)
 		case 8:
 			if r.IntN(10) == 0 {
-				k.Confirm(m.wall)
-				if m.wall.Add(day).After(budget) {
-					budget = m.wall.Add(day)
+				if to := k.Confirm(m.wall).Trusted.Add(day); to.After(budget) {
+					budget = to
 				}
 				what = "confirm " + m.wall.String()
 			}

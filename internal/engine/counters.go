@@ -107,10 +107,15 @@ func (l *denialLimiter) turn(now time.Time) {
 	}
 }
 
-func (l *denialLimiter) check(p *kms.Principal, now time.Time) error {
-	if !l.any.Load() {
+// slowed refuses the calls of a principal that was denied too often just now.
+func (e *Engine) slowed(p *kms.Principal) error {
+	if !e.denials.any.Load() {
 		return nil
 	}
+	return e.denials.check(p, e.clock.Trusted())
+}
+
+func (l *denialLimiter) check(p *kms.Principal, now time.Time) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.turn(now)

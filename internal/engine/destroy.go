@@ -11,7 +11,7 @@ import (
 
 // destroyDue destroys the keys whose windows have ended.
 func (e *Engine) destroyDue(ctx context.Context, o *opened) error {
-	due, err := o.records.DueBy(ctx, e.now(), dueAtOnce)
+	due, err := o.records.DueBy(ctx, e.clock.Trusted(), dueAtOnce)
 	if err != nil {
 		return err
 	}
@@ -56,6 +56,9 @@ func (e *Engine) destroyKey(ctx context.Context, o *opened, d records.Due) error
 		if k.Switch, err = lifecycle.Turn(k.Switch, k.Before, lifecycle.Destroy); err != nil {
 			return err
 		}
+		if err := e.putTime(tx); err != nil {
+			return err
+		}
 		k.Destroyed = w.now.UTC()
 		w.rec.Keys = append(w.rec.Keys, keyUse(k.ID, 0, k.Rev))
 		w.rec.Detail = fmt.Sprintf("%d versions; irrecoverable after the next epoch roll and the retention of escrow copies", k.Latest)
@@ -70,10 +73,13 @@ func (e *Engine) destroyVersions(ctx context.Context, o *opened, d records.Due, 
 		if err != nil {
 			return err
 		}
-		due := there && k.Switch == kms.PendingDestruction && lifecycle.Due(k.DestroyAt, w.now) == nil
+		due := there && k.Switch == kms.PendingDestruction && lifecycle.Due(k.DestroyAt, e.clock.Trusted()) == nil
 		if !due {
 			w.rec.Detail = "nothing to do: cancelled or done"
 			return nil
+		}
+		if err := e.putTime(tx); err != nil {
+			return err
 		}
 		for n := first; n <= last; n++ {
 			v, there, err := tx.Version(k.ID, n)

@@ -18,6 +18,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/clock"
 	"github.com/keyhold/keyhold/internal/keyring"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/provider"
@@ -52,10 +53,13 @@ type Config struct {
 	Keys        int           // keyring cache sizes; 0: defaults
 	Versions    int           //
 	EpochPeriod time.Duration // how often the shred epoch rolls; 0: 24 h
-	Now         func() time.Time
 	Logger      *slog.Logger
 	Forget      []func(Touch)                   // told of every change before it is answered
 	Observe     func(kms.Action, time.Duration) // told how long each operation took, its durable record included; may be nil
+
+	Now     func() time.Time     // the machine's clock; nil: time.Now
+	Elapsed func() time.Duration // see clock.Config
+	MaxJump time.Duration        // how far the clock may jump ahead before destruction is suspended; 0: 24 h
 }
 
 // Engine is the core of the server. It starts sealed, or not initialised.
@@ -63,7 +67,8 @@ type Engine struct {
 	cfg     Config
 	rec     Recorder
 	log     *slog.Logger
-	now     func() time.Time
+	clock   timekeeper
+	now     func() time.Time       // the clock's
 	open    atomic.Pointer[opened] // nil while sealed
 	blocked atomic.Pointer[kms.Error]
 	counts  counters
@@ -98,9 +103,6 @@ type opened struct {
 
 // New makes an engine. Start it before use.
 func New(cfg Config) (*Engine, error) {
-	if cfg.Now == nil {
-		cfg.Now = time.Now
-	}
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -113,7 +115,9 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.EpochPeriod == 0 {
 		cfg.EpochPeriod = 24 * time.Hour
 	}
-	e := &Engine{cfg: cfg, rec: cfg.Recorder, log: cfg.Logger, now: cfg.Now, strangers: rate.NewLimiter(1, 20)}
+	e := &Engine{cfg: cfg, rec: cfg.Recorder, log: cfg.Logger, strangers: rate.NewLimiter(1, 20)}
+	e.clock.Clock = clock.New(clock.Config{Wall: cfg.Now, Elapsed: cfg.Elapsed, Limit: cfg.MaxJump})
+	e.now = e.clock.Now
 	e.outbox.wake = make(chan struct{}, 1)
 	e.jobs.init(e)
 	return e, nil

@@ -14,7 +14,7 @@ func (e *Engine) rollIfDue(ctx context.Context, o *opened) error {
 	list := o.epochs.List()
 	current := list[len(list)-1]
 	e.jobs.set(jobEpoch, func(i *JobInfo) { i.NextRun = current.Created.Add(e.cfg.EpochPeriod).UTC() })
-	if len(list) == 1 && e.now().Before(current.Created.Add(e.cfg.EpochPeriod)) {
+	if len(list) == 1 && e.clock.Trusted().Before(current.Created.Add(e.cfg.EpochPeriod)) {
 		return nil
 	}
 	return e.rollEpoch(ctx, o, kms.Call{Namespace: kms.SystemNamespace}, len(list) == 1)
@@ -26,7 +26,7 @@ func (e *Engine) rollEpoch(ctx context.Context, o *opened, c kms.Call, begin boo
 	e.jobs.epoch.Lock()
 	defer e.jobs.epoch.Unlock()
 	if begin {
-		n, err := o.epochs.Roll(o.config, e.now())
+		n, err := o.epochs.Roll(o.config, e.clock.Trusted())
 		if err != nil {
 			return err
 		}

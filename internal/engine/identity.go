@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/clock"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/records"
 	"github.com/keyhold/keyhold/internal/secret"
@@ -37,7 +38,8 @@ func (i Identities) Token(ctx context.Context, id kms.ID) (Identity, error) {
 	if err != nil {
 		return Identity{}, err
 	}
-	if t.Rev == 0 {
+	// One that was made in the future was made by a clock that was wrong, and would outlive its time.
+	if t.Rev == 0 || t.Created.After(i.e.now().Add(clock.Tolerance)) {
 		return Identity{}, unknownCredential()
 	}
 	p := kms.Principal{Name: t.Principal, Namespace: t.Namespace, Roles: t.Roles, Groups: t.Groups, Method: kms.AuthToken,

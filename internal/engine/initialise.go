@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/keyhold/keyhold/internal/clock"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/records"
 	"github.com/keyhold/keyhold/internal/seal"
@@ -28,6 +29,9 @@ func (e *Engine) Init(ctx context.Context, c kms.Call, in InitInput) (out InitOu
 		return out, kms.Errorf(kms.CodeDevelopmentStore, "a development store is initialised by a development server, and by no other")
 	}
 	now := e.now()
+	if r := e.clock.Look(); r.Wall.Before(clock.Floor) {
+		return out, kms.Errorf(kms.CodeClock, "the machine's clock says %s", spelt(r.Wall))
+	}
 	enrolled, shares, err := e.recipients(now, in)
 	if err != nil {
 		return out, err
@@ -68,6 +72,9 @@ func (e *Engine) Init(ctx context.Context, c kms.Call, in InitInput) (out InitOu
 			return err
 		}
 		if err := tx.PutEnrollment(enrollment); err != nil {
+			return err
+		}
+		if err := tx.PutClock(records.Clock{Mark: now.UTC()}); err != nil {
 			return err
 		}
 		return e.firstNamespaces(w, tx, o)

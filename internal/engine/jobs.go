@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keyhold/keyhold/internal/clock"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/records"
 )
@@ -15,6 +16,7 @@ const (
 	jobEpoch   = "roll-shred-epoch"
 	jobRoot    = "rotate-root-key"
 	jobSweep   = "forget-old-tokens"
+	jobClock   = "keep-time"
 )
 
 const (
@@ -34,9 +36,11 @@ type jobs struct {
 	epoch sync.Mutex // one roll at a time
 }
 
+func jobNames() []string { return []string{jobDestroy, jobEpoch, jobRoot, jobSweep, jobClock} }
+
 func (j *jobs) init(*Engine) {
 	j.info = map[string]*JobInfo{}
-	for _, n := range []string{jobDestroy, jobEpoch, jobRoot, jobSweep} {
+	for _, n := range jobNames() {
 		j.info[n] = &JobInfo{Name: n, State: "idle"}
 	}
 	j.wake = make(chan struct{}, 1)
@@ -59,7 +63,7 @@ func (j *jobs) all() []JobInfo {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	var out []JobInfo
-	for _, n := range []string{jobDestroy, jobEpoch, jobRoot, jobSweep} {
+	for _, n := range jobNames() {
 		out = append(out, *j.info[n])
 	}
 	return out
@@ -69,7 +73,7 @@ func (j *jobs) all() []JobInfo {
 func (e *Engine) runJobs(ctx context.Context) {
 	tick := time.NewTicker(destroyEvery)
 	defer tick.Stop()
-	var sweep, epoch time.Time
+	var next agenda
 	for {
 		select {
 		case <-ctx.Done():
@@ -77,30 +81,55 @@ func (e *Engine) runJobs(ctx context.Context) {
 		case <-tick.C:
 		case <-e.jobs.wake:
 		}
-		o := e.open.Load()
-		if o == nil || e.blocked.Load() != nil {
-			continue
-		}
-		o.users.Add(1)
-		if e.open.Load() == o {
-			now := e.now()
-			e.do(jobDestroy, func() error { return e.destroyDue(ctx, o) })
-			if now.After(sweep) {
-				sweep = now.Add(sweepEvery)
-				e.do(jobSweep, func() error { return e.sweep(ctx, o) })
-			}
-			if o.root.Rotating() {
-				o.users.Add(-1)
-				e.do(jobRoot, func() error { return e.finishRotation(ctx) })
-				continue
-			}
-			if now.After(epoch) {
-				epoch = now.Add(retryAfter)
-				e.do(jobEpoch, func() error { return e.rollIfDue(ctx, o) })
-			}
-		}
-		o.users.Add(-1)
+		e.upkeep(ctx, &next)
 	}
+}
+
+// agenda is when what does not happen in every round is to happen again.
+type agenda struct{ sweep, epoch time.Time }
+
+// upkeep is one round of the jobs.
+func (e *Engine) upkeep(ctx context.Context, next *agenda) {
+	o := e.open.Load()
+	if o == nil || e.blocked.Load() != nil {
+		return
+	}
+	o.users.Add(1)
+	rotating := e.open.Load() == o && e.useOpened(ctx, o, next)
+	o.users.Add(-1)
+	if rotating { // which waits until nobody uses o
+		e.do(jobRoot, func() error { return e.finishRotation(ctx) })
+	}
+}
+
+// useOpened does what can be done while the root stays as it is, and tells whether a rotation of the root has to go on first.
+func (e *Engine) useOpened(ctx context.Context, o *opened, next *agenda) (rotating bool) {
+	var r clock.Reading
+	e.do(jobClock, func() (err error) { r, err = e.keepTime(ctx, o); return err })
+	e.unlessSuspended(&r, jobDestroy, func() error { return e.destroyDue(ctx, o) })
+	if r.Trusted.After(next.sweep) && !r.Suspended() {
+		next.sweep = r.Trusted.Add(sweepEvery)
+		e.do(jobSweep, func() error { return e.sweep(ctx, o) })
+	}
+	if o.root.Rotating() {
+		return true
+	}
+	if r.Trusted.After(next.epoch) {
+		next.epoch = r.Trusted.Add(retryAfter)
+		e.unlessSuspended(&r, jobEpoch, func() error { return e.rollIfDue(ctx, o) })
+	}
+	return false
+}
+
+// unlessSuspended runs a job that does by date what cannot be undone, if the clock is believed.
+func (e *Engine) unlessSuspended(r *clock.Reading, name string, f func() error) {
+	if !r.Suspended() {
+		e.do(name, f)
+		return
+	}
+	e.jobs.set(name, func(i *JobInfo) {
+		i.State, i.LastNote = "suspended", "the machine's clock jumped ahead; put it right, or confirm it: keyhold operator confirm-clock"
+	})
 }
 
 // do runs a job once and keeps how it ended.
@@ -126,7 +155,7 @@ func (e *Engine) do(name string, f func() error) {
 
 // sweep forgets what has no use any more: remembered outcomes of idempotency tokens, and tokens that ended a month ago.
 func (e *Engine) sweep(ctx context.Context, o *opened) error {
-	old := e.now().Add(-idemFor)
+	old := e.clock.Trusted().Add(-idemFor)
 	for after := []byte(nil); ; {
 		paths, next, err := o.records.ExpiredIdem(ctx, after, 500, func(i records.Idem) bool { return i.Time.Before(old) })
 		if err != nil {
@@ -145,7 +174,7 @@ func (e *Engine) sweep(ctx context.Context, o *opened) error {
 		}
 		after = next
 	}
-	ended := e.now().AddDate(0, -1, 0)
+	ended := e.clock.Trusted().AddDate(0, -1, 0)
 	for after := (kms.ID{}); ; {
 		page, next, err := o.records.Tokens(ctx, after, 500)
 		if err != nil {

@@ -52,6 +52,7 @@ type Status struct {
 	Problem     *kms.Error // why it is not ready
 	AuditKey    string
 	Epoch       uint32 // current shred epoch
+	Clock       ClockStatus
 }
 
 // RecipientInfo describes one recipient of the root key.

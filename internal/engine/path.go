@@ -204,7 +204,7 @@ func (e *Engine) refusal(w *work, pos audit.Position, err error) error {
 	if k.Kind() != kms.KindDenied {
 		return k
 	}
-	e.denials.note(w.call.Principal, w.now)
+	e.denials.note(w.call.Principal, e.clock.Trusted())
 	told := *k
 	told.Decision = pos.String()
 	return &told

@@ -16,6 +16,7 @@ func (e *Engine) Status(ctx context.Context) Status {
 func (e *Engine) status(ctx context.Context) Status {
 	s := Status{Sealed: true, Problem: e.Health()}
 	s.Ready = s.Problem == nil
+	s.Clock = e.Clock()
 	config := (*seal.Config)(nil)
 	if o := e.open.Load(); o != nil {
 		s.Sealed, config, s.Epoch, s.AuditKey = false, o.config, o.epochs.Current(), o.chain.PublicKey()

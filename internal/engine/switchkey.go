@@ -25,8 +25,11 @@ var (
 		roles: keyRole(kms.CancelKeyDestruction, lifecycle.Read),
 		do: func(_ context.Context, w *work, tx *records.Tx, _ *KeyInput) (KeyOutput, error) {
 			return w.turnKey(tx, lifecycle.Cancel, func(k *records.Key) error {
-				if err := lifecycle.Cancellable(k.DestroyAt, w.now); err != nil {
-					return err
+				// While destruction is suspended nothing is being destroyed: there is time to save a key.
+				if r := w.e.clock.Look(); !r.Suspended() {
+					if err := lifecycle.Cancellable(k.DestroyAt, r.Trusted); err != nil {
+						return err
+					}
 				}
 				if err := tx.RemoveDue(records.Due{Namespace: k.Namespace, Key: k.ID, At: k.DestroyAt}); err != nil {
 					return err

@@ -125,6 +125,9 @@ func (e *Engine) openWith(ctx context.Context, c kms.Call, sys records.System, c
 		return err
 	}
 	o.records = records.New(e.cfg.Store, o.chain, o.cluster)
+	if err := e.restoreTime(ctx, o); err != nil {
+		return err
+	}
 	job, _, err := o.records.Job(ctx, jobEpoch)
 	if err != nil {
 		return err
@@ -192,6 +195,7 @@ func (e *Engine) shut(c kms.Call, a kms.Action) {
 		f(Touch{Kind: records.TouchAll})
 	}
 	o.drained()
+	e.closeTime(context.Background(), o)
 	if e.cfg.Log != nil {
 		w := &work{e: e, call: &c, now: e.now()}
 		w.begin(a)

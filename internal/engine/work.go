@@ -80,7 +80,7 @@ func (w *work) enter(ctx context.Context) error {
 	if len(w.call.Reason) > 256 || len(w.call.RequestID) > 64 || len(w.call.Token) > 128 {
 		return kms.Errorf(kms.CodeTooLarge, "reason, request id and idempotency token have at most 256, 64 and 128 bytes")
 	}
-	return w.e.denials.check(w.call.Principal, w.now)
+	return w.e.slowed(w.call.Principal)
 }
 
 func (w *work) end() {

@@ -80,6 +80,7 @@ const (
 	CodeInitialised  Code = 1405
 	CodeStoreInUse   Code = 1406
 	CodeBehindItsLog Code = 1407
+	CodeClock        Code = 1408 // the machine's clock is not to be relied on
 
 	CodeKeyDisabled           Code = 1501
 	CodeKeyPendingDestruction Code = 1502
@@ -160,6 +161,7 @@ var codes = map[Code]codeFacts{
 	CodeInitialised:  {KindConflict, "already initialised", "unseal it: keyhold operator unseal"},
 	CodeStoreInUse:   {KindConflict, "store in use", "stop the other server that uses this data directory"},
 	CodeBehindItsLog: {KindConflict, "store is behind its audit log", "if this is a deliberate restore, start once with --accept-restore; otherwise treat it as an attack"},
+	CodeClock:        {KindConflict, "the machine's clock is wrong", "set the clock of the server's machine, and keep it synchronised; keyhold operator status shows how it stands"},
 
 	CodeKeyDisabled:           {KindState, "key disabled", "enable it: keyhold key enable NAME"},
 	CodeKeyPendingDestruction: {KindState, "key pending destruction", "if it is still needed: keyhold key cancel-destroy NAME"},

@@ -41,6 +41,7 @@ const (
 	kindEnrollment kind = 'E' // E
 	kindJob        kind = 'J' // J name
 	kindDue        kind = 'D' // D unix seconds u64, key id: keys to be destroyed, by date
+	kindClock      kind = 'H' // H: the high-water mark of time
 )
 
 // Records reads and writes sealed records. It is safe for concurrent use.
