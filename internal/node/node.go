@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/audit/sink"
 	"github.com/keyhold/keyhold/internal/authn"
 	"github.com/keyhold/keyhold/internal/config"
 	"github.com/keyhold/keyhold/internal/dialect/native"
@@ -58,6 +59,7 @@ type Node struct {
 	opt    Options
 	store  store.Store
 	log    *audit.Log
+	sinks  *sink.Set
 	engine *engine.Engine
 	server *server.Server
 }
@@ -92,6 +94,9 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	if n.log, err = openLog(n.store, cluster, opt); err != nil {
 		return n, err
 	}
+	if n.sinks, err = n.openSinks(cluster); err != nil {
+		return n, err
+	}
 	profile, err := profileOf(set)
 	if err != nil {
 		return n, err
@@ -115,6 +120,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	strangers := server.NewStrangers(opt.Log)
 	auth = authenticator(set, n.engine, strangers.Refused)
 	n.measure(metrics, auth)
+	n.measureSinks(metrics)
 	api := native.Handler(native.Config{Engine: n.engine, Authn: auth, Logger: opt.Log})
 	n.server, err = server.New(server.Config{
 		Settings: set, Authn: auth, Version: opt.Version, Log: opt.Log, Strangers: strangers, Metrics: metrics,
@@ -128,11 +134,12 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	return n, err
 }
 
-// Run serves until the context ends, then stops in order: requests, engine (which seals), log, store.
+// Run serves until the context ends, then stops in order: requests, engine (which seals), sinks, log, store.
 func (n *Node) Run(ctx context.Context) error {
 	if err := n.engine.Start(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
+	n.sinks.Start()
 	if n.opt.Dev {
 		if err := n.develop(ctx); err != nil {
 			return errors.Join(err, n.server.Close(), n.close(context.WithoutCancel(ctx)))
@@ -147,6 +154,9 @@ func (n *Node) close(ctx context.Context) error {
 	var errs []error
 	if n.engine != nil {
 		errs = append(errs, n.engine.Close(ctx))
+	}
+	if n.sinks != nil {
+		errs = append(errs, n.sinks.Close())
 	}
 	if n.log != nil {
 		errs = append(errs, n.log.Close())

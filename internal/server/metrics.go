@@ -81,12 +81,15 @@ func (m *Metrics) Observe(a kms.Action, took time.Duration) {
 }
 
 // Add registers figures; a name that is there already is a mistake of whoever lists the parts, and panics.
-func (m *Metrics) Add(figures ...Figure) {
+func (m *Metrics) Add(figures ...Figure) { m.AddLabelled(nil, figures...) }
+
+// AddLabelled registers figures of one of several parts of a kind: the labels, which must be few and fixed, tell them apart.
+func (m *Metrics) AddLabelled(labels map[string]string, figures ...Figure) {
 	for _, f := range figures {
 		if f.Counter {
-			m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "keyhold_" + f.Name, Help: f.Help}, f.Read))
+			m.registry.MustRegister(prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "keyhold_" + f.Name, Help: f.Help, ConstLabels: labels}, f.Read))
 		} else {
-			m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "keyhold_" + f.Name, Help: f.Help}, f.Read))
+			m.registry.MustRegister(prometheus.NewGaugeFunc(prometheus.GaugeOpts{Name: "keyhold_" + f.Name, Help: f.Help, ConstLabels: labels}, f.Read))
 		}
 	}
 }
