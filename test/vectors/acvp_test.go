@@ -27,6 +27,7 @@ type acvpSet struct {
 	TestGroups []struct {
 		ID                           int `json:"tgId"`
 		ParameterSet, Curve, HashAlg string
+		Function                     string
 		Direction                    string
 		PreHash                      any
 		MacLen                       int
@@ -39,6 +40,7 @@ type acvpTest struct {
 	Message                    hexBytes `json:"message"`
 	Msg                        hexBytes `json:"msg"`
 	Seed, PK, Key, MAC         hexBytes
+	D, Z, EK, DK, M, C, K      hexBytes // of key encapsulation
 	Q, QX, QY, R, S, Signature hexBytes
 	TestPassed                 bool
 }

@@ -34,9 +34,11 @@ type world struct {
 	wrap *box.Key
 }
 
-func newWorld(t testing.TB) world {
+func newWorld(t testing.TB) world { return newWorldUnder(t, kms.ProfileDefault) }
+
+func newWorldUnder(t testing.TB, profile kms.Profile) world {
 	t.Helper()
-	p, err := soft.New(soft.Config{})
+	p, err := soft.New(soft.Config{Profile: profile})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -105,22 +107,18 @@ type vector struct {
 	Flags                                       []string
 	Msg, Sig, Key, Tag, IV, AAD, CT, Label, Ctx hexBytes
 	Mu                                          hexBytes
+	Public, Private, Shared                     hexBytes // of key agreement
+	Seed, EK, M, C, K                           hexBytes // of key encapsulation
 }
 
 // file reads a Wycheproof file.
 func file(t testing.TB, name string) []group {
 	t.Helper()
-	b, err := fs.ReadFile(wycheproof.TestVectors, name+"_test.json")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var f struct {
 		NumberOfTests int
 		TestGroups    []group
 	}
-	if err := json.Unmarshal(b, &f); err != nil {
-		t.Fatalf("%s: %v", name, err)
-	}
+	read(t, name, &f)
 	n := 0
 	for _, g := range f.TestGroups {
 		n += len(g.Tests)
@@ -131,13 +129,30 @@ func file(t testing.TB, name string) []group {
 	return f.TestGroups
 }
 
+func read(t testing.TB, name string, into any) {
+	t.Helper()
+	b, err := fs.ReadFile(wycheproof.TestVectors, name+"_test.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := json.Unmarshal(b, into); err != nil {
+		t.Fatalf("%s: %v", name, err)
+	}
+}
+
 // nistSPKI is the SubjectPublicKeyInfo of a post-quantum key, RFC 9881 §2 and RFC 9909 §3.
 func nistSPKI(t testing.TB, last int, public []byte) []byte {
+	t.Helper()
+	return spki(t, asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, last}, public)
+}
+
+// spki is a SubjectPublicKeyInfo without parameters.
+func spki(t testing.TB, oid asn1.ObjectIdentifier, public []byte) []byte {
 	t.Helper()
 	der, err := asn1.Marshal(struct {
 		Algorithm pkix.AlgorithmIdentifier
 		Public    asn1.BitString
-	}{pkix.AlgorithmIdentifier{Algorithm: asn1.ObjectIdentifier{2, 16, 840, 1, 101, 3, 4, 3, last}}, asn1.BitString{Bytes: public, BitLength: 8 * len(public)}})
+	}{pkix.AlgorithmIdentifier{Algorithm: oid}, asn1.BitString{Bytes: public, BitLength: 8 * len(public)}})
 	if err != nil {
 		t.Fatal(err)
 	}
