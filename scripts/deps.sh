@@ -2,8 +2,9 @@
 # Makes sure that what the tests need is there. As root on Debian it installs what is missing; otherwise it says what is.
 set -euo pipefail
 
-# What each is for: the race detector is linked by a C compiler, the version comes from git, and the rest is used by scripts.
-declare -A package=([gcc]=gcc [git]=git [awk]=mawk [cmp]=diffutils [realpath]=coreutils)
+# What each is for: the race detector is linked by a C compiler, the version comes from git, openssl is the other side of key
+# agreements and reads what Keyhold writes, and the rest is used by scripts.
+declare -A package=([gcc]=gcc [git]=git [awk]=mawk [cmp]=diffutils [realpath]=coreutils [openssl]=openssl)
 missing=()
 for command in "${!package[@]}"; do
   command -v "$command" >/dev/null || missing+=("${package[$command]}")

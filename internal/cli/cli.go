@@ -122,8 +122,9 @@ func (a *app) root(more []*cobra.Command) *cobra.Command {
 	root.SetCompletionCommandGroupID(groupMore)
 	a.globalFlags(root)
 	root.AddCommand(
-		a.encryptCommand(), a.decryptCommand(), a.reencryptCommand(), a.datakeyCommand(), a.fileCommand(),
+		a.encryptCommand(), a.decryptCommand(), a.reencryptCommand(), a.datakeyCommand(), a.datakeypairCommand(), a.fileCommand(),
 		a.signCommand(), a.verifyCommand(), a.macCommand(), a.randomCommand(),
+		a.deriveCommand(), a.encapsulateCommand(), a.decapsulateCommand(), a.wrapCommand(), a.unwrapCommand(), a.formatCommand(),
 		a.keyCommand(), a.auditCommand(),
 		a.policyCommand(), a.tokenCommand(), a.credentialCommand(), a.namespaceCommand(), a.whoamiCommand(),
 		a.operatorCommand(), a.storeCommand(), a.jobsCommand(), a.doctorCommand(), a.configCommand(),

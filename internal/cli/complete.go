@@ -120,7 +120,17 @@ func named[T interface{ String() string }](all []T) []string {
 	return names
 }
 
-var usages = []string{"encrypt", "sign", "mac"}
+func usages() []string { return named(kms.AllUsages()) }
+
+// pairAlgorithms are the algorithms of key pairs.
+func pairAlgorithms() (names []string) {
+	for _, alg := range kms.AllAlgorithms() {
+		if alg.Facts().Asymmetric {
+			names = append(names, alg.String())
+		}
+	}
+	return names
+}
 
 // choice is a flag whose values come from a list.
 func choice(cmd *cobra.Command, to *string, name, help string, values []string) {

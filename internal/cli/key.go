@@ -64,7 +64,8 @@ func (a *app) keyCreate() *cobra.Command {
 --usage is needed only where the algorithm can serve several (RSA). keyhold key algorithms shows them all.`,
 		Example: "  keyhold key create orders --algorithm aes-256-gcm\n" +
 			"  keyhold key create release --algorithm ecdsa-p256 --label team=build --alias signing --description 'signs releases'\n" +
-			"  keyhold key create archive --algorithm rsa-3072 --usage encrypt --dry-run",
+			"  keyhold key create archive --algorithm rsa-3072 --usage encrypt --dry-run\n" +
+			"  keyhold key create sessions --algorithm hmac-sha-256 --bytes 64",
 		Args: cobra.ExactArgs(1),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
 			if in.Algorithm == "" {
@@ -74,7 +75,7 @@ func (a *app) keyCreate() *cobra.Command {
 				return err
 			}
 			if in.Usage != "" {
-				if err := oneOf("a usage", in.Usage, usages); err != nil {
+				if err := oneOf("a usage", in.Usage, usages()); err != nil {
 					return err
 				}
 			}
@@ -83,12 +84,16 @@ func (a *app) keyCreate() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if k.Leaks != "" {
+				fmt.Fprintf(a.stderr, "note: %s\n", printable(k.Leaks))
+			}
 			return a.changed(k, ch, "created key %s: %s, %s, version %d%s", k.Name, k.Algorithm, k.Usage, k.PrimaryVersion, idOf(k, ch))
 		}),
 		ValidArgsFunction: fixed(),
 	}
 	choice(cmd, &in.Algorithm, "algorithm", "algorithm (keyhold key algorithms lists them)", algorithms())
-	choice(cmd, &in.Usage, "usage", "purpose, where the algorithm can serve several: encrypt or sign", usages)
+	choice(cmd, &in.Usage, "usage", "purpose, where the algorithm can serve several: encrypt or sign", usages())
+	cmd.Flags().Uint32Var(&in.Bytes, "bytes", 0, "HMAC keys: bytes of key material, 16 to 512 (default: as long as the hash)")
 	labels.flag(cmd, "label", "label; can be repeated")
 	words(cmd, &in.Aliases, "alias", "further name; can be repeated")
 	cmd.Flags().StringVar(&in.Description, "description", "", "free text, at most 1,024 bytes")
@@ -119,7 +124,7 @@ func (a *app) keyList() *cobra.Command {
 			for _, v := range []struct {
 				what, value string
 				known       []string
-			}{{"an algorithm", f.Algorithm, algorithms()}, {"a usage", f.Usage, usages}, {"a state of a key", f.State, switches()}} {
+			}{{"an algorithm", f.Algorithm, algorithms()}, {"a usage", f.Usage, usages()}, {"a state of a key", f.State, switches()}} {
 				if v.value == "" {
 					continue
 				}
@@ -139,7 +144,7 @@ func (a *app) keyList() *cobra.Command {
 		ValidArgsFunction: first(a.completeKeys),
 	}
 	choice(cmd, &f.Algorithm, "algorithm", "only keys of this algorithm", algorithms())
-	choice(cmd, &f.Usage, "usage", "only keys of this purpose: encrypt, sign or mac", usages)
+	choice(cmd, &f.Usage, "usage", "only keys of this purpose: "+strings.Join(usages(), ", "), usages())
 	choice(cmd, &f.State, "state", "only keys whose switch stands so: "+strings.Join(switches(), ", "), switches())
 	labels.flag(cmd, "label", "only keys with this label; can be repeated: all must match")
 	limitFlag(cmd, &limit, 0)
@@ -174,7 +179,8 @@ func (a *app) keyShow() *cobra.Command {
 			}
 			err = a.facts(
 				fact{"name", plain(k.Name)}, fact{"id", plain(k.ID)}, fact{"namespace", plain(k.Namespace)}, fact{"aliases", plain(strings.Join(k.Aliases, ", "))},
-				fact{"algorithm", plain(k.Algorithm)}, fact{"usage", plain(k.Usage)}, fact{"origin", plain(k.Origin)}, fact{"state", state(k.State)},
+				fact{"algorithm", plain(k.Algorithm)}, fact{"usage", plain(k.Usage)}, fact{"bytes", plain(bytesOf(k))}, fact{"leaks", plain(k.Leaks)},
+				fact{"origin", plain(k.Origin)}, fact{"state", state(k.State)},
 				fact{"primary version", plain(versionsOf(k))}, fact{"description", plain(k.Description)}, fact{"labels", plain(labelsOf(k.Labels))},
 				fact{"created", plain(moment(k.CreatedAt))}, fact{"changed", plain(moment(k.ChangedAt))},
 				fact{"to be destroyed", cell{moment(k.DestroyAt), red}}, fact{"destroyed", cell{moment(k.DestroyedAt), red}},
@@ -190,6 +196,14 @@ func (a *app) keyShow() *cobra.Command {
 		}),
 		ValidArgsFunction: first(a.completeKeys),
 	}
+}
+
+// bytesOf is the length of a key's material where the algorithm leaves a choice; else empty.
+func bytesOf(k client.Key) string {
+	if k.Bytes == 0 {
+		return ""
+	}
+	return strconv.Itoa(int(k.Bytes))
 }
 
 func labelsOf(labels map[string]string) string {
@@ -411,6 +425,7 @@ type algorithmInfo struct {
 	Strength int      `json:"strength"` // bits of security, SP 800-57 part 1 table 2
 	Usages   []string `json:"usages"`
 	Schemes  []string `json:"schemes"`
+	Leaks    string   `json:"leaks,omitempty"` // what ciphertexts show, for deterministic algorithms
 }
 
 func (a *app) keyAlgorithms() *cobra.Command {
@@ -423,7 +438,7 @@ func (a *app) keyAlgorithms() *cobra.Command {
 			var all []algorithmInfo
 			for _, alg := range kms.AllAlgorithms() {
 				f := alg.Facts()
-				i := algorithmInfo{Name: f.Name, Bits: f.Bits, Strength: f.Strength, Usages: named(alg.Usages())}
+				i := algorithmInfo{Name: f.Name, Bits: f.Bits, Strength: f.Strength, Usages: named(alg.Usages()), Leaks: f.Leaks}
 				for _, s := range f.Schemes {
 					i.Schemes = append(i.Schemes, s.Scheme.String())
 				}
