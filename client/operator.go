@@ -25,6 +25,7 @@ type Status struct {
 	ProblemCode    string      `json:"problem_code,omitempty"`
 	AuditKey       string      `json:"audit_key,omitempty"`
 	Epoch          uint32      `json:"epoch,omitempty"`
+	AuditSinks     []AuditSink `json:"audit_sinks,omitempty"`
 }
 
 // Recipient is one way to open the root key.
@@ -206,6 +207,7 @@ func toStatus(s *keyholdv1.ServerStatus) Status {
 		Recipients: each(s.GetRecipients(), func(r *keyholdv1.Recipient) Recipient {
 			return Recipient{ID: r.GetId(), Kind: r.GetKind(), Label: r.GetLabel(), Fingerprint: r.GetFingerprint()}
 		}),
+		AuditSinks: each(s.GetAuditSinks(), toSink),
 	}
 }
 

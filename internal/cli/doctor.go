@@ -270,6 +270,7 @@ func (a *app) serverHealth(ctx context.Context, d *diagnosis, c *client.Client) 
 	if s.Development {
 		d.add("store", findingWarning, "use a production server for secrets that matter", "it is a development store, and stays one for ever")
 	}
+	d.sinks(s.AuditSinks)
 	switch n := len(s.Recipients); {
 	case !s.Initialised:
 		d.add("recipients", findingFailed, "on the server's machine: keyhold operator init", "the server has no root key yet")

@@ -87,6 +87,13 @@ func (a *app) showStatus(s client.Status) error {
 	if s.Epoch > 0 {
 		all = append(all, fact{"shred epoch", plain(strconv.Itoa(int(s.Epoch)))})
 	}
+	for _, k := range s.AuditSinks {
+		stands := plain(sinkStands(k))
+		if k.Error != "" {
+			stands = cell{k.State + ": " + k.Error, red}
+		}
+		all = append(all, fact{"audit sink " + k.Name, stands})
+	}
 	return a.facts(append(all, fact{"audit key (pin it)", plain(s.AuditKey)})...)
 }
 

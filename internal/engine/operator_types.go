@@ -52,7 +52,25 @@ type Status struct {
 	Problem     *kms.Error // why it is not ready
 	AuditKey    string
 	Epoch       uint32 // current shred epoch
+	Sinks       []SinkStatus
 	Clock       ClockStatus
+}
+
+// SinkStatus is how it stands with a place where the audit log is copied to.
+type SinkStatus struct {
+	Name        string
+	Kind        string
+	State       string
+	Required    bool
+	Position    string        // of the last record that it surely has; empty: none
+	Lag         uint64        // records that it does not surely have
+	Behind      time.Duration // age of the oldest of them
+	LastSuccess time.Time
+	Delivered   uint64
+	Failures    uint64
+	Missing     uint64
+	Error       string // may name machines of the operator's
+	Since       time.Time
 }
 
 // RecipientInfo describes one recipient of the root key.

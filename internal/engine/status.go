@@ -16,6 +16,9 @@ func (e *Engine) Status(ctx context.Context) Status {
 func (e *Engine) status(ctx context.Context) Status {
 	s := Status{Sealed: true, Problem: e.Health()}
 	s.Ready = s.Problem == nil
+	if e.cfg.Sinks != nil {
+		s.Sinks = e.cfg.Sinks()
+	}
 	s.Clock = e.Clock()
 	config := (*seal.Config)(nil)
 	if o := e.open.Load(); o != nil {

@@ -111,8 +111,8 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 		Cluster: cluster, Store: n.store, Log: n.log, Provider: provider, Profile: profile, Dev: opt.Dev, Restore: opt.AcceptRestore,
 		ShredDir: filepath.Join(set.DataDir, shredDir), EscrowDir: filepath.Join(set.DataDir, escrowDir),
 		Keys: set.Keyring.Entries, Versions: set.Keyring.Entries, EpochPeriod: set.Shred.Epoch, Logger: opt.Log,
-		Observe: metrics.Observe,
-		Forget:  []func(engine.Touch){func(t engine.Touch) { forget(auth, t) }},
+		Observe: metrics.Observe, Sinks: n.sinkStatus,
+		Forget: []func(engine.Touch){func(t engine.Touch) { forget(auth, t) }},
 	})
 	if err != nil {
 		return n, err

@@ -12,6 +12,7 @@ import (
 
 	"github.com/keyhold/keyhold/internal/audit/sink"
 	"github.com/keyhold/keyhold/internal/config"
+	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/server"
 )
@@ -103,6 +104,22 @@ func readSinkSecret(path string, least int) ([]byte, error) {
 		return nil, fmt.Errorf("%s holds a secret of %d bytes: want %d to %d", path, n, least, mostSinkSecret)
 	}
 	return text[:n], nil
+}
+
+// sinkStatus is how the sinks stand, for the engine's status.
+func (n *Node) sinkStatus() []engine.SinkStatus {
+	var all []engine.SinkStatus
+	for _, s := range n.sinks.Status() {
+		out := engine.SinkStatus{
+			Name: s.Name, Kind: string(s.Kind), State: string(s.State), Required: s.Required, Lag: s.Lag, Behind: s.Behind, LastSuccess: s.LastSuccess,
+			Delivered: s.Delivered, Failures: s.Failures, Missing: s.Missing, Error: s.Error, Since: s.Since,
+		}
+		if !s.Position.IsZero() {
+			out.Position = s.Position.String()
+		}
+		all = append(all, out)
+	}
+	return all
 }
 
 // measureSinks lists the figures of the sinks, labelled with their names.

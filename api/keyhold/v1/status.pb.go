@@ -9,6 +9,7 @@ package keyholdv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -50,7 +51,11 @@ type ServerStatus struct {
 	// Current shred epoch.
 	Epoch uint32 `protobuf:"varint,12,opt,name=epoch,proto3" json:"epoch,omitempty"`
 	// Witnesses of the audit log.
-	Witnesses     []*Witness `protobuf:"bytes,13,rep,name=witnesses,proto3" json:"witnesses,omitempty"`
+	Witnesses []*Witness `protobuf:"bytes,13,rep,name=witnesses,proto3" json:"witnesses,omitempty"`
+	// Places where the audit log is copied to.
+	AuditSinks []*AuditSink `protobuf:"bytes,14,rep,name=audit_sinks,json=auditSinks,proto3" json:"audit_sinks,omitempty"`
+	// How the time by which dates take effect stands to the machine's clock.
+	Clock         *ClockStatus `protobuf:"bytes,15,opt,name=clock,proto3" json:"clock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -176,6 +181,254 @@ func (x *ServerStatus) GetWitnesses() []*Witness {
 	return nil
 }
 
+func (x *ServerStatus) GetAuditSinks() []*AuditSink {
+	if x != nil {
+		return x.AuditSinks
+	}
+	return nil
+}
+
+func (x *ServerStatus) GetClock() *ClockStatus {
+	if x != nil {
+		return x.Clock
+	}
+	return nil
+}
+
+// ClockStatus is how the time by which dates take effect stands to the machine's clock.
+type ClockStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The time by which dates take effect.
+	Time *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	// The machine's clock.
+	Machine *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=machine,proto3" json:"machine,omitempty"`
+	// By how much the machine's clock is behind the high-water mark of time, which does not go back. Unset: it is not.
+	Behind *durationpb.Duration `protobuf:"bytes,3,opt,name=behind,proto3" json:"behind,omitempty"`
+	// The machine's clock jumped ahead: nothing is destroyed by date until it is put right, or confirmed by ConfirmClock.
+	DestructionSuspended bool `protobuf:"varint,4,opt,name=destruction_suspended,json=destructionSuspended,proto3" json:"destruction_suspended,omitempty"`
+	// The high-water mark: what is destroyed by date goes by it.
+	Trusted       *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=trusted,proto3" json:"trusted,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ClockStatus) Reset() {
+	*x = ClockStatus{}
+	mi := &file_keyhold_v1_status_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ClockStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ClockStatus) ProtoMessage() {}
+
+func (x *ClockStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_status_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ClockStatus.ProtoReflect.Descriptor instead.
+func (*ClockStatus) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *ClockStatus) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+func (x *ClockStatus) GetMachine() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Machine
+	}
+	return nil
+}
+
+func (x *ClockStatus) GetBehind() *durationpb.Duration {
+	if x != nil {
+		return x.Behind
+	}
+	return nil
+}
+
+func (x *ClockStatus) GetDestructionSuspended() bool {
+	if x != nil {
+		return x.DestructionSuspended
+	}
+	return false
+}
+
+func (x *ClockStatus) GetTrusted() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Trusted
+	}
+	return nil
+}
+
+// AuditSink is how it stands with a place where the audit log is copied to. Errors and positions are told to operators only.
+type AuditSink struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// `syslog`, `webhook`, `otlp` or `directory`.
+	Kind string `protobuf:"bytes,2,opt,name=kind,proto3" json:"kind,omitempty"`
+	// `starting`, `shipping`, `failing` (tried again), `refused` (the receiver says no; tried again, but somebody has to do
+	// something) or `broken` (trouble on this side: its cursor, the log).
+	State string `protobuf:"bytes,3,opt,name=state,proto3" json:"state,omitempty"`
+	// The log keeps what this sink does not have.
+	Required bool `protobuf:"varint,4,opt,name=required,proto3" json:"required,omitempty"`
+	// Position of the last record that it surely has; empty: none.
+	Position string `protobuf:"bytes,5,opt,name=position,proto3" json:"position,omitempty"`
+	// Records that it does not surely have.
+	Lag uint64 `protobuf:"varint,6,opt,name=lag,proto3" json:"lag,omitempty"`
+	// Age of the oldest of them.
+	Behind *durationpb.Duration `protobuf:"bytes,7,opt,name=behind,proto3" json:"behind,omitempty"`
+	// When it last took records; not set: not since the start.
+	LastSuccess *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_success,json=lastSuccess,proto3" json:"last_success,omitempty"`
+	// Since the start: records delivered (repetitions included), failed attempts, and times that records had left the log before they were
+	// shipped.
+	Delivered uint64 `protobuf:"varint,9,opt,name=delivered,proto3" json:"delivered,omitempty"`
+	Failures  uint64 `protobuf:"varint,10,opt,name=failures,proto3" json:"failures,omitempty"`
+	Missing   uint64 `protobuf:"varint,11,opt,name=missing,proto3" json:"missing,omitempty"`
+	// What is wrong, and since when.
+	Error         string                 `protobuf:"bytes,12,opt,name=error,proto3" json:"error,omitempty"`
+	Since         *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditSink) Reset() {
+	*x = AuditSink{}
+	mi := &file_keyhold_v1_status_proto_msgTypes[2]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditSink) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditSink) ProtoMessage() {}
+
+func (x *AuditSink) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_status_proto_msgTypes[2]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditSink.ProtoReflect.Descriptor instead.
+func (*AuditSink) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{2}
+}
+
+func (x *AuditSink) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AuditSink) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *AuditSink) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *AuditSink) GetRequired() bool {
+	if x != nil {
+		return x.Required
+	}
+	return false
+}
+
+func (x *AuditSink) GetPosition() string {
+	if x != nil {
+		return x.Position
+	}
+	return ""
+}
+
+func (x *AuditSink) GetLag() uint64 {
+	if x != nil {
+		return x.Lag
+	}
+	return 0
+}
+
+func (x *AuditSink) GetBehind() *durationpb.Duration {
+	if x != nil {
+		return x.Behind
+	}
+	return nil
+}
+
+func (x *AuditSink) GetLastSuccess() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastSuccess
+	}
+	return nil
+}
+
+func (x *AuditSink) GetDelivered() uint64 {
+	if x != nil {
+		return x.Delivered
+	}
+	return 0
+}
+
+func (x *AuditSink) GetFailures() uint64 {
+	if x != nil {
+		return x.Failures
+	}
+	return 0
+}
+
+func (x *AuditSink) GetMissing() uint64 {
+	if x != nil {
+		return x.Missing
+	}
+	return 0
+}
+
+func (x *AuditSink) GetError() string {
+	if x != nil {
+		return x.Error
+	}
+	return ""
+}
+
+func (x *AuditSink) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
 // Witness is how it stands with a witness of the audit log.
 type Witness struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -197,7 +450,7 @@ type Witness struct {
 
 func (x *Witness) Reset() {
 	*x = Witness{}
-	mi := &file_keyhold_v1_status_proto_msgTypes[1]
+	mi := &file_keyhold_v1_status_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -209,7 +462,7 @@ func (x *Witness) String() string {
 func (*Witness) ProtoMessage() {}
 
 func (x *Witness) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_status_proto_msgTypes[1]
+	mi := &file_keyhold_v1_status_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -222,7 +475,7 @@ func (x *Witness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Witness.ProtoReflect.Descriptor instead.
 func (*Witness) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{1}
+	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Witness) GetName() string {
@@ -288,7 +541,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_keyhold_v1_status_proto_msgTypes[2]
+	mi := &file_keyhold_v1_status_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -300,7 +553,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_status_proto_msgTypes[2]
+	mi := &file_keyhold_v1_status_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -313,7 +566,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{2}
+	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Recipient) GetId() string {
@@ -349,7 +602,7 @@ var File_keyhold_v1_status_proto protoreflect.FileDescriptor
 const file_keyhold_v1_status_proto_rawDesc = "" +
 	"\n" +
 	"\x17keyhold/v1/status.proto\x12\n" +
-	"keyhold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16keyhold/v1/error.proto\"\xd9\x03\n" +
+	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16keyhold/v1/error.proto\"\xc0\x04\n" +
 	"\fServerStatus\x12 \n" +
 	"\vinitialised\x18\x01 \x01(\bR\vinitialised\x12\x16\n" +
 	"\x06sealed\x18\x02 \x01(\bR\x06sealed\x12 \n" +
@@ -367,7 +620,31 @@ const file_keyhold_v1_status_proto_rawDesc = "" +
 	" \x01(\v2\x17.keyhold.v1.ErrorDetailR\aproblem\x12\x1b\n" +
 	"\taudit_key\x18\v \x01(\tR\bauditKey\x12\x14\n" +
 	"\x05epoch\x18\f \x01(\rR\x05epoch\x121\n" +
-	"\twitnesses\x18\r \x03(\v2\x13.keyhold.v1.WitnessR\twitnesses\"\xc8\x01\n" +
+	"\twitnesses\x18\r \x03(\v2\x13.keyhold.v1.WitnessR\twitnesses\x126\n" +
+	"\vaudit_sinks\x18\x0e \x03(\v2\x15.keyhold.v1.AuditSinkR\n" +
+	"auditSinks\x12-\n" +
+	"\x05clock\x18\x0f \x01(\v2\x17.keyhold.v1.ClockStatusR\x05clock\"\x91\x02\n" +
+	"\vClockStatus\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x124\n" +
+	"\amachine\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\amachine\x121\n" +
+	"\x06behind\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06behind\x123\n" +
+	"\x15destruction_suspended\x18\x04 \x01(\bR\x14destructionSuspended\x124\n" +
+	"\atrusted\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\atrusted\"\xa1\x03\n" +
+	"\tAuditSink\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x12\n" +
+	"\x04kind\x18\x02 \x01(\tR\x04kind\x12\x14\n" +
+	"\x05state\x18\x03 \x01(\tR\x05state\x12\x1a\n" +
+	"\brequired\x18\x04 \x01(\bR\brequired\x12\x1a\n" +
+	"\bposition\x18\x05 \x01(\tR\bposition\x12\x10\n" +
+	"\x03lag\x18\x06 \x01(\x04R\x03lag\x121\n" +
+	"\x06behind\x18\a \x01(\v2\x19.google.protobuf.DurationR\x06behind\x12=\n" +
+	"\flast_success\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vlastSuccess\x12\x1c\n" +
+	"\tdelivered\x18\t \x01(\x04R\tdelivered\x12\x1a\n" +
+	"\bfailures\x18\n" +
+	" \x01(\x04R\bfailures\x12\x18\n" +
+	"\amissing\x18\v \x01(\x04R\amissing\x12\x14\n" +
+	"\x05error\x18\f \x01(\tR\x05error\x120\n" +
+	"\x05since\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xc8\x01\n" +
 	"\aWitness\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x10\n" +
 	"\x03url\x18\x02 \x01(\tR\x03url\x12\x14\n" +
@@ -395,24 +672,36 @@ func file_keyhold_v1_status_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_status_proto_rawDescData
 }
 
-var file_keyhold_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 3)
+var file_keyhold_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
 var file_keyhold_v1_status_proto_goTypes = []any{
 	(*ServerStatus)(nil),          // 0: keyhold.v1.ServerStatus
-	(*Witness)(nil),               // 1: keyhold.v1.Witness
-	(*Recipient)(nil),             // 2: keyhold.v1.Recipient
-	(*ErrorDetail)(nil),           // 3: keyhold.v1.ErrorDetail
-	(*timestamppb.Timestamp)(nil), // 4: google.protobuf.Timestamp
+	(*ClockStatus)(nil),           // 1: keyhold.v1.ClockStatus
+	(*AuditSink)(nil),             // 2: keyhold.v1.AuditSink
+	(*Witness)(nil),               // 3: keyhold.v1.Witness
+	(*Recipient)(nil),             // 4: keyhold.v1.Recipient
+	(*ErrorDetail)(nil),           // 5: keyhold.v1.ErrorDetail
+	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
 }
 var file_keyhold_v1_status_proto_depIdxs = []int32{
-	2, // 0: keyhold.v1.ServerStatus.recipients:type_name -> keyhold.v1.Recipient
-	3, // 1: keyhold.v1.ServerStatus.problem:type_name -> keyhold.v1.ErrorDetail
-	1, // 2: keyhold.v1.ServerStatus.witnesses:type_name -> keyhold.v1.Witness
-	4, // 3: keyhold.v1.Witness.cosigned_at:type_name -> google.protobuf.Timestamp
-	4, // [4:4] is the sub-list for method output_type
-	4, // [4:4] is the sub-list for method input_type
-	4, // [4:4] is the sub-list for extension type_name
-	4, // [4:4] is the sub-list for extension extendee
-	0, // [0:4] is the sub-list for field type_name
+	4,  // 0: keyhold.v1.ServerStatus.recipients:type_name -> keyhold.v1.Recipient
+	5,  // 1: keyhold.v1.ServerStatus.problem:type_name -> keyhold.v1.ErrorDetail
+	3,  // 2: keyhold.v1.ServerStatus.witnesses:type_name -> keyhold.v1.Witness
+	2,  // 3: keyhold.v1.ServerStatus.audit_sinks:type_name -> keyhold.v1.AuditSink
+	1,  // 4: keyhold.v1.ServerStatus.clock:type_name -> keyhold.v1.ClockStatus
+	6,  // 5: keyhold.v1.ClockStatus.time:type_name -> google.protobuf.Timestamp
+	6,  // 6: keyhold.v1.ClockStatus.machine:type_name -> google.protobuf.Timestamp
+	7,  // 7: keyhold.v1.ClockStatus.behind:type_name -> google.protobuf.Duration
+	6,  // 8: keyhold.v1.ClockStatus.trusted:type_name -> google.protobuf.Timestamp
+	7,  // 9: keyhold.v1.AuditSink.behind:type_name -> google.protobuf.Duration
+	6,  // 10: keyhold.v1.AuditSink.last_success:type_name -> google.protobuf.Timestamp
+	6,  // 11: keyhold.v1.AuditSink.since:type_name -> google.protobuf.Timestamp
+	6,  // 12: keyhold.v1.Witness.cosigned_at:type_name -> google.protobuf.Timestamp
+	13, // [13:13] is the sub-list for method output_type
+	13, // [13:13] is the sub-list for method input_type
+	13, // [13:13] is the sub-list for extension type_name
+	13, // [13:13] is the sub-list for extension extendee
+	0,  // [0:13] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_status_proto_init() }
@@ -427,7 +716,7 @@ func file_keyhold_v1_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_status_proto_rawDesc), len(file_keyhold_v1_status_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   3,
+			NumMessages:   5,
 			NumExtensions: 0,
 			NumServices:   0,
 		},

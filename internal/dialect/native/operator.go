@@ -54,7 +54,12 @@ func statusMessage(s *engine.Status, trusted bool) *keyholdv1.ServerStatus {
 
 func (s operatorService) GetStatus(ctx context.Context, _ *connect.Request[keyholdv1.GetStatusRequest]) (*connect.Response[keyholdv1.GetStatusResponse], error) {
 	st := s.engine.Status(ctx)
-	return answer(&keyholdv1.GetStatusResponse{Status: statusMessage(&st, exchangeOf(ctx).trusted)}, nil)
+	x := exchangeOf(ctx)
+	m := statusMessage(&st, x.trusted)
+	if x.trusted {
+		m.AuditSinks = sinkMessages(st.Sinks, x.call.Principal)
+	}
+	return answer(&keyholdv1.GetStatusResponse{Status: m}, nil)
 }
 
 // hidden takes a secret out of a request: nil if there is none.
