@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-long lint bench fuzz generate docs clean
+.PHONY: help build demo test test-long lint bench bench-check microbench fuzz generate docs clean
 
 # The version is that of the newest tag, or the commit.
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -11,10 +11,13 @@ FILE     ?= README.md
 FUZZTIME ?= 30s
 BENCH    ?= .
 PKG      ?= ./...
+BENCH_GROUPS ?= 5
+BENCH_OPS    ?= all
+BENCH_ARGS   ?=
 export FILE
 
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 build: ## build bin/keyhold, bin/keyhold-verify and bin/keyhold-fips: static, without cgo
 	$(GOBUILD) -o bin/keyhold ./cmd/keyhold
@@ -35,7 +38,13 @@ test-long: ## the same tests at full size: hours
 lint: ## golangci-lint, at the version of tools/lint/go.mod
 	go tool -modfile=tools/lint/go.mod golangci-lint run ./...
 
-bench: ## run the benchmarks (BENCH=regexp, PKG=./internal/engine)
+bench: ## compare with the yardstick, ten minutes (BENCH_GROUPS=5, BENCH_OPS=encrypt-32,…, BENCH_ARGS='-write ../docs/performance.md')
+	cd bench && go run ./cmd/run -groups '$(BENCH_GROUPS)' -ops '$(BENCH_OPS)' $(BENCH_ARGS)
+
+bench-check: ## fail if encryption takes more than 1.5 times the CPU time that it may: half a minute
+	cd bench && go run ./cmd/run -groups 7 -window 1s -ops encrypt-32,decrypt-32 -servers bare,keyhold-unsynced -check 1.5
+
+microbench: ## run the benchmarks beside the code (BENCH=regexp, PKG=./internal/engine)
 	go test -run '^$$' -bench '$(BENCH)' -benchmem $(PKG)
 
 fuzz: ## fuzz every target for FUZZTIME each (default 30s; PKG=./internal/kms for one package)
