@@ -57,7 +57,7 @@ audit:
       ca_file: /etc/keyhold/siem-ca.pem
     - name: archive
       kind: directory
-      dir: /mnt/audit-archive
+      dir: /srv/audit-archive
       required: yes
 `+"```"+`
 

@@ -36,7 +36,7 @@ type line struct {
 }
 
 func newDirectory(cfg *Config, s *Sink) (*directory, error) {
-	if !filepath.IsAbs(s.Folder) && s.Folder == "" {
+	if s.Folder == "" {
 		return nil, errors.New("want a folder")
 	}
 	return &directory{root: s.Folder, folder: filepath.Join(s.Folder, cfg.Cluster), log: cfg.Log, busy: make(chan struct{}, 1)}, nil
@@ -100,7 +100,11 @@ func (d *directory) check(ctx context.Context) error {
 		if err := os.MkdirAll(filepath.Join(d.folder, checkpoints), 0o700); err != nil {
 			return err
 		}
-		return place(filepath.Join(d.folder, checkpoints), name, note)
+		err := place(filepath.Join(d.folder, checkpoints), name, note)
+		if errors.Is(err, errOther) {
+			err = nil // the same tree, with other cosignatures
+		}
+		return err
 	})
 	if err != nil {
 		return fmt.Errorf("copy a checkpoint: %w", err)
@@ -110,6 +114,8 @@ func (d *directory) check(ctx context.Context) error {
 }
 
 const checkpoints = "checkpoints"
+
+var errOther = errors.New("is there with other content and is not overwritten")
 
 // fileText is the content of a file.
 func fileText(b *batch) ([]byte, error) {
@@ -185,7 +191,7 @@ func same(path string, text []byte) (bool, error) {
 	defer f.Close() //nolint:errcheck // read only
 	got, err := io.ReadAll(io.LimitReader(f, int64(len(text))+1))
 	if err == nil && !bytes.Equal(got, text) {
-		err = refused(fmt.Errorf("%s is there with other content and is not overwritten: move it away", path))
+		err = refused(fmt.Errorf("%s %w: move it away", path, errOther))
 	}
 	return err == nil, err
 }
