@@ -15,6 +15,6 @@ var version = "dev"
 func main() {
 	os.Exit(cli.Run(cli.Config{
 		Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv, Environ: os.Environ(), Version: version,
-		Commands: []*cobra.Command{serverCommand(version)},
+		Commands: []*cobra.Command{serverCommand(version), witnessCommand()},
 	}, os.Args[1:]))
 }

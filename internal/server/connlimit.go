@@ -27,6 +27,11 @@ func newConnLimit(most, mostPerSource int, refused func(string)) *connLimit {
 	return &connLimit{most: most, mostPerSource: mostPerSource, refused: refused, bySource: make(map[netip.Addr]int)}
 }
 
+// LimitConnections bounds the open connections of a listener, in all and from one address: one too many is closed at once.
+func LimitConnections(l net.Listener, most, mostPerSource int) net.Listener {
+	return newConnLimit(most, mostPerSource, func(string) {}).on(l)
+}
+
 func (c *connLimit) on(l net.Listener) net.Listener { return &limitedListener{l, c} }
 
 func (c *connLimit) current() int {

@@ -66,6 +66,7 @@ func TestEveryExampleIsRun(t *testing.T) {
 	// What a script replaces: a server of its own, started by dev and prod; paths that exist on a server only.
 	replaced := []string{
 		"keyhold server --config /etc/keyhold.yaml", "keyhold server --dev --data ./dev",
+		"keyhold witness --name witness.example/w1 --dir ./witness --log-key audit-key.txt",
 		"keyhold audit verify /var/lib/keyhold/audit --key audit-key.txt --anchor anchor.txt", "keyhold doctor --data /var/lib/keyhold -o json",
 	}
 	block := regexp.MustCompile("(?s)Examples:\n\n```\n(.*?)\n```")
