@@ -1,6 +1,7 @@
-// Package boxtest is a second implementation of the box format, written from docs/formats.md alone and slowly, for tests: it
-// shares with package box nothing but AES, SHA-512 and HMAC of the standard library. GCM, HKDF and (X)ChaCha20-Poly1305 are
-// written out after SP 800-38D, RFC 5869 and RFC 8439, with salt and nonce as arguments. No code outside tests may import it.
+// Package boxtest is a second implementation of the box format and of its convergent form, written from docs/formats.md alone and
+// slowly, for tests: it shares with package box nothing but AES, SHA-512 and HMAC of the standard library. GCM, HKDF,
+// (X)ChaCha20-Poly1305 and SIV are written out after SP 800-38D, RFC 5869, RFC 8439 and RFC 5297, with salt and nonce as
+// arguments. No code outside tests may import it.
 package boxtest
 
 import (

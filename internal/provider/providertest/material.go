@@ -98,3 +98,36 @@ func (o Options) onlyHere(t *testing.T, p provider.Provider, m made) {
 	_, err = p.Open(m.algorithm, m.Wrapped, m.wrap, nil, m.Check)
 	wantCode(t, "open without a place", err, kms.CodeInternal)
 }
+
+// lengths: an HMAC key is as long as was asked for, and no other key has a length to ask for.
+func (o Options) lengths(t *testing.T, p provider.Provider) {
+	for _, a := range o.Algorithms {
+		for _, n := range []int{-1, 1, 15, 16, 64, 512, 513, 1 << 40} {
+			if o.Small && slower(a) {
+				continue
+			}
+			want := kms.CodeOf(kms.CheckSize(a, n))
+			wrap := wrapping(t)
+			g, err := p.Generate(a, n, wrap, place)
+			if kms.CodeOf(err) != want {
+				t.Errorf("%s of %d bytes: got %v want %s", a, n, err, want)
+			}
+			if err != nil {
+				continue
+			}
+			longer, err := p.Generate(a, n+1, wrap, place)
+			if kms.CheckSize(a, n+1) == nil && (err != nil || len(longer.Wrapped) != len(g.Wrapped)+1) {
+				t.Errorf("%s of %d bytes: wrapped in %d, one more in %d, %v", a, n, len(g.Wrapped), len(longer.Wrapped), err)
+			}
+			h, err := p.Open(a, g.Wrapped, wrap, place, g.Check)
+			if err != nil {
+				t.Errorf("%s of %d bytes does not open: %v", a, n, err)
+				continue
+			}
+			if err := useOnce(h, a); err != nil {
+				t.Errorf("%s of %d bytes: %v", a, n, err)
+			}
+			h.Close()
+		}
+	}
+}

@@ -37,6 +37,8 @@ var place = []byte("key/0192f000-0000-7000-8000-00000000002a/1")
 // Run runs the whole contract.
 func Run(t *testing.T, o Options) {
 	t.Run("material", func(t *testing.T) { o.material(t, o.New(t)) })
+	t.Run("lengths", func(t *testing.T) { o.lengths(t, o.New(t)) })
+	t.Run("pairs", func(t *testing.T) { o.pairs(t, o.New(t)) })
 	t.Run("operations", func(t *testing.T) { o.operations(t, o.New(t)) })
 	t.Run("closed", func(t *testing.T) { o.closed(t, o.New(t)) })
 	t.Run("random", func(t *testing.T) { random(t, o.New(t)) })
@@ -150,6 +152,10 @@ func (o Options) unknown(t *testing.T, p provider.Provider) {
 		_, err := p.Generate(a, 0, wrapping(t), place)
 		if code := kms.CodeOf(err); code != kms.CodeAlgorithm && code != kms.CodeProfile {
 			t.Errorf("generate %s: got %v want %s or %s", a, err, kms.CodeAlgorithm, kms.CodeProfile)
+		}
+		_, _, err = p.GeneratePair(a)
+		if code := kms.CodeOf(err); code != kms.CodeAlgorithm && code != kms.CodeProfile {
+			t.Errorf("a pair of %s: got %v want %s or %s", a, err, kms.CodeAlgorithm, kms.CodeProfile)
 		}
 		_, err = p.Open(a, make([]byte, 200), wrapping(t), place, make([]byte, 8))
 		if code := kms.CodeOf(err); code != kms.CodeAlgorithm && code != kms.CodeProfile {

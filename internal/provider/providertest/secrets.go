@@ -5,9 +5,11 @@ import (
 	"crypto/ecdh"
 	"crypto/ecdsa"
 	"crypto/elliptic"
+	"crypto/hkdf"
 	"crypto/hpke"
 	"crypto/mlkem"
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
 	"slices"
 	"testing"
@@ -16,6 +18,7 @@ import (
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/secret/reveal"
 )
 
 var curves = map[kms.Algorithm]ecdh.Curve{kms.ECDHP256: ecdh.P256(), kms.ECDHP384: ecdh.P384(), kms.ECDHP521: ecdh.P521(), kms.X25519: ecdh.X25519()}
@@ -145,13 +148,50 @@ func (o Options) encapsulates(t *testing.T, m made) {
 			t.Fatal(err)
 		}
 	case hpke.PublicKey:
-		// HPKE does not give out the secret of its KEM: package soft's own tests compare it.
+		opensHPKE(t, m, public)
 		return
 	default:
 		t.Fatalf("%s has a public key of a kind that is not known: %T", m.algorithm, public)
 	}
 	if got, err := m.Decapsulate(theirs); err != nil || !got.Equal(secret.Copy(shared)) {
 		t.Errorf("%s: another implementation's secret: %v", m.algorithm, err)
+	}
+}
+
+// opensHPKE: HPKE, whose KEM MLKEM768-X25519 is X-Wing, does not give out the KEM's secret, but what both sides derive of it: what it
+// exports to the sender is derived here of the secret that was decapsulated, after RFC 9180 §5.1 and §5.3.
+func opensHPKE(t *testing.T, m made, public hpke.PublicKey) {
+	enc, sender, err := hpke.NewSender(public, hpke.HKDFSHA256(), hpke.AES256GCM(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want, err := sender.Export("exporter context", 32)
+	if err != nil {
+		t.Fatal(err)
+	}
+	shared, err := m.Decapsulate(enc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	suite := []byte("HPKE\x64\x7a\x00\x01\x00\x02")
+	extract := func(salt []byte, label string, ikm []byte) []byte {
+		out, err := hkdf.Extract(sha256.New, slices.Concat([]byte("HPKE-v1"), suite, []byte(label), ikm), salt)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	expand := func(prk []byte, label string, info []byte) []byte {
+		out, err := hkdf.Expand(sha256.New, prk, string(slices.Concat([]byte{0, 32}, []byte("HPKE-v1"), suite, []byte(label), info)), 32)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out
+	}
+	context := slices.Concat([]byte{0}, extract(nil, "psk_id_hash", nil), extract(nil, "info_hash", nil))
+	exporter := expand(extract(shared.Reveal(reveal.Key{}), "secret", nil), "exp", context)
+	if got := expand(exporter, "sec", []byte("exporter context")); !bytes.Equal(got, want) {
+		t.Errorf("%s: HPKE derives %x of its secret, ours gives %x", m.algorithm, want, got)
 	}
 }
 

@@ -62,6 +62,9 @@ func TestTheFIPSProfileRefusesByTheTable(t *testing.T) {
 		if made, err := fips.Generate(a, 0, wrap, place); kms.CodeOf(err) != kms.CodeProfile || made.Wrapped != nil {
 			t.Errorf("generate %s: got %v want %s", a, err, kms.CodeProfile)
 		}
+		if _, private, err := fips.GeneratePair(a); kms.CodeOf(err) != kms.CodeProfile || private != nil {
+			t.Errorf("a pair of %s: got %v want %s", a, err, kms.CodeProfile)
+		}
 		if fips140.Enforced() {
 			if _, err := fips.Open(a, make([]byte, 200), wrap, place, make([]byte, 8)); kms.CodeOf(err) != kms.CodeProfile {
 				t.Errorf("open %s: got %v want %s", a, err, kms.CodeProfile)
@@ -78,6 +81,19 @@ func TestTheFIPSProfileRefusesByTheTable(t *testing.T) {
 	}
 	if refused != 12 {
 		t.Errorf("%d algorithms are refused, want 12", refused)
+	}
+	x25519 := []byte("0*0\x05\x06\x03+en\x03!\x00 a public key of RFC 8410, X25519..")
+	p256, err := fips.Generate(kms.ECDHP256, 0, wrap, place)
+	if err != nil {
+		t.Fatal(err)
+	}
+	agreeing, err := fips.Open(kms.ECDHP256, p256.Wrapped, wrap, place, p256.Check)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer agreeing.Close()
+	if _, err := agreeing.Agree(x25519[:44]); kms.CodeOf(err) != kms.CodeBadRequest {
+		t.Errorf("P-256 with a key of X25519: got %v want %s", err, kms.CodeBadRequest)
 	}
 	made, err := fips.Generate(kms.RSA2048, 0, wrap, place)
 	if err != nil {

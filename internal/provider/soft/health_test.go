@@ -101,6 +101,12 @@ func TestNothingIsMadeFromABrokenSource(t *testing.T) {
 			if made, err := p.Generate(a, 0, wrapKey(t), []byte("p")); kms.CodeOf(err) != kms.CodeRandomness || made.Wrapped != nil || made.Public != nil {
 				t.Errorf("%s: %s: got %d bytes, %v want %s", name, a, len(made.Wrapped), err, kms.CodeRandomness)
 			}
+			if k := kindOf(a); k.form != pkcs8Form && k.pkcs8 == nil {
+				continue
+			}
+			if public, private, err := p.GeneratePair(a); kms.CodeOf(err) != kms.CodeRandomness || public != nil || private != nil {
+				t.Errorf("%s: a pair of %s: got %v want %s", name, a, err, kms.CodeRandomness)
+			}
 		}
 	}
 }
@@ -223,6 +229,9 @@ func TestSlowGenerationsAreBounded(t *testing.T) {
 			_, err = p.Generate(kms.RSA2048, 0, wrapKey(t), []byte("p"))
 			if kms.CodeOf(err) != kms.CodeBusy || kms.AsError(err).RetryMS == 0 {
 				t.Errorf("a third: got %v want %s with a time to wait", err, kms.CodeBusy)
+			}
+			if _, _, err := p.GeneratePair(kms.RSA2048); kms.CodeOf(err) != kms.CodeBusy {
+				t.Errorf("a pair: got %v want %s", err, kms.CodeBusy)
 			}
 		}
 		if _, err := p.Generate(kms.ECDSAP256, 0, wrapKey(t), []byte("p")); err != nil {

@@ -75,7 +75,8 @@ func TestEverySchemeOfTheTableWorks(t *testing.T) {
 // TestAKeyPairThatDoesNotBelongTogetherIsThrownAway: the pairwise test finds a public half of another key, and a private half
 // that signs for another.
 func TestAKeyPairThatDoesNotBelongTogetherIsThrownAway(t *testing.T) {
-	for _, a := range []kms.Algorithm{kms.ECDSAP256, kms.ECDSAP384, kms.ECDSAP521, kms.ECDSASecp256k1, kms.Ed25519, kms.RSA2048, kms.MLDSA44, kms.SLHDSASHA2128f} {
+	for _, a := range []kms.Algorithm{kms.ECDSAP256, kms.ECDSAP384, kms.ECDSAP521, kms.ECDSASecp256k1, kms.Ed25519, kms.RSA2048, kms.MLDSA44, kms.SLHDSASHA2128f,
+		kms.ECDHP256, kms.ECDHP521, kms.X25519, kms.MLKEM512, kms.MLKEM768, kms.XWing} {
 		if !makes(a) {
 			continue
 		}
@@ -112,11 +113,33 @@ func TestAKeyPairThatDoesNotBelongTogetherIsThrownAway(t *testing.T) {
 	if err := h.selfTest(nil); err == nil {
 		t.Error("a private key signed for another's public key and passed")
 	}
+	// One that encapsulates for another's private half.
+	expand := circlKEM(kemSets[kms.MLKEM768].circl)
+	first, err1 := expand(bytes.Repeat([]byte{1}, 64))
+	second, err2 := expand(bytes.Repeat([]byte{2}, 64))
+	if err1 != nil || err2 != nil {
+		t.Fatal(err1, err2)
+	}
+	first.encapsulate = second.encapsulate
+	h = &handle{algorithm: kms.MLKEM768, key: &key{private: first}}
+	if err := h.selfTest(nil); err == nil {
+		t.Error("a key encapsulated for another's private half and passed")
+	}
+	// A pair that is given away is proven likewise.
+	m := &material{algorithm: kms.MLKEM768, form: seedForm, secret: secret.Random(64), public: []byte("another's")}
+	p, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.provePair(kindOf(kms.MLKEM768), m); err == nil {
+		t.Error("a pair with another's public key passed")
+	}
 }
 
 func TestCloseErasesWhatItCan(t *testing.T) {
 	for _, a := range []kms.Algorithm{kms.AES256GCM, kms.HMACSHA256, kms.Ed25519, kms.ECDSAP256, kms.RSA2048,
-		kms.ECDSASecp256k1, kms.ChaCha20Poly1305, kms.AES256CMAC, kms.MLDSA65, kms.SLHDSASHA2128f} {
+		kms.ECDSASecp256k1, kms.ChaCha20Poly1305, kms.AES256CMAC, kms.MLDSA65, kms.SLHDSASHA2128f, kms.AES256Wrap, kms.AES256SIV, kms.AES128FF1,
+		kms.MLKEM768, kms.XWing} {
 		if !makes(a) {
 			continue
 		}
@@ -145,6 +168,10 @@ func TestCloseErasesWhatItCan(t *testing.T) {
 				t.Errorf("%s has no key", a)
 			} else if signature, err := private.sign([]byte("m")); err == nil && k.verifier.(latticePublic)([]byte("m"), signature) {
 				t.Errorf("%s: the key still signs", a)
+			}
+		case *kemKey:
+			if private.decapsulate != nil {
+				t.Errorf("%s: the key is still there", a)
 			}
 		case *hashKey:
 			if !private.private.Equal(slhdsa.PrivateKey{}) {
@@ -285,6 +312,34 @@ func FuzzMaterial(f *testing.F) {
 		case *ecdsa.PrivateKey:
 			if private.Curve.Params().BitSize != a.Facts().Bits {
 				t.Fatalf("curve %s passed for %s", private.Curve.Params().Name, a)
+			}
+		}
+	})
+}
+
+// FuzzPeer: whatever the other side sends as its public key, there is a secret or the one refusal.
+func FuzzPeer(f *testing.F) {
+	var handles []*handle
+	for _, a := range []kms.Algorithm{kms.ECDHP256, kms.ECDHP384, kms.X25519} {
+		if !makes(a) {
+			continue
+		}
+		_, made, h, _ := generate(f, a)
+		handles = append(handles, h)
+		f.Add(made.Public)
+		f.Add(made.Public[:len(made.Public)-1])
+	}
+	f.Add([]byte(nil))
+	f.Add(make([]byte, MaxPublic+1))
+	f.Fuzz(func(t *testing.T, der []byte) {
+		for _, h := range handles {
+			shared, err := h.Agree(der)
+			if err != nil {
+				if kms.CodeOf(err) != kms.CodeBadRequest || shared != nil {
+					t.Fatalf("%s: got %v want %s", h.algorithm, err, kms.CodeBadRequest)
+				}
+			} else if got := shared.Len(); got != (h.algorithm.Facts().Bits+7)/8 {
+				t.Fatalf("%s: a secret of %d bytes", h.algorithm, got)
 			}
 		}
 	})

@@ -38,7 +38,7 @@ type kemSet struct {
 	module func(seed []byte) (*kemKey, error) // nil: Go's module does not have it
 }
 
-var kemSets = map[kms.Algorithm]kemSet{
+var kemSets = map[kms.Algorithm]*kemSet{
 	kms.MLKEM512:  {nistKEM(1), mlkem512.Scheme(), nil},
 	kms.MLKEM768:  {nistKEM(2), mlkem768.Scheme(), moduleKEM(mlkem.CiphertextSize768, mlkem.NewDecapsulationKey768)},
 	kms.MLKEM1024: {nistKEM(3), mlkem1024.Scheme(), moduleKEM(mlkem.CiphertextSize1024, mlkem.NewDecapsulationKey1024)},
@@ -79,11 +79,7 @@ func parseKEM(p *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
 
 func (p *Provider) expandKEM(a kms.Algorithm, seed *secret.Bytes) (*key, error) {
 	set := kemSets[a]
-	expand := set.module
-	if p.profile != kms.ProfileFIPS || expand == nil {
-		expand = circlKEM(set.circl)
-	}
-	k, err := expand(seed.Reveal(reveal.Key{}))
+	k, err := set.under(p.profile)(seed.Reveal(reveal.Key{}))
 	if err != nil {
 		return nil, err
 	}
@@ -93,6 +89,14 @@ func (p *Provider) expandKEM(a kms.Algorithm, seed *secret.Bytes) (*key, error) 
 		return nil, err
 	}
 	return &key{private: k, public: public}, nil
+}
+
+// under is the implementation that a profile uses.
+func (s *kemSet) under(p kms.Profile) func(seed []byte) (*kemKey, error) {
+	if p == kms.ProfileFIPS && s.module != nil {
+		return s.module
+	}
+	return circlKEM(s.circl)
 }
 
 func circlKEM(scheme kem.Scheme) func(seed []byte) (*kemKey, error) {

@@ -52,6 +52,10 @@ func TestWrittenFormatsAreWhatIsWritten(t *testing.T) {
 		kms.ChaCha20Poly1305: {16, 1, 32}, kms.XChaCha20Poly1305: {17, 1, 32}, kms.AES128CMAC: {18, 1, 16}, kms.AES256CMAC: {19, 1, 32},
 		kms.MLDSA44: {20, 2, 32}, kms.MLDSA65: {21, 2, 32}, kms.MLDSA87: {22, 2, 32},
 		kms.SLHDSASHA2128s: {23, 1, 64}, kms.SLHDSASHA2128f: {24, 1, 64},
+		kms.ECDHP256: {25, 3, 0}, kms.ECDHP384: {26, 3, 0}, kms.ECDHP521: {27, 3, 0}, kms.X25519: {28, 3, 0},
+		kms.MLKEM512: {29, 2, 64}, kms.MLKEM768: {30, 2, 64}, kms.MLKEM1024: {31, 2, 64}, kms.XWing: {32, 2, 32},
+		kms.AES128Wrap: {33, 1, 16}, kms.AES192Wrap: {34, 1, 24}, kms.AES256Wrap: {35, 1, 32},
+		kms.AES256SIV: {36, 1, 32}, kms.AES128FF1: {37, 1, 16}, kms.AES256FF1: {38, 1, 32},
 	} {
 		if !slices.Contains(creatable(profiles()[0]), a) {
 			continue
@@ -121,6 +125,14 @@ func TestWrittenFormatsAreWhatIsWritten(t *testing.T) {
 func theOther(a kms.Algorithm) (open, seal func(key, header, text, aad []byte) ([]byte, error)) {
 	label, nonce := "keyhold/blob/v1", 12
 	switch a {
+	case kms.AES256SIV:
+		label = "keyhold/blob/aes-siv/v1"
+		return func(key, header, sealed, aad []byte) ([]byte, error) {
+				return boxtest.OpenConvergent(key, label, header, sealed, aad)
+			},
+			func(key, header, plaintext, aad []byte) ([]byte, error) {
+				return boxtest.SealConvergent(key, label, header, plaintext, aad), nil
+			}
 	case kms.ChaCha20Poly1305:
 		label = "keyhold/blob/chacha20-poly1305/v1"
 	case kms.XChaCha20Poly1305:
@@ -190,17 +202,38 @@ func TestEveryFIPSCellWorks(t *testing.T) {
 				if out, err = h.MAC(nil, []byte("text"), f.Scheme); err == nil {
 					err = h.VerifyMAC([]byte("text"), out, f.Scheme)
 				}
+			case kms.KeyAgreement:
+				_, err = h.Agree(made.Public)
+			case kms.Encapsulation:
+				if out, _, err = h.Encapsulate(); err == nil {
+					_, err = h.Decapsulate(out)
+				}
+			case kms.Wrapping:
+				if out, err = h.Seal(nil, nil, make([]byte, 32), nil, f.Scheme); err == nil {
+					_, err = h.Open(nil, nil, out, nil, f.Scheme)
+				}
+			case kms.FormatPreserving:
+				var text []uint16
+				if text, err = h.Format(nil, 10, nil, make([]uint16, 16), false); err == nil {
+					_, err = h.Format(nil, 10, nil, text, true)
+				}
 			}
 			if err != nil {
 				t.Errorf("%s with %s: %v", a, f.Scheme, err)
 			}
 		}
 		h.Close()
+		if a.Facts().Asymmetric {
+			if _, private, err := p.GeneratePair(a); err != nil || private.Len() == 0 {
+				t.Errorf("a pair of %s: %v", a, err)
+			}
+		}
 	}
 	if _, err := p.Random(32); err != nil {
 		t.Errorf("random: %v", err)
 	}
-	if want := 23; cells < want { // 3 AES, 4 HMAC, 2 CMAC, 3 curves, 2 of Ed25519, 9 RSA
+	// 3 AES, 4 HMAC, 2 CMAC, 3 curves, 2 of Ed25519, 9 RSA; 3 of ECDH, 2 of ML-KEM, 6 of key wrapping, 2 of FF1.
+	if want := 23 + 13; cells < want {
 		t.Errorf("tried %d cells, want %d or more", cells, want)
 	}
 	t.Logf("enforced: %v", fips140.Enforced())
