@@ -63,6 +63,7 @@ const (
 // Key seals and opens. It is safe for concurrent use.
 type Key struct {
 	k    *secret.Bytes
+	prf  prf
 	aead func(messageKey []byte) (cipher.AEAD, error) // brings its own random nonce
 	over int                                          // bytes that a box is longer than its plaintext
 }
@@ -92,7 +93,10 @@ func newChaCha(k *secret.Bytes, aead func([]byte) (cipher.AEAD, error), over int
 func (k *Key) Overhead() int { return k.over }
 
 // Zero erases the key; the key is useless afterwards.
-func (k *Key) Zero() { k.k.Zero() }
+func (k *Key) Zero() {
+	k.prf.forget()
+	k.k.Zero()
+}
 
 // Seal appends the box of plaintext to dst. The header must have the label's fixed length; it is not appended.
 func (k *Key) Seal(dst []byte, label Label, header, plaintext, aad []byte) ([]byte, error) {
@@ -107,7 +111,7 @@ func (k *Key) Seal(dst []byte, label Label, header, plaintext, aad []byte) ([]by
 	if err != nil {
 		return nil, err
 	}
-	dst = append(dst, commitment...)
+	dst = append(dst, commitment[:]...)
 	return aead.Seal(dst, nil, plaintext, aad), nil
 }
 
@@ -120,7 +124,7 @@ func (k *Key) Open(dst []byte, label Label, header, sealed, aad []byte) ([]byte,
 	if err != nil {
 		return nil, ErrOpen
 	}
-	if subtle.ConstantTimeCompare(commitment, sealed[saltSize:saltSize+commitmentSize]) != 1 {
+	if subtle.ConstantTimeCompare(commitment[:], sealed[saltSize:saltSize+commitmentSize]) != 1 {
 		return nil, ErrOpen
 	}
 	out, err := aead.Open(dst, nil, sealed[saltSize+commitmentSize:], aad)
@@ -130,11 +134,13 @@ func (k *Key) Open(dst []byte, label Label, header, sealed, aad []byte) ([]byte,
 	return out, nil
 }
 
-func (k *Key) derive(label Label, header, salt, aad []byte) (cipher.AEAD, []byte, error) {
+// derive is HKDF-Expand of the key over the message's context. Its output is never longer than one block of SHA-512, for which
+// RFC 5869 §2.3 comes to T(1) = HMAC(K, info ‖ 01), cut to size.
+func (k *Key) derive(label Label, header, salt, aad []byte) (aead cipher.AEAD, commitment [commitmentSize]byte, err error) {
 	key := k.k.Reveal(reveal.Key{})
 	size := len(key)
 	if size == 0 {
-		return nil, nil, errors.New("box key was erased")
+		return nil, commitment, errors.New("box key was erased")
 	}
 	digest := sha512.Sum512_256(aad)
 	var buf [160]byte // on the stack: label and header are short
@@ -143,16 +149,14 @@ func (k *Key) derive(label Label, header, salt, aad []byte) (cipher.AEAD, []byte
 	info = append(info, header...)
 	info = append(info, salt...)
 	info = append(info, digest[:]...)
-	okm, err := hkdf.Expand(sha512.New, key, string(info), size+commitmentSize)
+	okm := k.prf.sum(key, append(info, 1))
+	aead, err = k.aead(okm[:size])
+	copy(commitment[:], okm[size:])
+	clear(okm[:])
 	if err != nil {
-		return nil, nil, fmt.Errorf("derive: %w", err)
+		return nil, commitment, fmt.Errorf("derive: %w", err)
 	}
-	aead, err := k.aead(okm[:size])
-	clear(okm[:size])
-	if err != nil {
-		return nil, nil, fmt.Errorf("derive: %w", err)
-	}
-	return aead, okm[size:], nil
+	return aead, commitment, nil
 }
 
 func newGCM(messageKey []byte) (cipher.AEAD, error) {

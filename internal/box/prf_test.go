@@ -1,0 +1,75 @@
+package box
+
+import (
+	"bytes"
+	"crypto/hkdf"
+	"crypto/sha512"
+	"runtime"
+	"testing"
+
+	"github.com/keyhold/keyhold/internal/secret"
+)
+
+// TestKeptStateIsHKDFExpand: with a kept state, without one, after a collection, and while another caller holds it, the derivation
+// is HKDF-Expand for every key and output size in use.
+func TestKeptStateIsHKDFExpand(t *testing.T) {
+	for _, size := range []int{16, 24, 32} {
+		key := bytes.Repeat([]byte{byte(size)}, size)
+		var p prf
+		for n := range 200 {
+			info := bytes.Repeat([]byte{byte(n)}, n)
+			want, err := hkdf.Expand(sha512.New, key, string(info), size+commitmentSize)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n%50 == 49 {
+				runtime.GC()
+			}
+			got := p.sum(key, append(bytes.Clone(info), 1))
+			p.mu.Lock() // as another caller would
+			contended := p.sum(key, append(bytes.Clone(info), 1))
+			p.mu.Unlock()
+			if !bytes.Equal(got[:len(want)], want) || contended != got {
+				t.Fatalf("key of %d bytes, info of %d: got %x and %x want %x", size, n, got, contended, want)
+			}
+		}
+	}
+}
+
+// TestErasedKeyKeepsNothing: a state outlives its key only until it is collected, and no erased key uses it.
+func TestErasedKeyKeepsNothing(t *testing.T) {
+	k, err := NewKey(secret.Random(KeySize))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sealed, err := k.Seal(nil, Blob, nil, []byte("text"), nil)
+	if err != nil || k.prf.kept.Value() == nil {
+		t.Fatalf("after a seal: %v, kept %v", err, k.prf.kept.Value())
+	}
+	k.Zero()
+	if k.prf.kept.Value() != nil {
+		t.Error("the state is still referred to after Zero")
+	}
+	if _, err := k.Open(nil, Blob, nil, sealed, nil); err == nil {
+		t.Error("an erased key opened a box")
+	}
+}
+
+// TestUnusedKeysKeepNothing: of many keys that were used once, none keeps a state past a collection.
+func TestUnusedKeysKeepNothing(t *testing.T) {
+	keys := make([]prf, 1000)
+	for i := range keys {
+		keys[i].sum([]byte("0123456789abcdef"), []byte("once"))
+	}
+	runtime.GC()
+	runtime.GC()
+	left := 0
+	for i := range keys {
+		if keys[i].kept.Value() != nil {
+			left++
+		}
+	}
+	if left > 1 { // the last one may still be in a register
+		t.Errorf("%d of %d states are left", left, len(keys))
+	}
+}
