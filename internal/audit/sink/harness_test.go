@@ -20,6 +20,7 @@ import (
 
 	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/audit/audittest"
+	"github.com/keyhold/keyhold/internal/kms"
 )
 
 // bench is a log, and what ships it.
@@ -211,4 +212,11 @@ func (a *authority) server(t *testing.T) *tls.Config {
 		t.Fatal(err)
 	}
 	return &tls.Config{Certificates: []tls.Certificate{pair}, MinVersion: tls.VersionTLS12}
+}
+
+// typical is a record in a namespace.
+func typical(i int, in kms.Namespace) *audit.Record {
+	r := audittest.Record(i)
+	r.Namespace = in
+	return r
 }
