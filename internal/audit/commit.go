@@ -3,6 +3,7 @@ package audit
 import (
 	"crypto/sha256"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/audit/segment"
@@ -49,6 +50,11 @@ func (l *Log) take() (b *batch, more bool) {
 	defer l.mu.Unlock()
 	for {
 		if l.cur.n > 0 {
+			// Whoever can run now may join: this goroutine was woken by the first record, or has just answered a batch
+			// whose callers come back. Without it a server with few processors would sync nearly every record by itself.
+			l.mu.Unlock()
+			runtime.Gosched()
+			l.mu.Lock()
 			b, l.cur = l.cur, newBatch(l.buffer())
 			l.room.Broadcast()
 			return b, true

@@ -47,7 +47,9 @@ func (c *committer) init(s *Store) {
 	c.written, c.tokens = make(map[string]store.Rev), make(map[store.Token]store.Rev)
 }
 
-// gather takes what is waiting besides first, without waiting for more.
+// gather takes what is waiting besides first, without waiting for more. The committer has let other goroutines run before: it was
+// woken by the first request, and the callers of the last group are about to come back. On few processors it would
+// otherwise sync nearly every transaction by itself.
 func (c *committer) gather(first *request) []*request {
 	c.reqs = c.reqs[:0]
 	size := 0

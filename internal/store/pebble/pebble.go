@@ -23,6 +23,7 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"runtime"
 	"sync"
 	"syscall"
 	"time"
@@ -184,6 +185,7 @@ func (s *Store) run() {
 	for {
 		select {
 		case r := <-s.queue:
+			runtime.Gosched() // whoever can commit now may join: see gather
 			s.com.commit(s.com.gather(r))
 		case <-s.com.view.eng.fence.tripped: // something in the background
 		case <-s.stop:
