@@ -121,7 +121,7 @@ func (c *crew) measure(ctx context.Context) (*results.Run, error) {
 	if err := errors.Join(append(errs, err, failed)...); err != nil {
 		return nil, err
 	}
-	return c.sum(workers, before, after)
+	return c.sum(workers, before, after), nil
 }
 
 // sample is both sides at one moment.
@@ -180,7 +180,7 @@ func (w *worker) run(ctx context.Context, c *crew) error {
 }
 
 // sum makes one result of what the connections saw and what the kernel accounted.
-func (c *crew) sum(workers []worker, before, after sample) (*results.Run, error) {
+func (c *crew) sum(workers []worker, before, after sample) *results.Run {
 	p := c.plan
 	r := &results.Run{Op: p.Op.Name, Conns: p.Conns, Reconnect: p.Reconnect}
 	var all []time.Duration
@@ -191,19 +191,19 @@ func (c *crew) sum(workers []worker, before, after sample) (*results.Run, error)
 			r.Error = workers[i].first
 		}
 	}
-	if len(all) == 0 {
-		return nil, fmt.Errorf("no operation succeeded: %s", r.Error)
-	}
-	slices.Sort(all)
 	wall := after.client.At.Sub(before.client.At)
 	r.Seconds, r.Ops = wall.Seconds(), uint64(len(all)*p.Op.Units())
+	if len(all) == 0 { // refused, or the machine had no time for it
+		return r
+	}
+	slices.Sort(all)
 	n := float64(r.Ops)
 	r.PerSecond = n / r.Seconds
 	r.P50, r.P95, r.P99, r.P999, r.Max = micros(Quantile(all, .5)), micros(Quantile(all, .95)), micros(Quantile(all, .99)), micros(Quantile(all, .999)), micros(all[len(all)-1])
 	own := after.client.CPU() - before.client.CPU()
 	r.Client = micros(own) / n
 	if p.PID == 0 {
-		return r, nil
+		return r
 	}
 	from, to := &before.server, &after.server
 	r.User, r.Sys = micros(to.User-from.User)/n, micros(to.Sys-from.Sys)/n
@@ -216,7 +216,7 @@ func (c *crew) sum(workers []worker, before, after sample) (*results.Run, error)
 	available := wall.Seconds() * float64(len(to.Cores))
 	r.Other = max(0, (to.Busy-from.Busy-known).Seconds()/available)
 	r.Stolen = (to.Stolen - from.Stolen).Seconds() / available
-	return r, nil
+	return r
 }
 
 func micros(d time.Duration) float64 { return float64(d.Nanoseconds()) / 1000 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/keyhold/keyhold/bench/internal/api"
 	"github.com/keyhold/keyhold/bench/internal/load"
+	"github.com/keyhold/keyhold/bench/internal/results"
 	"github.com/keyhold/keyhold/bench/internal/wire"
 	"github.com/keyhold/keyhold/internal/config"
 	"github.com/keyhold/keyhold/internal/node"
@@ -61,6 +62,21 @@ func develop(t *testing.T) (url, token string) {
 	}
 }
 
+// run runs a plan, with longer windows where the machine is too busy for a short one.
+func run(t *testing.T, p load.Plan) *results.Run {
+	t.Helper()
+	for {
+		r, err := load.Run(t.Context(), p)
+		if err != nil {
+			t.Fatalf("%s: %v", p.Op.Name, err)
+		}
+		if r.Ops > 0 || p.Window > 10*time.Second {
+			return r
+		}
+		p.Window *= 4
+	}
+}
+
 // Every operation that is measured works on a real server, over TLS, from several connections.
 func TestKeyholdDoesEveryOperation(t *testing.T) {
 	url, token := develop(t)
@@ -69,11 +85,7 @@ func TestKeyholdDoesEveryOperation(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, op := range api.Ops {
-		r, err := load.Run(t.Context(), load.Plan{Server: s, API: api.Native{Token: token}, Op: op, Conns: 3, Window: 60 * time.Millisecond, PID: os.Getpid()})
-		if err != nil {
-			t.Errorf("%s: %v", op.Name, err)
-			continue
-		}
+		r := run(t, load.Plan{Server: s, API: api.Native{Token: token}, Op: op, Conns: 3, Window: 60 * time.Millisecond, PID: os.Getpid()})
 		if r.Errors > 0 || r.Ops == 0 || r.Ops%uint64(op.Units()) != 0 || r.P50 <= 0 || r.P99 < r.P50 || r.Max < r.P999 || r.RSS == 0 {
 			t.Errorf("%s: got %+v", op.Name, r)
 		}
@@ -100,14 +112,13 @@ func TestRefusalsAreCountedApart(t *testing.T) {
 		t.Fatal(err)
 	}
 	p := load.Plan{Server: s, API: api.Vault{}, Op: op, Conns: 2, Window: 100 * time.Millisecond}
-	r, err := load.Run(t.Context(), p)
-	if err != nil || r.Ops == 0 || r.Errors == 0 || !strings.Contains(r.Error, "503: too busy") {
-		t.Errorf("got %+v, %v", r, err)
+	if r := run(t, p); r.Ops == 0 || r.Errors == 0 || !strings.Contains(r.Error, "503: too busy") {
+		t.Errorf("got %+v", r)
 	}
 	n.Store(0)
 	p.Reconnect = true
-	if r, err = load.Run(t.Context(), p); err != nil || r.Ops == 0 || !r.Reconnect {
-		t.Errorf("a handshake each: got %+v, %v", r, err)
+	if r := run(t, p); r.Ops == 0 || !r.Reconnect {
+		t.Errorf("a handshake each: got %+v", r)
 	}
 }
 

@@ -42,7 +42,15 @@ type Data struct {
 	disks   []*results.Disk
 	series  map[shape]map[string]*series
 	above   []float64 // µs that a request on one connection took beyond a sync of its group: medians of both
-	left    int       // runs with errors, which do not count
+	left    int       // runs that do not count
+}
+
+// leastCPU is the CPU time that a run needs to count, in seconds: it is accounted in steps of a hundredth.
+const leastCPU = 0.2
+
+// counts tells whether a run is one: without errors, and not starved by whatever else the machine does.
+func counts(r *results.Run) bool {
+	return r.Op == results.Idle || r.Errors == 0 && r.CPU()*float64(r.Ops) >= leastCPU*1e6
 }
 
 // Gather sorts the lines of files into series. Groups of different files are different groups.
@@ -59,7 +67,7 @@ func Gather(files ...[]results.Line) *Data {
 			case l.Disk != nil:
 				d.disks = append(d.disks, l.Disk)
 				synced[l.Disk.Group] = l.Disk.P50
-			case l.Run != nil && l.Run.Errors > 0:
+			case l.Run != nil && !counts(l.Run):
 				d.left++
 			case l.Run != nil:
 				g := group{shapeOf(l.Run), i, l.Run.Group}

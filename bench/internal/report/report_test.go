@@ -8,7 +8,7 @@ import (
 )
 
 func ran(server, op string, group int, cpu float64) results.Line {
-	return results.Line{Run: &results.Run{Server: server, Op: op, Group: group, Conns: 16, User: cpu / 2, Sys: cpu / 2, P50: cpu}}
+	return results.Line{Run: &results.Run{Server: server, Op: op, Group: group, Conns: 16, Ops: 1e6, User: cpu / 2, Sys: cpu / 2, P50: cpu}}
 }
 
 func TestMedianIsTheMiddle(t *testing.T) {
@@ -34,14 +34,15 @@ func TestRatiosAreOfOneGroup(t *testing.T) {
 	}
 }
 
-func TestRunsWithErrorsDoNotCount(t *testing.T) {
-	bad := ran(product, "encrypt-32", 1, 1)
-	bad.Run.Errors = 1
-	d := Gather([]results.Line{ran(Base, "encrypt-32", 1, 10), bad, ran(product, "encrypt-32", 1, 30)})
-	if got := d.of(product, shape{"encrypt-32", 16, false}); len(got.runs) != 1 || got.ratios[0] != 3 || d.left != 1 {
+// Runs with errors, and those which the machine had no time for, are left out.
+func TestRunsThatAreNoneDoNotCount(t *testing.T) {
+	failed, starved := ran(product, "encrypt-32", 1, 1), ran(product, "encrypt-32", 1, 90)
+	failed.Run.Errors, starved.Run.Ops = 1, 1000 // 0.09 s of CPU time
+	d := Gather([]results.Line{ran(Base, "encrypt-32", 1, 10), failed, ran(product, "encrypt-32", 1, 30), starved})
+	if got := d.of(product, shape{"encrypt-32", 16, false}); len(got.runs) != 1 || got.ratios[0] != 3 || d.left != 2 {
 		t.Errorf("got %+v, %d left out", got, d.left)
 	}
-	if !strings.Contains(d.Markdown(), "1 runs had errors") {
+	if !strings.Contains(d.Markdown(), "2 runs do not count") {
 		t.Error("the tables do not tell of the runs left out")
 	}
 }
@@ -49,7 +50,7 @@ func TestRunsWithErrorsDoNotCount(t *testing.T) {
 // Latency on one connection is compared with the sync that was measured just before, in its own file and group.
 func TestLatencyIsComparedWithTheDiskOfItsMinute(t *testing.T) {
 	one := func(group int, sync, p50 float64) []results.Line {
-		return []results.Line{{Disk: &results.Disk{Group: group, P50: sync}}, {Run: &results.Run{Server: product, Op: "encrypt-32", Conns: 1, Group: group, P50: p50, User: 1}}}
+		return []results.Line{{Disk: &results.Disk{Group: group, P50: sync}}, {Run: &results.Run{Server: product, Op: "encrypt-32", Conns: 1, Group: group, P50: p50, Ops: 1e6, User: 1}}}
 	}
 	d := Gather(append(one(1, 100, 400), one(2, 1000, 1150)...), one(1, 500, 900))
 	if got := Median(d.above); len(d.above) != 3 || got != 300 {

@@ -60,7 +60,7 @@ func (d *Data) head(b *strings.Builder) {
 		fmt.Fprintf(b, " One fdatasync took %s µs, and %d waiters got %s records a second to the disk.", spread(one, "%.0f"), d.disks[0].Waiters, spread(many, "%.0f"))
 	}
 	if d.left > 0 {
-		fmt.Fprintf(b, " %d runs had errors and do not count.", d.left)
+		fmt.Fprintf(b, " %d runs do not count: they had errors, or the machine had too little time for them.", d.left)
 	}
 	b.WriteString("\n\n")
 }
