@@ -8,6 +8,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -187,11 +188,20 @@ func TestStateDecidesInOneTable(t *testing.T) {
 		},
 	}
 	const disabled, suspended, pending = kms.CodeKeyDisabled, kms.CodeKeySuspended, kms.CodeKeyPendingDestruction
+	protect := []string{"encrypt", "sign", "mac", "data-key", "re-encrypt", "rotate", "encapsulate", "wrap", "format", "data-key-pair"}
+	process := []string{"decrypt", "verify", "verify-mac", "public", "derive", "decapsulate", "unwrap", "unformat"}
+	refused := func(code kms.Code, names ...[]string) map[string]kms.Code {
+		all := map[string]kms.Code{}
+		for _, n := range slices.Concat(names...) {
+			all[n] = code
+		}
+		return all
+	}
 	want := map[string]map[string]kms.Code{
 		"enabled":             {},
-		"disabled":            {"encrypt": disabled, "decrypt": disabled, "sign": disabled, "verify": disabled, "mac": disabled, "verify-mac": disabled, "data-key": disabled, "re-encrypt": disabled, "public": disabled, "rotate": disabled},
-		"suspended":           {"encrypt": suspended, "sign": suspended, "mac": suspended, "data-key": suspended, "re-encrypt": suspended, "rotate": suspended},
-		"pending-destruction": {"encrypt": pending, "decrypt": pending, "sign": pending, "verify": pending, "mac": pending, "verify-mac": pending, "data-key": pending, "re-encrypt": pending, "public": pending, "rotate": pending, "update": pending},
+		"disabled":            refused(disabled, protect, process),
+		"suspended":           refused(suspended, protect),
+		"pending-destruction": refused(pending, protect, process, []string{"update"}),
 	}
 	for position, put := range positions {
 		aes, ec, mac := kms.Ref("aes/"+position), kms.Ref("ec/"+position), kms.Ref("mac/"+position)
@@ -203,9 +213,20 @@ func TestStateDecidesInOneTable(t *testing.T) {
 		wantCode(t, err, 0)
 		tag, err := w.e.GenerateMAC(t.Context(), user, engine.MACInput{Key: mac, Items: []engine.MACItem{{Message: []byte("m")}}})
 		wantCode(t, err, 0)
-		put(aes)
-		put(ec)
-		put(mac)
+		agree, kem, kek, ff1 := kms.Ref("agree/"+position), kms.Ref("kem/"+position), kms.Ref("kek/"+position), kms.Ref("ff1/"+position)
+		w.create(string(agree), kms.ECDHP256, 0)
+		w.create(string(kem), kms.MLKEM768, 0)
+		w.create(string(kek), kms.AES256Wrap, 0)
+		w.create(string(ff1), kms.AES256FF1, 0)
+		peer, err := w.e.GetPublicKey(t.Context(), user, engine.PublicKeyInput{Key: agree})
+		wantCode(t, err, 0)
+		capsule, err := w.e.Encapsulate(t.Context(), user, engine.EncapsulateInput{Key: kem})
+		wantCode(t, err, 0)
+		wrapped, err := w.e.WrapKey(t.Context(), user, engine.WrapInput{Key: kek, Items: []engine.WrapItem{{Material: []byte("material")}}})
+		wantCode(t, err, 0)
+		for _, r := range []kms.Ref{aes, ec, mac, agree, kem, kek, ff1} {
+			put(r)
+		}
 		label := "changed"
 		ops := map[string]func() error{
 			"encrypt": func() error {
@@ -241,6 +262,30 @@ func TestStateDecidesInOneTable(t *testing.T) {
 				_, err := w.e.GetPublicKey(t.Context(), user, engine.PublicKeyInput{Key: ec})
 				return err
 			},
+			"derive": func() error {
+				return second(w.e.DeriveSharedSecret(t.Context(), user, engine.DeriveInput{Key: agree, PeerPublic: peer.DER}))
+			},
+			"encapsulate": func() error {
+				return second(w.e.Encapsulate(t.Context(), user, engine.EncapsulateInput{Key: kem}))
+			},
+			"decapsulate": func() error {
+				return second(w.e.Decapsulate(t.Context(), user, engine.DecapsulateInput{Key: kem, Ciphertext: capsule.Ciphertext}))
+			},
+			"wrap": func() error {
+				return second(w.e.WrapKey(t.Context(), user, engine.WrapInput{Key: kek, Items: []engine.WrapItem{{Material: []byte("material")}}}))
+			},
+			"unwrap": func() error {
+				return second(w.e.UnwrapKey(t.Context(), user, engine.WrapInput{Key: kek, Items: []engine.WrapItem{{Material: wrapped.Items[0].Wrapped}}}))
+			},
+			"format": func() error {
+				return second(w.e.EncryptFormat(t.Context(), user, engine.FormatInput{Key: ff1, Items: []engine.FormatItem{{Text: []byte("123456")}}}))
+			},
+			"unformat": func() error {
+				return second(w.e.DecryptFormat(t.Context(), user, engine.FormatInput{Key: ff1, Items: []engine.FormatItem{{Text: []byte("123456")}}}))
+			},
+			"data-key-pair": func() error {
+				return second(w.e.GenerateDataKeyPair(t.Context(), user, engine.DataKeyPairInput{Key: aes, Algorithm: kms.Ed25519}))
+			},
 			"describe": func() error { _, err := w.e.DescribeKey(t.Context(), user, engine.KeyInput{Key: aes}); return err },
 			"update": func() error {
 				_, err := w.e.UpdateKey(t.Context(), admin, engine.UpdateKeyInput{Key: aes, Description: &label})
@@ -250,6 +295,11 @@ func TestStateDecidesInOneTable(t *testing.T) {
 				_, err := w.e.RotateKey(t.Context(), admin, engine.RotateKeyInput{Key: aes})
 				return err
 			},
+		}
+		for _, name := range slices.Concat(protect, process) {
+			if ops[name] == nil {
+				t.Errorf("the table names %q, which is no operation here", name)
+			}
 		}
 		for name, do := range ops {
 			if got := kms.CodeOf(do()); got != want[position][name] {
@@ -571,6 +621,14 @@ func TestNothingIsUnbounded(t *testing.T) {
 		"data key":  second(w.e.GenerateDataKey(t.Context(), user, engine.DataKeyInput{Key: "k", Bytes: engine.MaxDataKey + 1})),
 		"data keys": second(w.e.GenerateDataKey(t.Context(), user, engine.DataKeyInput{Key: "k", Bytes: 1, Count: engine.MaxItems + 1})),
 		"message":   second(w.e.Sign(t.Context(), user, engine.SignInput{Key: "k", Items: []engine.SignItem{{Message: big}}})),
+		"salt":      second(w.e.DeriveSharedSecret(t.Context(), user, engine.DeriveInput{Key: "k", PeerPublic: []byte{1}, KDF: engine.HKDFSHA256, Salt: big})),
+		"info":      second(w.e.DeriveSharedSecret(t.Context(), user, engine.DeriveInput{Key: "k", PeerPublic: []byte{1}, KDF: engine.HKDFSHA256, Info: big})),
+		"derived":   second(w.e.DeriveSharedSecret(t.Context(), user, engine.DeriveInput{Key: "k", PeerPublic: []byte{1}, KDF: engine.HKDFSHA256, Length: engine.MaxDerived + 1})),
+		"material":  second(w.e.WrapKey(t.Context(), user, engine.WrapInput{Key: "k", Items: []engine.WrapItem{{Material: big[:engine.MaxWrap+1]}}})),
+		"wrapped":   second(w.e.UnwrapKey(t.Context(), user, engine.WrapInput{Key: "k", Items: []engine.WrapItem{{Material: big[:engine.MaxWrap+16]}}})),
+		"text":      second(w.e.EncryptFormat(t.Context(), user, engine.FormatInput{Key: "k", Items: []engine.FormatItem{{Text: big}}})),
+		"tweak":     second(w.e.EncryptFormat(t.Context(), user, engine.FormatInput{Key: "k", Items: []engine.FormatItem{{Tweak: big[:engine.MaxTweak+1]}}})),
+		"texts":     second(w.e.DecryptFormat(t.Context(), user, engine.FormatInput{Key: "k", Items: make([]engine.FormatItem, engine.MaxItems+1)})),
 		"page":      second(w.e.ListKeys(t.Context(), user, engine.ListKeysInput{Limit: 100000})),
 		"labels":    second(w.e.CreateKey(t.Context(), admin, engine.CreateKeyInput{Name: "l", Algorithm: kms.AES256GCM, Labels: labels})),
 		"reason":    second(w.e.DescribeKey(t.Context(), func() kms.Call { c := user; c.Reason = long; return c }(), engine.KeyInput{Key: "k"})),

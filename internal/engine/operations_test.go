@@ -61,6 +61,46 @@ func TestEveryAlgorithmServesItsUsage(t *testing.T) {
 						_, bad := w.e.VerifyMAC(t.Context(), user, engine.VerifyMACInput{Key: ref, Items: []engine.VerifyMACItem{{Message: []byte("other"), MAC: out.Items[0].MAC}}})
 						wantCode(t, bad, kms.CodeBadMAC)
 					}
+				case kms.KeyAgreement:
+					var p engine.PublicKeyOutput
+					if p, err = w.e.GetPublicKey(t.Context(), user, engine.PublicKeyInput{Key: ref}); err == nil {
+						var out engine.SharedSecret
+						out, err = w.e.DeriveSharedSecret(t.Context(), user, engine.DeriveInput{Key: ref, PeerPublic: p.DER, KDF: engine.HKDFSHA256})
+						if err == nil && (out.Secret.Len() != 32 || out.Scheme != s.Scheme) {
+							t.Errorf("%s: %d bytes by %s", name, out.Secret.Len(), out.Scheme)
+						}
+					}
+				case kms.Encapsulation:
+					var c engine.EncapsulateOutput
+					if c, err = w.e.Encapsulate(t.Context(), user, engine.EncapsulateInput{Key: ref}); err == nil {
+						var d engine.SharedSecret
+						d, err = w.e.Decapsulate(t.Context(), user, engine.DecapsulateInput{Key: ref, Ciphertext: c.Ciphertext})
+						if err == nil && (!bytes.Equal(d.Secret.Wire(release.Wire{}), c.Secret.Wire(release.Wire{})) || d.Scheme != s.Scheme) {
+							t.Errorf("%s: another secret came back, by %s", name, d.Scheme)
+						}
+					}
+				case kms.Wrapping:
+					msg := bytes.Repeat([]byte{7}, 24)
+					var c engine.WrapOutput
+					if c, err = w.e.WrapKey(t.Context(), user, engine.WrapInput{Key: ref, Scheme: s.Scheme, Items: []engine.WrapItem{{Material: msg}}}); err == nil {
+						var d engine.UnwrapOutput
+						d, err = w.e.UnwrapKey(t.Context(), user, engine.WrapInput{Key: ref, Scheme: s.Scheme, Items: []engine.WrapItem{{Material: c.Items[0].Wrapped}}})
+						if err == nil && !bytes.Equal(d.Items[0].Material.Wire(release.Wire{}), msg) {
+							t.Errorf("%s %s: another material came back", name, s.Scheme)
+						}
+					}
+				case kms.FormatPreserving:
+					text := []byte("4111111111111111")
+					var c engine.EncryptFormatOutput
+					if c, err = w.e.EncryptFormat(t.Context(), user, engine.FormatInput{Key: ref, Items: []engine.FormatItem{{Text: text}}}); err == nil {
+						var d engine.DecryptFormatOutput
+						d, err = w.e.DecryptFormat(t.Context(), user, engine.FormatInput{Key: ref, Items: []engine.FormatItem{{Text: []byte(c.Items[0].Text)}}})
+						if err == nil && !bytes.Equal(d.Items[0].Text.Wire(release.Wire{}), text) {
+							t.Errorf("%s: another text came back", name)
+						}
+					}
+				default:
+					t.Errorf("usage %s is not tested", u)
 				}
 				if err != nil {
 					t.Errorf("%s %s: %v", name, s.Scheme, err)
