@@ -11,6 +11,9 @@ for command in "${!package[@]}"; do
 done
 # gcc without the C library's headers cannot link either.
 if command -v gcc >/dev/null && ! echo '#include <stdlib.h>' | gcc -E - >/dev/null 2>&1; then missing+=(libc6-dev); fi
+# A syslog receiver with TLS, for the audit sinks. It need not run as a service.
+if ! PATH="$PATH:/usr/sbin" command -v rsyslogd >/dev/null; then missing+=(rsyslog); fi
+if ! compgen -G '/usr/lib/*/rsyslog/lmnsd_gtls.so' >/dev/null && ! compgen -G '/usr/lib*/rsyslog/lmnsd_gtls.so' >/dev/null; then missing+=(rsyslog-gnutls); fi
 
 if [ "${#missing[@]}" -gt 0 ]; then
   if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
