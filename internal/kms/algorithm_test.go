@@ -207,7 +207,7 @@ func TestNumbersAreForEver(t *testing.T) {
 }
 
 // TestStrengthFollowsSP80057: part 1 rev. 5 tables 2 and 3; RSA-4096 after SP 800-56B rev. 2 appendix D; ML-DSA and SLH-DSA by
-// their category, FIPS 204 table 1 and FIPS 205 table 2; ML-KEM likewise, FIPS 203 §8; X-Wing by what its authors claim (§7 of the draft).
+// their category, FIPS 204 table 1 and FIPS 205 table 2; ML-KEM likewise, FIPS 203 §8; X-Wing by what its authors claim.
 func TestStrengthFollowsSP80057(t *testing.T) {
 	facts := map[kms.Algorithm][2]int{
 		kms.AES128GCM: {128, 128}, kms.AES192GCM: {192, 192}, kms.AES256GCM: {256, 256},

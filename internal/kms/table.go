@@ -31,8 +31,8 @@ func slhdsaFacts(name string, public, strength int) AlgorithmFacts {
 		Schemes: []SchemeFacts{notFIPS(SchemeSLHDSA, SignVerify, "FIPS 205; the implementation is outside the FIPS 140-3 module")}}
 }
 
-// mlkemFacts: FIPS 203 table 2 gives the sizes, §8 the categories 1, 3 and 5.
-func mlkemFacts(name string, public, strength int, scheme SchemeFacts) AlgorithmFacts {
+// kemFacts: FIPS 203 table 3 gives the sizes, §8 the categories 1, 3 and 5. X-Wing has the strength that its authors claim.
+func kemFacts(name string, public, strength int, scheme SchemeFacts) AlgorithmFacts {
 	return AlgorithmFacts{Name: name, Bits: 8 * public, Strength: strength, Asymmetric: true, Schemes: []SchemeFacts{scheme}}
 }
 
@@ -102,11 +102,11 @@ var algorithms = [...]AlgorithmFacts{
 	ECDHP384: ecdhFacts("ecdh-p384", 384, 192, full(SchemeECDH, KeyAgreement, "SP 800-56A rev. 3 §5.7.1.2")),
 	ECDHP521: ecdhFacts("ecdh-p521", 521, 256, full(SchemeECDH, KeyAgreement, "SP 800-56A rev. 3 §5.7.1.2")),
 	X25519:   ecdhFacts("x25519", 256, 128, notFIPS(SchemeECDH, KeyAgreement, "RFC 7748; the FIPS 140-3 module refuses the curve")),
-	MLKEM512: mlkemFacts("ml-kem-512", 800, 128,
+	MLKEM512: kemFacts("ml-kem-512", 800, 128,
 		notFIPS(SchemeMLKEM, Encapsulation, "FIPS 203; this parameter set is outside the FIPS 140-3 module")),
-	MLKEM768:  mlkemFacts("ml-kem-768", 1184, 192, full(SchemeMLKEM, Encapsulation, "FIPS 203")),
-	MLKEM1024: mlkemFacts("ml-kem-1024", 1568, 256, full(SchemeMLKEM, Encapsulation, "FIPS 203")),
-	XWing: mlkemFacts("x-wing", 1216, 128,
+	MLKEM768:  kemFacts("ml-kem-768", 1184, 192, full(SchemeMLKEM, Encapsulation, "FIPS 203")),
+	MLKEM1024: kemFacts("ml-kem-1024", 1568, 256, full(SchemeMLKEM, Encapsulation, "FIPS 203")),
+	XWing: kemFacts("x-wing", 1216, 128,
 		notFIPS(SchemeXWing, Encapsulation, "draft-connolly-cfrg-xwing-kem; the implementation is outside the FIPS 140-3 module")),
 	AES128Wrap: wrapFacts("aes-128-kw", 128),
 	AES192Wrap: wrapFacts("aes-192-kw", 192),

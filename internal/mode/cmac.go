@@ -2,6 +2,7 @@ package mode
 
 import (
 	"crypto/aes"
+	"crypto/cipher"
 	"crypto/subtle"
 )
 
@@ -11,6 +12,10 @@ func CMAC(key, message []byte) (tag [aes.BlockSize]byte, err error) {
 	if err != nil {
 		return tag, err
 	}
+	return cmac(block, message), nil
+}
+
+func cmac(block cipher.Block, message []byte) (tag [aes.BlockSize]byte) {
 	var sub [aes.BlockSize]byte // L, then K1, then K2 where the last block is not whole: §6.1
 	block.Encrypt(sub[:], sub[:])
 	double(&sub)
@@ -29,7 +34,7 @@ func CMAC(key, message []byte) (tag [aes.BlockSize]byte, err error) {
 	subtle.XORBytes(tag[:], tag[:], sub[:])
 	block.Encrypt(tag[:], tag[:])
 	clear(sub[:])
-	return tag, nil
+	return tag
 }
 
 // double multiplies by x in GF(2^128), SP 800-38B §5.3 with R = 0…0 10000111, without a branch on the bit that falls out.

@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -224,6 +225,25 @@ func numerals(s string) []uint16 {
 	return out
 }
 
+// TestKeysOfOtherLengthsAreRefused: by every mode, and without a panic.
+func TestKeysOfOtherLengthsAreRefused(t *testing.T) {
+	for _, n := range []int{0, 1, 8, 15, 17, 31, 33, 63, 65, 128} {
+		key := make([]byte, n)
+		errs := map[string]error{}
+		_, errs["cmac"] = mode.CMAC(key, nil)
+		_, errs["wrap"] = mode.WrapKW(key, nil, make([]byte, 16))
+		_, errs["unwrap"] = mode.UnwrapKWP(key, nil, make([]byte, 16))
+		_, errs["seal"] = mode.SealSIV(key, nil, nil, nil)
+		_, errs["open"] = mode.OpenSIV(key, nil, make([]byte, 16), nil)
+		_, errs["ff1"] = mode.FF1(key, nil, 10, nil, make([]uint16, 16), false)
+		for what, err := range errs {
+			if err == nil || errors.Is(err, mode.ErrOpen) {
+				t.Errorf("%s with a key of %d bytes: got %v", what, n, err)
+			}
+		}
+	}
+}
+
 // TestFF1IsAPermutation of the smallest domain there is: no two texts have one ciphertext.
 func TestFF1IsAPermutation(t *testing.T) {
 	key, seen := make([]byte, 16), make([]bool, 1_000_000)
@@ -343,4 +363,29 @@ func newAES(t testing.TB, key []byte) cipher.Block {
 		t.Fatal(err)
 	}
 	return block
+}
+
+func BenchmarkModes(b *testing.B) {
+	key := make([]byte, 64)
+	run := func(name string, n int, do func() error) {
+		b.Run(name, func(b *testing.B) {
+			b.SetBytes(int64(n))
+			b.ReportAllocs()
+			for b.Loop() {
+				if err := do(); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+	for _, n := range []int{32, 4096} {
+		text := make([]byte, n)
+		run(fmt.Sprintf("cmac/%dB", n), n, func() error { _, err := mode.CMAC(key[:32], text); return err })
+		run(fmt.Sprintf("siv/%dB", n), n, func() error { _, err := mode.SealSIV(key, nil, text, nil); return err })
+		run(fmt.Sprintf("kwp/%dB", n), n, func() error { _, err := mode.WrapKWP(key[:32], nil, text); return err })
+	}
+	for _, c := range [][2]int{{10, 16}, {10, 4096}, {65536, 4096}} {
+		text := make([]uint16, c[1])
+		run(fmt.Sprintf("ff1/%dx%d", c[0], c[1]), c[1], func() error { _, err := mode.FF1(key[:32], nil, c[0], nil, text, false); return err })
+	}
 }

@@ -173,7 +173,7 @@ func TestACVPKeyEncapsulation(t *testing.T) {
 	}
 }
 
-// TestXWingIsThatOfTheDraft: draft-connolly-cfrg-xwing-kem gives its vectors (appendix C) as a text, three runs from the output of
+// TestXWingIsThatOfTheDraft: draft-connolly-cfrg-xwing-kem gives its vectors as a text, three runs from the output of
 // SHAKE128 of nothing, and here is the SHAKE128 of that text. The public keys and secrets in it are the provider's own.
 func TestXWingIsThatOfTheDraft(t *testing.T) {
 	const want = "1bcd0057d861d6b866239936cadcaeee1ec0164dedc181c386e9e54fe46156fe"

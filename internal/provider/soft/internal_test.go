@@ -14,7 +14,6 @@ import (
 	"crypto/x509"
 	"encoding/asn1"
 	"encoding/binary"
-	"encoding/hex"
 	"math/big"
 	"testing"
 
@@ -531,15 +530,6 @@ func TestMACKeysOfOtherLengths(t *testing.T) {
 			t.Errorf("a CMAC key of %d bytes: got %v", n, err)
 		}
 	}
-}
-
-func unhex(t testing.TB, s string) []byte {
-	t.Helper()
-	b, err := hex.DecodeString(s)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return b
 }
 
 func BenchmarkOperations(b *testing.B) {

@@ -18,7 +18,7 @@ import (
 )
 
 // Key encapsulation: ML-KEM, FIPS 203, and X-Wing, draft-connolly-cfrg-xwing-kem-10, which is ML-KEM-768 and X25519 in one. The
-// material is the seed: d ‖ z, 64 bytes (FIPS 203 algorithm 16, RFC 9935 §6), or the 32 bytes of X-Wing §5.2.
+// material is the seed: d ‖ z, 64 bytes (FIPS 203 algorithm 16, RFC 9935 §6), or the 32 bytes of X-Wing.
 //
 // circl does the work by default, as it is several times faster; under the FIPS profile Go's module does.
 
@@ -42,7 +42,7 @@ var kemSets = map[kms.Algorithm]*kemSet{
 	kms.MLKEM512:  {nistKEM(1), mlkem512.Scheme(), nil},
 	kms.MLKEM768:  {nistKEM(2), mlkem768.Scheme(), moduleKEM(mlkem.CiphertextSize768, mlkem.NewDecapsulationKey768)},
 	kms.MLKEM1024: {nistKEM(3), mlkem1024.Scheme(), moduleKEM(mlkem.CiphertextSize1024, mlkem.NewDecapsulationKey1024)},
-	kms.XWing:     {asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 62253, 25722}, xwing.Scheme(), nil}, // draft-connolly-cfrg-xwing-kem-10 §5.8
+	kms.XWing:     {asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 62253, 25722}, xwing.Scheme(), nil}, // as the draft says
 }
 
 // nistKEM is the identifier of an ML-KEM key, without parameters: RFC 9935 §3.

@@ -112,7 +112,7 @@ func pkcs8Seed(m *material) ([]byte, error) {
 	return pkcs8Of(m.public, inner)
 }
 
-// pkcs8Raw has the key as it is: SLH-DSA, RFC 9909 §6.
+// pkcs8Raw has the key as it is: SLH-DSA, RFC 9909.
 func pkcs8Raw(m *material) ([]byte, error) {
 	return pkcs8Of(m.public, m.secret.Reveal(reveal.Key{}))
 }
