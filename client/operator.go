@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/timestamppb"
 
 	keyholdv1 "github.com/keyhold/keyhold/api/keyhold/v1"
 )
@@ -25,7 +26,17 @@ type Status struct {
 	ProblemCode    string      `json:"problem_code,omitempty"`
 	AuditKey       string      `json:"audit_key,omitempty"`
 	Epoch          uint32      `json:"epoch,omitempty"`
+	Clock          Clock       `json:"clock,omitzero"` // zero: dates go by the machine's clock
 	AuditSinks     []AuditSink `json:"audit_sinks,omitempty"`
+}
+
+// Clock is how the time by which dates take effect stands to the machine's clock.
+type Clock struct {
+	Time                 time.Time     `json:"time,omitzero"`    // by which dates take effect
+	Machine              time.Time     `json:"machine,omitzero"` // what the machine's clock says
+	Trusted              time.Time     `json:"trusted,omitzero"` // the high-water mark: what is destroyed by date goes by it
+	Behind               time.Duration `json:"behind,omitempty"` // by how much the machine's clock is behind the mark, in nanoseconds
+	DestructionSuspended bool          `json:"destruction_suspended,omitempty"`
 }
 
 // Recipient is one way to open the root key.
@@ -101,6 +112,24 @@ func (c *Client) unseal(ctx context.Context, req *keyholdv1.UnsealRequest, optio
 func (c *Client) Seal(ctx context.Context, options ...Option) (Status, error) {
 	res, err := invoke(ctx, c, c.operator.Seal, &keyholdv1.SealRequest{}, once, options)
 	return toStatus(res.GetStatus()), err
+}
+
+// ClockConfirmed says what ConfirmClock confirmed.
+type ClockConfirmed struct {
+	From   time.Time `json:"from,omitzero"`
+	To     time.Time `json:"to,omitzero"` // zero: there was nothing to confirm
+	Status Status    `json:"status"`
+}
+
+// ConfirmClock is an operator's word that the server's clock is right after it jumped ahead. It is compared with now, the
+// operator's own clock, unless that is zero: CodeClock (KH1408) if they are more than five minutes apart.
+func (c *Client) ConfirmClock(ctx context.Context, now time.Time, options ...Option) (ClockConfirmed, error) {
+	req := &keyholdv1.ConfirmClockRequest{}
+	if !now.IsZero() {
+		req.Time = timestamppb.New(now)
+	}
+	res, err := invoke(ctx, c, c.operator.ConfirmClock, req, changes, options)
+	return ClockConfirmed{From: timeOf(res.GetFrom()), To: timeOf(res.GetTo()), Status: toStatus(res.GetStatus())}, err
 }
 
 // Enroll redeems a one-time code for an administrator's token. An empty name is "admin". It is never repeated.
@@ -200,7 +229,10 @@ func (c *Client) CheckStore(ctx context.Context, options ...Option) (StoreReport
 }
 
 func toStatus(s *keyholdv1.ServerStatus) Status {
+	k := s.GetClock()
 	return Status{
+		Clock: Clock{Time: timeOf(k.GetTime()), Machine: timeOf(k.GetMachine()), Trusted: timeOf(k.GetTrusted()), Behind: k.GetBehind().AsDuration(),
+			DestructionSuspended: k.GetDestructionSuspended()},
 		Initialised: s.GetInitialised(), Sealed: s.GetSealed(), Development: s.GetDevelopment(), ClusterID: s.GetClusterId(),
 		Threshold: s.GetThreshold(), SharesGiven: s.GetSharesGiven(), RootGeneration: s.GetRootGeneration(), Ready: s.GetReady(),
 		Problem: s.GetProblem().GetWhat(), ProblemCode: s.GetProblem().GetCode(), AuditKey: s.GetAuditKey(), Epoch: s.GetEpoch(),

@@ -60,7 +60,8 @@ const (
 // Config says what an Authenticator needs. Only Identities is required.
 type Config struct {
 	Identities Identities
-	Now        func() time.Time // nil: time.Now
+	Now        func() time.Time // for limits and locks; nil: time.Now
+	Dates      func() time.Time // what the dates of credentials are compared with; nil: Now
 	Entries    int              // credentials kept in memory; 0: DefaultEntries
 	LockOut    LockOut          // zero fields: the defaults of LockOut
 
@@ -78,6 +79,7 @@ type Config struct {
 type Authenticator struct {
 	identities Identities
 	now        func() time.Time
+	dates      func() time.Time
 
 	tokens   shelf[kms.ID, *entry]
 	subjects shelf[string, *entry]
@@ -98,6 +100,7 @@ func New(c Config) *Authenticator {
 	a := &Authenticator{
 		identities: c.Identities,
 		now:        c.Now,
+		dates:      c.Dates,
 		lookUps:    make(chan struct{}, maxLookUps),
 		locals:     make(map[uint32]*kms.Principal, len(c.LocalUIDs)),
 		locked:     c.Locked,
@@ -105,6 +108,9 @@ func New(c Config) *Authenticator {
 	}
 	if a.now == nil {
 		a.now = time.Now
+	}
+	if a.dates == nil {
+		a.dates = a.now
 	}
 	entries := c.Entries
 	if entries <= 0 {
@@ -187,7 +193,7 @@ var nobody = sha256.Sum256([]byte("keyhold: no such credential"))
 
 // admit checks what is left when a credential has been proven: its dates, and how often its principal comes.
 func (a *Authenticator) admit(e *entry, who pair, failed bool, now time.Time, remote netip.AddrPort) (*kms.Principal, error) {
-	if e.expired(now) {
+	if e.expired(a.dates()) {
 		a.buckets.failure(who.source, now)
 		return nil, a.refuse(kms.Errorf(kms.CodeExpired, "the credential %s expired at %s",
 			e.principal.Credential, e.principal.Expires.UTC().Format(time.RFC3339)), remote)

@@ -60,7 +60,7 @@ func (a *Authenticator) certificate(ctx context.Context, state *tls.ConnectionSt
 	if locked != nil {
 		return nil, a.refuse(locked, remote)
 	}
-	if !current(state, verified, now) {
+	if !current(state, verified, a.dates()) {
 		a.buckets.failure(from, now)
 		return nil, a.refuse(kms.Errorf(kms.CodeExpired, "the client certificate or its issuer is not valid at this time: it runs from %s to %s",
 			leaf.NotBefore.UTC().Format(time.RFC3339), leaf.NotAfter.UTC().Format(time.RFC3339)), remote)

@@ -29,6 +29,7 @@ type Config struct {
 	Audit       Audit
 	Store       Store
 	Keyring     Keyring
+	Clock       Clock
 	Shred       Shred
 	Log         Log
 	Metrics     Metrics
@@ -104,6 +105,9 @@ type Store struct {
 
 // Keyring is how many unwrapped keys stay in memory.
 type Keyring struct{ Entries int }
+
+// Clock says how far the machine's clock is believed.
+type Clock struct{ MaxJump time.Duration }
 
 // Shred is the schedule of crypto-shredding.
 type Shred struct{ Epoch time.Duration }

@@ -115,6 +115,8 @@ func table() []setting {
 			"Changes are refused when the disk of `data_dir` has less than this."),
 		number("keyring.entries", "65536", 16, 1<<24, func(c *Config) *int { return &c.Keyring.Entries },
 			"Key versions kept ready for use in memory."),
+		duration("clock.max_jump", "24h", time.Minute, 3650*day, func(c *Config) *time.Duration { return &c.Clock.MaxJump },
+			"How far the machine's clock may be ahead of the time that was seen to pass before nothing is destroyed by date any more, until an operator confirms the clock."),
 		duration("shred.epoch", "24h", time.Minute, 365*day, func(c *Config) *time.Duration { return &c.Shred.Epoch },
 			"Time after which the epoch key is replaced, which makes what was destroyed irrecoverable from old backups."),
 

@@ -110,7 +110,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	n.engine, err = engine.New(engine.Config{
 		Cluster: cluster, Store: n.store, Log: n.log, Provider: provider, Profile: profile, Dev: opt.Dev, Restore: opt.AcceptRestore,
 		ShredDir: filepath.Join(set.DataDir, shredDir), EscrowDir: filepath.Join(set.DataDir, escrowDir),
-		Keys: set.Keyring.Entries, Versions: set.Keyring.Entries, EpochPeriod: set.Shred.Epoch, Logger: opt.Log,
+		Keys: set.Keyring.Entries, Versions: set.Keyring.Entries, EpochPeriod: set.Shred.Epoch, MaxJump: set.Clock.MaxJump, Logger: opt.Log,
 		Observe: metrics.Observe, Sinks: n.sinkStatus,
 		Forget: []func(engine.Touch){func(t engine.Touch) { forget(auth, t) }},
 	})
@@ -254,6 +254,7 @@ func writeFile(path string, data []byte, mode os.FileMode) error {
 func authenticator(set *config.Config, e *engine.Engine, refused func(kms.Code, netip.AddrPort)) *authn.Authenticator {
 	return authn.New(authn.Config{
 		Identities: identities{e.Identities()},
+		Dates:      e.Now,
 		Entries:    set.Limits.Credentials,
 		LockOut:    authn.LockOut{Failures: set.LockOut.Failures, Window: set.LockOut.Window, First: set.LockOut.First, Most: set.LockOut.Most},
 		Principals: authn.Rate{PerSecond: float64(set.Limits.PrincipalRate), Burst: set.Limits.PrincipalBurst},
@@ -308,6 +309,12 @@ func localUser() *kms.Principal {
 func (n *Node) condition(context.Context) server.Condition {
 	problem := n.engine.Health()
 	c := server.Condition{Initialised: true, Dev: n.opt.Dev, Problem: problem}
+	switch k := n.engine.Clock(); {
+	case k.Suspended:
+		c.Clock = "jumped ahead"
+	case k.Behind > 0:
+		c.Clock = "behind"
+	}
 	if problem != nil {
 		c.Initialised = problem.Code != kms.CodeNotInitialised
 		c.Sealed = !c.Initialised || problem.Code == kms.CodeSealed

@@ -15,6 +15,7 @@ type healthReport struct {
 	Sealed      bool     `json:"sealed"`
 	Development bool     `json:"development,omitempty"`
 	Stopping    bool     `json:"stopping,omitempty"`
+	Clock       string   `json:"clock,omitempty"` // "jumped ahead" or "behind": it serves, but somebody should see to the clock
 	Problem     *problem `json:"problem,omitempty"`
 }
 
@@ -31,7 +32,7 @@ func (s *Server) health(w http.ResponseWriter, r *http.Request) {
 		return // nobody waits any more
 	}
 	report := healthReport{
-		Status: "ok", Version: s.cfg.Version, Initialised: c.Initialised, Sealed: c.Sealed, Development: c.Dev, Stopping: s.draining.Load(),
+		Status: "ok", Version: s.cfg.Version, Initialised: c.Initialised, Sealed: c.Sealed, Development: c.Dev, Stopping: s.draining.Load(), Clock: c.Clock,
 	}
 	why := c.Problem
 	if report.Stopping {

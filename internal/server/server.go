@@ -44,6 +44,7 @@ type Condition struct {
 	Sealed      bool
 	Dev         bool
 	Problem     *kms.Error // why the server cannot serve; nil: it can
+	Clock       string     // what is wrong with the machine's clock; empty: nothing
 }
 
 // Mount is a dialect, or another handler, at a place.

@@ -738,6 +738,113 @@ func (x *MintEnrollmentResponse) GetEnrollment() *Enrollment {
 	return nil
 }
 
+type ConfirmClockRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The time by the operator's own clock, to be compared with the server's. Unset: not compared.
+	Time          *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=time,proto3" json:"time,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmClockRequest) Reset() {
+	*x = ConfirmClockRequest{}
+	mi := &file_keyhold_v1_operator_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmClockRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmClockRequest) ProtoMessage() {}
+
+func (x *ConfirmClockRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_operator_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmClockRequest.ProtoReflect.Descriptor instead.
+func (*ConfirmClockRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_operator_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ConfirmClockRequest) GetTime() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Time
+	}
+	return nil
+}
+
+type ConfirmClockResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the high-water mark of time stood.
+	From *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=from,proto3" json:"from,omitempty"`
+	// Where it stands. Unset: there was nothing to confirm.
+	To            *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=to,proto3" json:"to,omitempty"`
+	Status        *ServerStatus          `protobuf:"bytes,3,opt,name=status,proto3" json:"status,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ConfirmClockResponse) Reset() {
+	*x = ConfirmClockResponse{}
+	mi := &file_keyhold_v1_operator_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ConfirmClockResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ConfirmClockResponse) ProtoMessage() {}
+
+func (x *ConfirmClockResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_operator_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ConfirmClockResponse.ProtoReflect.Descriptor instead.
+func (*ConfirmClockResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_operator_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ConfirmClockResponse) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *ConfirmClockResponse) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
+func (x *ConfirmClockResponse) GetStatus() *ServerStatus {
+	if x != nil {
+		return x.Status
+	}
+	return nil
+}
+
 type ExportRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -746,7 +853,7 @@ type ExportRequest struct {
 
 func (x *ExportRequest) Reset() {
 	*x = ExportRequest{}
-	mi := &file_keyhold_v1_operator_proto_msgTypes[13]
+	mi := &file_keyhold_v1_operator_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -758,7 +865,7 @@ func (x *ExportRequest) String() string {
 func (*ExportRequest) ProtoMessage() {}
 
 func (x *ExportRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_operator_proto_msgTypes[13]
+	mi := &file_keyhold_v1_operator_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -771,7 +878,7 @@ func (x *ExportRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportRequest.ProtoReflect.Descriptor instead.
 func (*ExportRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_operator_proto_rawDescGZIP(), []int{13}
+	return file_keyhold_v1_operator_proto_rawDescGZIP(), []int{15}
 }
 
 type ExportResponse struct {
@@ -787,7 +894,7 @@ type ExportResponse struct {
 
 func (x *ExportResponse) Reset() {
 	*x = ExportResponse{}
-	mi := &file_keyhold_v1_operator_proto_msgTypes[14]
+	mi := &file_keyhold_v1_operator_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -799,7 +906,7 @@ func (x *ExportResponse) String() string {
 func (*ExportResponse) ProtoMessage() {}
 
 func (x *ExportResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_operator_proto_msgTypes[14]
+	mi := &file_keyhold_v1_operator_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -812,7 +919,7 @@ func (x *ExportResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExportResponse.ProtoReflect.Descriptor instead.
 func (*ExportResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_operator_proto_rawDescGZIP(), []int{14}
+	return file_keyhold_v1_operator_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ExportResponse) GetPart() isExportResponse_Part {
@@ -911,19 +1018,26 @@ const file_keyhold_v1_operator_proto_rawDesc = "" +
 	"\x16MintEnrollmentResponse\x126\n" +
 	"\n" +
 	"enrollment\x18\x01 \x01(\v2\x16.keyhold.v1.EnrollmentR\n" +
-	"enrollment\"\x0f\n" +
+	"enrollment\"E\n" +
+	"\x13ConfirmClockRequest\x12.\n" +
+	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\"\xa4\x01\n" +
+	"\x14ConfirmClockResponse\x12.\n" +
+	"\x04from\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x120\n" +
+	"\x06status\x18\x03 \x01(\v2\x18.keyhold.v1.ServerStatusR\x06status\"\x0f\n" +
 	"\rExportRequest\"L\n" +
 	"\x0eExportResponse\x12\x14\n" +
 	"\x04data\x18\x01 \x01(\fH\x00R\x04data\x12\x1c\n" +
 	"\brevision\x18\x02 \x01(\x04H\x00R\brevisionB\x06\n" +
-	"\x04part2\xef\x03\n" +
+	"\x04part2\xc2\x04\n" +
 	"\x0fOperatorService\x12H\n" +
 	"\tGetStatus\x12\x1c.keyhold.v1.GetStatusRequest\x1a\x1d.keyhold.v1.GetStatusResponse\x129\n" +
 	"\x04Init\x12\x17.keyhold.v1.InitRequest\x1a\x18.keyhold.v1.InitResponse\x12?\n" +
 	"\x06Unseal\x12\x19.keyhold.v1.UnsealRequest\x1a\x1a.keyhold.v1.UnsealResponse\x129\n" +
 	"\x04Seal\x12\x17.keyhold.v1.SealRequest\x1a\x18.keyhold.v1.SealResponse\x12?\n" +
 	"\x06Enroll\x12\x19.keyhold.v1.EnrollRequest\x1a\x1a.keyhold.v1.EnrollResponse\x12W\n" +
-	"\x0eMintEnrollment\x12!.keyhold.v1.MintEnrollmentRequest\x1a\".keyhold.v1.MintEnrollmentResponse\x12A\n" +
+	"\x0eMintEnrollment\x12!.keyhold.v1.MintEnrollmentRequest\x1a\".keyhold.v1.MintEnrollmentResponse\x12Q\n" +
+	"\fConfirmClock\x12\x1f.keyhold.v1.ConfirmClockRequest\x1a .keyhold.v1.ConfirmClockResponse\x12A\n" +
 	"\x06Export\x12\x19.keyhold.v1.ExportRequest\x1a\x1a.keyhold.v1.ExportResponse0\x01B5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
 
 var (
@@ -938,7 +1052,7 @@ func file_keyhold_v1_operator_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_operator_proto_rawDescData
 }
 
-var file_keyhold_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 15)
+var file_keyhold_v1_operator_proto_msgTypes = make([]protoimpl.MessageInfo, 17)
 var file_keyhold_v1_operator_proto_goTypes = []any{
 	(*GetStatusRequest)(nil),       // 0: keyhold.v1.GetStatusRequest
 	(*GetStatusResponse)(nil),      // 1: keyhold.v1.GetStatusResponse
@@ -953,39 +1067,47 @@ var file_keyhold_v1_operator_proto_goTypes = []any{
 	(*EnrollResponse)(nil),         // 10: keyhold.v1.EnrollResponse
 	(*MintEnrollmentRequest)(nil),  // 11: keyhold.v1.MintEnrollmentRequest
 	(*MintEnrollmentResponse)(nil), // 12: keyhold.v1.MintEnrollmentResponse
-	(*ExportRequest)(nil),          // 13: keyhold.v1.ExportRequest
-	(*ExportResponse)(nil),         // 14: keyhold.v1.ExportResponse
-	(*ServerStatus)(nil),           // 15: keyhold.v1.ServerStatus
-	(*timestamppb.Timestamp)(nil),  // 16: google.protobuf.Timestamp
-	(*Token)(nil),                  // 17: keyhold.v1.Token
+	(*ConfirmClockRequest)(nil),    // 13: keyhold.v1.ConfirmClockRequest
+	(*ConfirmClockResponse)(nil),   // 14: keyhold.v1.ConfirmClockResponse
+	(*ExportRequest)(nil),          // 15: keyhold.v1.ExportRequest
+	(*ExportResponse)(nil),         // 16: keyhold.v1.ExportResponse
+	(*ServerStatus)(nil),           // 17: keyhold.v1.ServerStatus
+	(*timestamppb.Timestamp)(nil),  // 18: google.protobuf.Timestamp
+	(*Token)(nil),                  // 19: keyhold.v1.Token
 }
 var file_keyhold_v1_operator_proto_depIdxs = []int32{
-	15, // 0: keyhold.v1.GetStatusResponse.status:type_name -> keyhold.v1.ServerStatus
+	17, // 0: keyhold.v1.GetStatusResponse.status:type_name -> keyhold.v1.ServerStatus
 	4,  // 1: keyhold.v1.InitResponse.enrollment:type_name -> keyhold.v1.Enrollment
-	16, // 2: keyhold.v1.Enrollment.expires_at:type_name -> google.protobuf.Timestamp
-	15, // 3: keyhold.v1.UnsealResponse.status:type_name -> keyhold.v1.ServerStatus
-	15, // 4: keyhold.v1.SealResponse.status:type_name -> keyhold.v1.ServerStatus
-	17, // 5: keyhold.v1.EnrollResponse.token:type_name -> keyhold.v1.Token
+	18, // 2: keyhold.v1.Enrollment.expires_at:type_name -> google.protobuf.Timestamp
+	17, // 3: keyhold.v1.UnsealResponse.status:type_name -> keyhold.v1.ServerStatus
+	17, // 4: keyhold.v1.SealResponse.status:type_name -> keyhold.v1.ServerStatus
+	19, // 5: keyhold.v1.EnrollResponse.token:type_name -> keyhold.v1.Token
 	4,  // 6: keyhold.v1.MintEnrollmentResponse.enrollment:type_name -> keyhold.v1.Enrollment
-	0,  // 7: keyhold.v1.OperatorService.GetStatus:input_type -> keyhold.v1.GetStatusRequest
-	2,  // 8: keyhold.v1.OperatorService.Init:input_type -> keyhold.v1.InitRequest
-	5,  // 9: keyhold.v1.OperatorService.Unseal:input_type -> keyhold.v1.UnsealRequest
-	7,  // 10: keyhold.v1.OperatorService.Seal:input_type -> keyhold.v1.SealRequest
-	9,  // 11: keyhold.v1.OperatorService.Enroll:input_type -> keyhold.v1.EnrollRequest
-	11, // 12: keyhold.v1.OperatorService.MintEnrollment:input_type -> keyhold.v1.MintEnrollmentRequest
-	13, // 13: keyhold.v1.OperatorService.Export:input_type -> keyhold.v1.ExportRequest
-	1,  // 14: keyhold.v1.OperatorService.GetStatus:output_type -> keyhold.v1.GetStatusResponse
-	3,  // 15: keyhold.v1.OperatorService.Init:output_type -> keyhold.v1.InitResponse
-	6,  // 16: keyhold.v1.OperatorService.Unseal:output_type -> keyhold.v1.UnsealResponse
-	8,  // 17: keyhold.v1.OperatorService.Seal:output_type -> keyhold.v1.SealResponse
-	10, // 18: keyhold.v1.OperatorService.Enroll:output_type -> keyhold.v1.EnrollResponse
-	12, // 19: keyhold.v1.OperatorService.MintEnrollment:output_type -> keyhold.v1.MintEnrollmentResponse
-	14, // 20: keyhold.v1.OperatorService.Export:output_type -> keyhold.v1.ExportResponse
-	14, // [14:21] is the sub-list for method output_type
-	7,  // [7:14] is the sub-list for method input_type
-	7,  // [7:7] is the sub-list for extension type_name
-	7,  // [7:7] is the sub-list for extension extendee
-	0,  // [0:7] is the sub-list for field type_name
+	18, // 7: keyhold.v1.ConfirmClockRequest.time:type_name -> google.protobuf.Timestamp
+	18, // 8: keyhold.v1.ConfirmClockResponse.from:type_name -> google.protobuf.Timestamp
+	18, // 9: keyhold.v1.ConfirmClockResponse.to:type_name -> google.protobuf.Timestamp
+	17, // 10: keyhold.v1.ConfirmClockResponse.status:type_name -> keyhold.v1.ServerStatus
+	0,  // 11: keyhold.v1.OperatorService.GetStatus:input_type -> keyhold.v1.GetStatusRequest
+	2,  // 12: keyhold.v1.OperatorService.Init:input_type -> keyhold.v1.InitRequest
+	5,  // 13: keyhold.v1.OperatorService.Unseal:input_type -> keyhold.v1.UnsealRequest
+	7,  // 14: keyhold.v1.OperatorService.Seal:input_type -> keyhold.v1.SealRequest
+	9,  // 15: keyhold.v1.OperatorService.Enroll:input_type -> keyhold.v1.EnrollRequest
+	11, // 16: keyhold.v1.OperatorService.MintEnrollment:input_type -> keyhold.v1.MintEnrollmentRequest
+	13, // 17: keyhold.v1.OperatorService.ConfirmClock:input_type -> keyhold.v1.ConfirmClockRequest
+	15, // 18: keyhold.v1.OperatorService.Export:input_type -> keyhold.v1.ExportRequest
+	1,  // 19: keyhold.v1.OperatorService.GetStatus:output_type -> keyhold.v1.GetStatusResponse
+	3,  // 20: keyhold.v1.OperatorService.Init:output_type -> keyhold.v1.InitResponse
+	6,  // 21: keyhold.v1.OperatorService.Unseal:output_type -> keyhold.v1.UnsealResponse
+	8,  // 22: keyhold.v1.OperatorService.Seal:output_type -> keyhold.v1.SealResponse
+	10, // 23: keyhold.v1.OperatorService.Enroll:output_type -> keyhold.v1.EnrollResponse
+	12, // 24: keyhold.v1.OperatorService.MintEnrollment:output_type -> keyhold.v1.MintEnrollmentResponse
+	14, // 25: keyhold.v1.OperatorService.ConfirmClock:output_type -> keyhold.v1.ConfirmClockResponse
+	16, // 26: keyhold.v1.OperatorService.Export:output_type -> keyhold.v1.ExportResponse
+	19, // [19:27] is the sub-list for method output_type
+	11, // [11:19] is the sub-list for method input_type
+	11, // [11:11] is the sub-list for extension type_name
+	11, // [11:11] is the sub-list for extension extendee
+	0,  // [0:11] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_operator_proto_init() }
@@ -1001,7 +1123,7 @@ func file_keyhold_v1_operator_proto_init() {
 		(*UnsealRequest_KeyFile)(nil),
 		(*UnsealRequest_Reset_)(nil),
 	}
-	file_keyhold_v1_operator_proto_msgTypes[14].OneofWrappers = []any{
+	file_keyhold_v1_operator_proto_msgTypes[16].OneofWrappers = []any{
 		(*ExportResponse_Data)(nil),
 		(*ExportResponse_Revision)(nil),
 	}
@@ -1011,7 +1133,7 @@ func file_keyhold_v1_operator_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_operator_proto_rawDesc), len(file_keyhold_v1_operator_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   15,
+			NumMessages:   17,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -54,7 +54,7 @@ type ServerStatus struct {
 	Witnesses []*Witness `protobuf:"bytes,13,rep,name=witnesses,proto3" json:"witnesses,omitempty"`
 	// Places where the audit log is copied to.
 	AuditSinks []*AuditSink `protobuf:"bytes,14,rep,name=audit_sinks,json=auditSinks,proto3" json:"audit_sinks,omitempty"`
-	// How the time by which dates take effect stands to the machine's clock.
+	// How the time by which dates take effect stands to the machine's clock. Unset: they go by the machine's clock.
 	Clock         *ClockStatus `protobuf:"bytes,15,opt,name=clock,proto3" json:"clock,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache

@@ -164,6 +164,7 @@ var rpcs = []rpc{
 
 	{method: "OperatorService/GetStatus", body: `{}`, by: "operator"},
 	{method: "OperatorService/Unseal", body: `{"reset":true}`, by: "operator"},
+	{method: "OperatorService/ConfirmClock", body: `{}`, by: "operator", other: "admin"},
 	{method: "OperatorService/Seal", body: `{}`, by: "operator", other: "admin"},
 }
 

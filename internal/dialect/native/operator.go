@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"connectrpc.com/connect"
+	"google.golang.org/protobuf/types/known/durationpb"
 
 	keyholdv1 "github.com/keyhold/keyhold/api/keyhold/v1"
 	"github.com/keyhold/keyhold/internal/engine"
@@ -45,6 +46,7 @@ func statusMessage(s *engine.Status, trusted bool) *keyholdv1.ServerStatus {
 	if !trusted {
 		return m
 	}
+	m.Clock = clockMessage(&s.Clock)
 	m.ClusterId, m.RootGeneration, m.AuditKey, m.Epoch = idText(s.Cluster), s.RootGen, s.AuditKey, s.Epoch
 	m.Recipients = each(s.Recipients, func(r *engine.RecipientInfo) *keyholdv1.Recipient {
 		return &keyholdv1.Recipient{Id: r.ID, Kind: r.Kind, Label: r.Label, Fingerprint: r.Fingerprint}
@@ -141,6 +143,36 @@ func (s operatorService) Unseal(ctx context.Context, r *connect.Request[keyholdv
 func (s operatorService) Seal(ctx context.Context, _ *connect.Request[keyholdv1.SealRequest]) (*connect.Response[keyholdv1.SealResponse], error) {
 	out, err := s.engine.Seal(ctx, callOf(ctx))
 	return answer(&keyholdv1.SealResponse{Status: statusMessage(&out, true)}, err)
+}
+
+// clockMessage is nil as long as dates go by the machine's clock.
+func clockMessage(c *engine.ClockStatus) *keyholdv1.ClockStatus {
+	if !c.Suspended && c.Behind == 0 {
+		return nil
+	}
+	m := &keyholdv1.ClockStatus{Time: stamp(c.Time), Machine: stamp(c.Wall), Trusted: stamp(c.Trusted), DestructionSuspended: c.Suspended}
+	if c.Behind > 0 {
+		m.Behind = durationpb.New(c.Behind)
+	}
+	return m
+}
+
+func (s operatorService) ConfirmClock(ctx context.Context, r *connect.Request[keyholdv1.ConfirmClockRequest]) (*connect.Response[keyholdv1.ConfirmClockResponse], error) {
+	in := engine.ConfirmClockInput{}
+	if t := r.Msg.GetTime(); t != nil {
+		if err := t.CheckValid(); err != nil {
+			return nil, kms.Errorf(kms.CodeBadRequest, "the time is not one: want a time from year 1 to 9999")
+		}
+		in.Time = t.AsTime()
+	}
+	out, err := s.engine.ConfirmClock(ctx, callOf(ctx), in)
+	if err != nil {
+		return nil, err
+	}
+	m := &keyholdv1.ConfirmClockResponse{From: stamp(out.From), To: stamp(out.To)}
+	st := s.engine.Status(ctx)
+	m.Status = statusMessage(&st, exchangeOf(ctx).trusted)
+	return connect.NewResponse(m), nil
 }
 
 func (s operatorService) Enroll(ctx context.Context, r *connect.Request[keyholdv1.EnrollRequest]) (*connect.Response[keyholdv1.EnrollResponse], error) {

@@ -47,6 +47,9 @@ const (
 	// OperatorServiceMintEnrollmentProcedure is the fully-qualified name of the OperatorService's
 	// MintEnrollment RPC.
 	OperatorServiceMintEnrollmentProcedure = "/keyhold.v1.OperatorService/MintEnrollment"
+	// OperatorServiceConfirmClockProcedure is the fully-qualified name of the OperatorService's
+	// ConfirmClock RPC.
+	OperatorServiceConfirmClockProcedure = "/keyhold.v1.OperatorService/ConfirmClock"
 	// OperatorServiceExportProcedure is the fully-qualified name of the OperatorService's Export RPC.
 	OperatorServiceExportProcedure = "/keyhold.v1.OperatorService/Export"
 )
@@ -68,6 +71,10 @@ type OperatorServiceClient interface {
 	Enroll(context.Context, *connect.Request[v1.EnrollRequest]) (*connect.Response[v1.EnrollResponse], error)
 	// MintEnrollment makes another one-time code, with a quorum of custodian shares. Local socket only.
 	MintEnrollment(context.Context, *connect.Request[v1.MintEnrollmentRequest]) (*connect.Response[v1.MintEnrollmentResponse], error)
+	// ConfirmClock is an operator's word that the machine's clock is right, after it jumped ahead: time is what it says, and
+	// scheduled destruction goes on. `KH1408`: the server's clock and the operator's are more than five minutes apart, or the server's
+	// is behind a time that was already.
+	ConfirmClock(context.Context, *connect.Request[v1.ConfirmClockRequest]) (*connect.Response[v1.ConfirmClockResponse], error)
 	// Export streams an ordinary backup of the store. What it holds is sealed; it does not hold what is needed to open
 	// destroyed keys. The last message holds the revision that was exported; a stream that ends without it is cut short.
 	Export(context.Context, *connect.Request[v1.ExportRequest]) (*connect.ServerStreamForClient[v1.ExportResponse], error)
@@ -120,6 +127,12 @@ func NewOperatorServiceClient(httpClient connect.HTTPClient, baseURL string, opt
 			connect.WithSchema(operatorServiceMethods.ByName("MintEnrollment")),
 			connect.WithClientOptions(opts...),
 		),
+		confirmClock: connect.NewClient[v1.ConfirmClockRequest, v1.ConfirmClockResponse](
+			httpClient,
+			baseURL+OperatorServiceConfirmClockProcedure,
+			connect.WithSchema(operatorServiceMethods.ByName("ConfirmClock")),
+			connect.WithClientOptions(opts...),
+		),
 		export: connect.NewClient[v1.ExportRequest, v1.ExportResponse](
 			httpClient,
 			baseURL+OperatorServiceExportProcedure,
@@ -137,6 +150,7 @@ type operatorServiceClient struct {
 	seal           *connect.Client[v1.SealRequest, v1.SealResponse]
 	enroll         *connect.Client[v1.EnrollRequest, v1.EnrollResponse]
 	mintEnrollment *connect.Client[v1.MintEnrollmentRequest, v1.MintEnrollmentResponse]
+	confirmClock   *connect.Client[v1.ConfirmClockRequest, v1.ConfirmClockResponse]
 	export         *connect.Client[v1.ExportRequest, v1.ExportResponse]
 }
 
@@ -170,6 +184,11 @@ func (c *operatorServiceClient) MintEnrollment(ctx context.Context, req *connect
 	return c.mintEnrollment.CallUnary(ctx, req)
 }
 
+// ConfirmClock calls keyhold.v1.OperatorService.ConfirmClock.
+func (c *operatorServiceClient) ConfirmClock(ctx context.Context, req *connect.Request[v1.ConfirmClockRequest]) (*connect.Response[v1.ConfirmClockResponse], error) {
+	return c.confirmClock.CallUnary(ctx, req)
+}
+
 // Export calls keyhold.v1.OperatorService.Export.
 func (c *operatorServiceClient) Export(ctx context.Context, req *connect.Request[v1.ExportRequest]) (*connect.ServerStreamForClient[v1.ExportResponse], error) {
 	return c.export.CallServerStream(ctx, req)
@@ -192,6 +211,10 @@ type OperatorServiceHandler interface {
 	Enroll(context.Context, *connect.Request[v1.EnrollRequest]) (*connect.Response[v1.EnrollResponse], error)
 	// MintEnrollment makes another one-time code, with a quorum of custodian shares. Local socket only.
 	MintEnrollment(context.Context, *connect.Request[v1.MintEnrollmentRequest]) (*connect.Response[v1.MintEnrollmentResponse], error)
+	// ConfirmClock is an operator's word that the machine's clock is right, after it jumped ahead: time is what it says, and
+	// scheduled destruction goes on. `KH1408`: the server's clock and the operator's are more than five minutes apart, or the server's
+	// is behind a time that was already.
+	ConfirmClock(context.Context, *connect.Request[v1.ConfirmClockRequest]) (*connect.Response[v1.ConfirmClockResponse], error)
 	// Export streams an ordinary backup of the store. What it holds is sealed; it does not hold what is needed to open
 	// destroyed keys. The last message holds the revision that was exported; a stream that ends without it is cut short.
 	Export(context.Context, *connect.Request[v1.ExportRequest], *connect.ServerStream[v1.ExportResponse]) error
@@ -240,6 +263,12 @@ func NewOperatorServiceHandler(svc OperatorServiceHandler, opts ...connect.Handl
 		connect.WithSchema(operatorServiceMethods.ByName("MintEnrollment")),
 		connect.WithHandlerOptions(opts...),
 	)
+	operatorServiceConfirmClockHandler := connect.NewUnaryHandler(
+		OperatorServiceConfirmClockProcedure,
+		svc.ConfirmClock,
+		connect.WithSchema(operatorServiceMethods.ByName("ConfirmClock")),
+		connect.WithHandlerOptions(opts...),
+	)
 	operatorServiceExportHandler := connect.NewServerStreamHandler(
 		OperatorServiceExportProcedure,
 		svc.Export,
@@ -260,6 +289,8 @@ func NewOperatorServiceHandler(svc OperatorServiceHandler, opts ...connect.Handl
 			operatorServiceEnrollHandler.ServeHTTP(w, r)
 		case OperatorServiceMintEnrollmentProcedure:
 			operatorServiceMintEnrollmentHandler.ServeHTTP(w, r)
+		case OperatorServiceConfirmClockProcedure:
+			operatorServiceConfirmClockHandler.ServeHTTP(w, r)
 		case OperatorServiceExportProcedure:
 			operatorServiceExportHandler.ServeHTTP(w, r)
 		default:
@@ -293,6 +324,10 @@ func (UnimplementedOperatorServiceHandler) Enroll(context.Context, *connect.Requ
 
 func (UnimplementedOperatorServiceHandler) MintEnrollment(context.Context, *connect.Request[v1.MintEnrollmentRequest]) (*connect.Response[v1.MintEnrollmentResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.OperatorService.MintEnrollment is not implemented"))
+}
+
+func (UnimplementedOperatorServiceHandler) ConfirmClock(context.Context, *connect.Request[v1.ConfirmClockRequest]) (*connect.Response[v1.ConfirmClockResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.OperatorService.ConfirmClock is not implemented"))
 }
 
 func (UnimplementedOperatorServiceHandler) Export(context.Context, *connect.Request[v1.ExportRequest], *connect.ServerStream[v1.ExportResponse]) error {
