@@ -53,8 +53,9 @@ fuzz: ## fuzz every target for FUZZTIME each (default 30s; PKG=./internal/kms fo
 generate: ## compile api/**/*.proto: Go code and docs/api.md
 	tools/generate.sh
 
-docs: ## write docs/configuration.md and docs/cli.md from the code, and check all pages
+docs: ## write docs/configuration.md, docs/algorithms.md and docs/cli.md from the code, and check all pages
 	go test -count=1 ./internal/config -run TestDocumentationMatchesTheTable -update
+	KEYHOLD_UPDATE=1 go test -count=1 ./internal/kms -run TestPageShowsTheAlgorithms
 	go test -count=1 ./test/cli -run TestReferenceIsWhatTheBinarySays -update
 	go test -count=1 ./internal/doctest
 

@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"maps"
+	"os"
 	"slices"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"unicode/utf8"
@@ -43,6 +45,15 @@ func TestNamedAlphabetsAreForEver(t *testing.T) {
 	}
 	if !maps.Equal(alphabets, want) {
 		t.Errorf("got %v want %v", alphabets, want)
+	}
+	page, err := os.ReadFile("../../docs/algorithms.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, letters := range alphabets {
+		if row := "| `" + name + "` | `" + letters + "` |"; !strings.Contains(string(page), row) {
+			t.Errorf("docs/algorithms.md has not the row %s", row)
+		}
 	}
 }
 
