@@ -10,9 +10,6 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"math/big"
-
-	"github.com/decred/dcrd/dcrec/secp256k1/v4"
 
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -114,14 +111,6 @@ func (p *Provider) make(kind *kind, a kms.Algorithm, bytes int) (*material, erro
 	return &material{algorithm: a, form: kind.form, secret: s, public: public}, nil
 }
 
-func makeRandom(p *Provider, _ kms.Algorithm, bytes int) (*secret.Bytes, []byte, error) {
-	b := make([]byte, bytes)
-	if err := p.random.fill(b); err != nil {
-		return nil, nil, err
-	}
-	return secret.Take(b), nil, nil
-}
-
 func makeEd25519(p *Provider, _ kms.Algorithm, _ int) (*secret.Bytes, []byte, error) {
 	seed := make([]byte, ed25519.SeedSize)
 	if err := p.random.fill(seed); err != nil {
@@ -175,38 +164,6 @@ func encodePair(private crypto.Signer) (*secret.Bytes, []byte, error) {
 	return secret.Take(der), public, nil
 }
 
-func parseAES(_ *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
-	return parseBox(a, s, box.NewKey)
-}
-func parseChaCha(_ *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
-	return parseBox(a, s, box.NewChaChaKey)
-}
-func parseXChaCha(_ *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
-	return parseBox(a, s, box.NewXChaChaKey)
-}
-
-func parseBox(a kms.Algorithm, s *secret.Bytes, of func(*secret.Bytes) (*box.Key, error)) (*key, error) {
-	if err := wantBytes(s, a.Facts().Bits/8); err != nil {
-		return nil, err
-	}
-	k, err := of(s)
-	if err != nil {
-		s.Zero()
-		return nil, err
-	}
-	return &key{box: k, sum: checkSecret(a, s.Reveal(reveal.Key{}))}, nil
-}
-
-// parseRaw takes a key as it is: of any length that the algorithm table permits for HMAC, of the algorithm's length for others.
-func parseRaw(_ *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
-	if f, n := a.Facts(), s.Len(); f.MinBytes == 0 || n < f.MinBytes || n > f.MaxBytes {
-		if err := wantBytes(s, f.Bits/8); err != nil {
-			return nil, err
-		}
-	}
-	return &key{raw: s, sum: checkSecret(a, s.Reveal(reveal.Key{}))}, nil
-}
-
 func parseEd25519(_ *Provider, _ kms.Algorithm, s *secret.Bytes) (*key, error) {
 	defer s.Zero()
 	if err := wantBytes(s, ed25519.SeedSize); err != nil {
@@ -251,61 +208,10 @@ func pair(private crypto.Signer) (*key, error) {
 	return &key{private: private, public: public, verifier: verifier}, nil
 }
 
-func wantBytes(s *secret.Bytes, n int) error {
-	if got := s.Len(); got != n {
-		s.Zero()
-		return fmt.Errorf("the material has %d bytes, want %d", got, n)
-	}
-	return nil
-}
-
 // check is the check value of what was parsed.
 func (k *key) check() []byte {
 	if k.public != nil {
 		return checkPublic(k.public)
 	}
 	return k.sum
-}
-
-// erase wipes what can be reached. Copies inside Go's cryptography remain until the garbage collector reuses them, and so does the
-// whole of an *ecdh.PrivateKey, into which there is no way.
-func (k *key) erase() {
-	if k.box != nil {
-		k.box.Zero()
-	}
-	k.raw.Zero()
-	erasePrivate(k.private)
-	k.private = nil
-}
-
-func erasePrivate(private any) {
-	switch k := private.(type) {
-	case *secp256k1.PrivateKey:
-		k.Zero()
-	case *latticeKey:
-		k.erase()
-	case *hashKey:
-		k.erase()
-	case *kemKey:
-		k.erase()
-	case ed25519.PrivateKey:
-		clear(k)
-	case *ecdsa.PrivateKey:
-		eraseInt(k.D) //nolint:staticcheck // SA1019: there is no other way to reach the scalar
-	case *rsa.PrivateKey:
-		eraseInt(k.D)
-		for _, p := range k.Primes {
-			eraseInt(p)
-		}
-		eraseInt(k.Precomputed.Dp)
-		eraseInt(k.Precomputed.Dq)
-		eraseInt(k.Precomputed.Qinv)
-	}
-}
-
-func eraseInt(n *big.Int) {
-	if n != nil {
-		clear(n.Bits())
-		n.SetInt64(0)
-	}
 }
