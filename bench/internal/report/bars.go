@@ -108,7 +108,7 @@ func (d *Data) Check(slack float64, groups int) error {
 		}
 		for _, s := range b.at {
 			if n := len(b.values(d, s)); n > 0 && n < groups {
-				return fmt.Errorf("%s: %d groups of %s, want %d", b.id, n, s.op, groups)
+				return fmt.Errorf("%s: %d groups of %s count, of %d that are needed: the machine is too busy to tell", b.id, n, s.op, groups)
 			}
 		}
 		known++
