@@ -14,13 +14,14 @@ import (
 // Pace of filling. A zero-filled file has no metadata to commit when a batch is synced, which halves the time of the sync; but the filling
 // competes with it, so that it goes slowly while there is room ahead.
 const (
-	fillChunk  = 256 << 10 // bytes
+	fillChunk  = 256 << 10 // bytes between syncs
+	fillPage   = 4 << 10   // bytes of one write
 	fillAhead  = 4 << 20   // bytes; with less room than this there is no pause
 	fillPause  = 20 * time.Millisecond
 	fillResume = time.Second // after an error
 )
 
-var zeros [fillChunk]byte
+var zeros [fillPage]byte
 
 var errFull error = syscall.ENOSPC
 
@@ -144,19 +145,23 @@ func (w *filler) hasReserve() bool {
 	return w.reserved
 }
 
-// run does the most pressing piece of work, then pauses.
+// run does the most pressing piece of work, then pauses. A batch that was written ends the pause only if there is need.
 func (w *filler) run() {
 	timer := time.NewTimer(0)
 	defer timer.Stop()
 	defer w.clear()
-	for {
+	for pausing := true; ; {
 		select {
 		case <-w.quit:
 			return
 		case <-w.wake:
+			if pausing && !w.pressing() {
+				continue
+			}
 		case <-timer.C:
 		}
 		more, urgent, err := w.step()
+		pausing = more || err != nil
 		switch {
 		case err != nil:
 			w.l.cfg.Logger.Warn("audit space not readied", "error", err)

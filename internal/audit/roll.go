@@ -140,7 +140,7 @@ func (l *Log) newSegment(prove bool) (*active, error) {
 	var filled int64
 	if prove {
 		filled = min(fillChunk, l.cfg.SegmentBytes)
-		if _, err = f.WriteAt(zeros[:filled], 0); err == nil {
+		if err = zero(f, 0, filled); err == nil {
 			err = f.Sync()
 		}
 	}

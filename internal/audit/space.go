@@ -22,11 +22,10 @@ func (w *filler) step() (more, urgent bool, err error) {
 		return false, false, nil //nolint:nilerr // a full disk is the committer's to probe
 	}
 	whole, err := seg.fill(w.l.cfg.FS)
-	ahead := seg.ahead()
 	switch {
 	case err != nil:
 		return true, false, err
-	case !whole && ahead < min(fillAhead, seg.limit/2):
+	case !whole && w.pressing():
 		return true, true, nil
 	case !reserved:
 		return true, false, w.makeReserve()
@@ -35,7 +34,18 @@ func (w *filler) step() (more, urgent bool, err error) {
 	case ready || seg.end.Load() < seg.limit/2:
 		return false, false, nil
 	}
-	return true, seg.end.Load() > seg.limit/4*3, w.fillSpare()
+	return true, w.pressing(), w.fillSpare()
+}
+
+// pressing tells whether the committer will soon want what is not ready.
+func (w *filler) pressing() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.seg == nil || w.seg.reserve {
+		return false
+	}
+	ahead, left := w.seg.ahead(), w.seg.limit-w.seg.end.Load()
+	return ahead < min(fillAhead, left/2) || !w.ready && left < w.seg.limit/4
 }
 
 // fill writes one chunk of zeros ahead. It tells whether the segment is filled.
@@ -63,10 +73,23 @@ func (a *active) fill(fs disk.FS) (whole bool, err error) {
 			return false, err
 		}
 	}
-	if _, err = a.zero.WriteAt(zeros[:to-from], from); err != nil {
+	if err = zero(a.zero, from, to); err != nil {
 		return false, err
 	}
 	return to == a.limit, a.zero.Sync()
+}
+
+// zero writes zeros, page by page: of a page cache that was filled in larger pieces, Linux 6.16 and later count (proc_pid_io(5),
+// write_bytes) all of a piece for every batch that is written into it.
+func zero(f disk.File, from, to int64) error {
+	for from < to {
+		n, err := f.WriteAt(zeros[:min(fillPage, to-from)], from)
+		if err != nil {
+			return err
+		}
+		from += int64(n)
+	}
+	return nil
 }
 
 func (a *active) ahead() int64 {
@@ -85,7 +108,7 @@ func (w *filler) makeReserve() error {
 		return err
 	}
 	for at := int64(0); at < w.l.cfg.ReserveBytes && err == nil; at += fillChunk {
-		_, err = f.WriteAt(zeros[:min(fillChunk, w.l.cfg.ReserveBytes-at)], at)
+		err = zero(f, at, min(at+fillChunk, w.l.cfg.ReserveBytes))
 	}
 	if err == nil {
 		err = f.Sync()
@@ -125,7 +148,7 @@ func (w *filler) fillSpare() error {
 		}
 	}
 	to := min(w.spared+fillChunk, w.l.cfg.SegmentBytes)
-	if _, err = w.spare.WriteAt(zeros[:to-w.spared], w.spared); err == nil {
+	if err = zero(w.spare, w.spared, to); err == nil {
 		err = w.spare.Sync()
 	}
 	if err != nil {
