@@ -28,6 +28,7 @@ type Status struct {
 	Epoch          uint32      `json:"epoch,omitempty"`
 	Clock          Clock       `json:"clock,omitzero"` // zero: dates go by the machine's clock
 	AuditSinks     []AuditSink `json:"audit_sinks,omitempty"`
+	Witnesses      []Witness   `json:"witnesses,omitempty"` // of the audit log
 }
 
 // Clock is how the time by which dates take effect stands to the machine's clock.
@@ -240,6 +241,7 @@ func toStatus(s *keyholdv1.ServerStatus) Status {
 			return Recipient{ID: r.GetId(), Kind: r.GetKind(), Label: r.GetLabel(), Fingerprint: r.GetFingerprint()}
 		}),
 		AuditSinks: each(s.GetAuditSinks(), toSink),
+		Witnesses:  each(s.GetWitnesses(), toWitness),
 	}
 }
 

@@ -21,7 +21,7 @@ var table = []layer{
 		{path: "cmd/keyhold-verify", may: []string{"internal/audit/tree", "internal/audit/verify"}},
 	}},
 	{"assembly: the parts list of a server, the command line", []row{
-		{path: "internal/node", may: []string{"internal/audit", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/config", "internal/dialect/native", "internal/engine", "internal/kms",
+		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/config", "internal/dialect/native", "internal/engine", "internal/kms",
 			"internal/provider/soft", "internal/records", "internal/seal", "internal/seal/keyfile", "internal/secret", "internal/server", "internal/store", "internal/store/pebble", "internal/tlsca"},
 			ext: []string{"golang.org/x/mod/sumdb/note"}},
 		{path: "internal/cli", may: []string{"client", "client/envelope", "internal/audit/verify", "internal/config", "internal/kms", "internal/seal/keyfile"},
@@ -55,6 +55,7 @@ var table = []layer{
 		{path: "internal/lifecycle", may: []string{"internal/kms"}},
 		{path: "internal/audit/sink", may: []string{"internal/audit", "internal/audit/segment", "internal/audit/tree", "internal/kms"},
 			ext: []string{"golang.org/x/sys", "google.golang.org/protobuf"}},
+		{path: "internal/audit/cosign", may: []string{"internal/audit", "internal/audit/tree"}},
 		{path: "internal/audit/witness", may: []string{"internal/audit/disk", "internal/audit/tree"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
 		{path: "internal/audit/verify", may: []string{"internal/audit", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
 		{path: "internal/audit", may: []string{"internal/audit/disk", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
@@ -131,9 +132,10 @@ var releasers = map[string]string{
 
 // jitter says who may use randomness that is not secret: nothing that it makes protects anything.
 var jitter = map[string]string{
-	"client":              "spreads retries",
-	"internal/audit/sink": "spreads retries",
-	"internal/server":     "makes request ids, which name and protect nothing",
+	"client":                "spreads retries",
+	"internal/audit/cosign": "spreads retries",
+	"internal/audit/sink":   "spreads retries",
+	"internal/server":       "makes request ids, which name and protect nothing",
 }
 
 // A ban is a rule beside the table.

@@ -45,6 +45,9 @@ func (l *Log) Consistency(ctx context.Context, from []byte, mark, to Mark) ([]by
 	if end.epoch-at.epoch >= tree.MaxSteps {
 		return nil, kms.Errorf(kms.CodeTooLarge, "%d boot epochs lie between the checkpoints; a proof leads over %d: ask for it in parts", end.epoch-at.epoch, tree.MaxSteps-1)
 	}
+	if at.Checkpoint == end.Checkpoint {
+		at.note = end.note // with the cosignatures that it has since
+	}
 	out := tree.Consistency{From: at.note}
 	for at.epoch < end.epoch && err == nil {
 		if err = ctx.Err(); err != nil {
@@ -83,6 +86,7 @@ func (l *Log) startOf(msg []byte, m Mark) (point, error) {
 		if err != nil {
 			return p, err
 		}
+		p.note = l.withVouched(p)
 		return p, l.fits(p)
 	}
 	c, err := tree.Unverified(msg)

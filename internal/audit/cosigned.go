@@ -201,6 +201,11 @@ const (
 	WitnessRefusing = "refusing" // it saw another history of the log
 )
 
+// WitnessStates are all of them.
+func WitnessStates() []string {
+	return []string{WitnessWaiting, WitnessOK, WitnessFailing, WitnessRefusing}
+}
+
 // WitnessState is how it stands with one witness.
 type WitnessState struct {
 	Name    string

@@ -157,6 +157,7 @@ func (a *app) evidence(out string, text []byte, key string, described any) error
 
 func (a *app) auditCheckpoint() *cobra.Command {
 	var out string
+	var witnessed bool
 	cmd := &cobra.Command{
 		Use: "checkpoint [flags]", Short: "Get the newest signed checkpoint of the log",
 		Long: `Get the newest signed checkpoint of the log (C2SP tlog-checkpoint). Keep one elsewhere from time to time: as an anchor
@@ -168,10 +169,17 @@ func (a *app) auditCheckpoint() *cobra.Command {
 			if err != nil {
 				return err
 			}
+			if witnessed {
+				if len(p.Witnessed) == 0 {
+					return noWitnessed()
+				}
+				p.Note = p.Witnessed
+			}
 			return a.evidence(out, p.Note, p.VerifierKey, p)
 		}),
 		ValidArgsFunction: fixed(),
 	}
+	cmd.Flags().BoolVar(&witnessed, "witnessed", false, "the newest that a quorum of the server's witnesses cosigned")
 	cmd.Flags().StringVar(&out, "out", "", "file to write to, instead of standard output")
 	return cmd
 }

@@ -17,6 +17,7 @@ import (
 
 func (a *app) auditConsistency() *cobra.Command {
 	var from, to, out string
+	var witnessed bool
 	cmd := &cobra.Command{
 		Use: "consistency --from CHECKPOINT [flags]", Short: "Get a proof that the log only grew since a checkpoint",
 		Long: `Get the proof that the log at its newest checkpoint contains everything that it held at an earlier one, unchanged: the way between the
@@ -30,6 +31,9 @@ two, over restarts of the server too. keyhold audit verify and keyhold-verify ch
 		Args: cobra.NoArgs,
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
 			in, err := consistencyInput(from, to)
+			if err == nil && witnessed {
+				in.To, err = a.newestWitnessed(ctx, c)
+			}
 			if err != nil {
 				return err
 			}
@@ -44,8 +48,27 @@ two, over restarts of the server too. keyhold audit verify and keyhold-verify ch
 	fl := cmd.Flags()
 	fl.StringVar(&from, "from", "", "file of the earlier checkpoint, or its name: ORIGIN@SIZE")
 	fl.StringVar(&to, "to", "", "name of the later checkpoint, ORIGIN@SIZE (default: the newest)")
+	fl.BoolVar(&witnessed, "witnessed", false, "to the newest checkpoint that a quorum of the server's witnesses cosigned")
 	fl.StringVar(&out, "out", "", "file to write to, instead of standard output")
+	cmd.MarkFlagsMutuallyExclusive("to", "witnessed")
 	return cmd
+}
+
+// newestWitnessed is the name of the newest checkpoint that was witnessed.
+func (a *app) newestWitnessed(ctx context.Context, c *client.Client) (client.CheckpointName, error) {
+	p, err := c.GetCheckpoint(ctx, a.options()...)
+	if err != nil {
+		return client.CheckpointName{}, err
+	}
+	lines := strings.SplitN(string(p.Witnessed), "\n", 3)
+	if len(lines) < 3 {
+		return client.CheckpointName{}, noWitnessed()
+	}
+	return checkpointName(lines[0] + "@" + lines[1])
+}
+
+func noWitnessed() error {
+	return refusal(kms.CodeNotFound, "name witnesses in audit.witnesses, or look at keyhold doctor", "no checkpoint was cosigned by a quorum of witnesses")
 }
 
 func consistencyInput(from, to string) (in client.ConsistencyInput, err error) {

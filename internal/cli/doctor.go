@@ -271,6 +271,7 @@ func (a *app) serverHealth(ctx context.Context, d *diagnosis, c *client.Client) 
 		d.add("store", findingWarning, "use a production server for secrets that matter", "it is a development store, and stays one for ever")
 	}
 	d.sinks(s.AuditSinks)
+	d.witnesses(s.Witnesses)
 	switch k := s.Clock; {
 	case k.DestructionSuspended:
 		d.add("time", findingFailed, "set the server's clock; if it is right: keyhold operator confirm-clock", "the server's clock jumped from %s to %s: nothing is destroyed by date", moment(k.Trusted), moment(k.Machine))

@@ -100,6 +100,7 @@ func (a *app) showStatus(s client.Status) error {
 		}
 		all = append(all, fact{"audit sink " + k.Name, stands})
 	}
+	all = append(all, witnessFacts(s.Witnesses)...)
 	return a.facts(append(all, fact{"audit key (pin it)", plain(s.AuditKey)})...)
 }
 

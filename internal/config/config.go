@@ -95,6 +95,7 @@ type Audit struct {
 	SegmentBytes int64
 	ReserveBytes int64
 	Sinks        []Sink // copies of the log elsewhere
+	Witnessing   Witnessing
 }
 
 // Store is how the embedded store is kept.
@@ -179,6 +180,7 @@ func (c *Config) finish(from map[string]place) Problems {
 		ps.add(from["tls.client_certificates"].or(from["tls.client_ca"]), "tls.client_certificates",
 			fmt.Sprintf("it is %q and tls.client_ca is %q", c.TLS.Clients, c.TLS.ClientCA), "verified together with tls.client_ca, or neither")
 	}
+	c.Audit.Witnessing.checkQuorum(from, &ps)
 	if c.LockOut.Most < c.LockOut.First {
 		ps.add(from["lock_out.most"].or(from["lock_out.first"]), "lock_out.most", fmt.Sprintf("%s is less than lock_out.first, %s", c.LockOut.Most, c.LockOut.First), "at least lock_out.first")
 	}

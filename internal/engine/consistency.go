@@ -8,6 +8,9 @@ import (
 	"github.com/keyhold/keyhold/internal/kms"
 )
 
+// WitnessStatus is how it stands with a witness of the log.
+type WitnessStatus = audit.WitnessState
+
 // ConsistencyInput names an earlier and a later checkpoint of the log.
 type ConsistencyInput struct {
 	Checkpoint []byte     // the earlier one, whole; nil: From names it

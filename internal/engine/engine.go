@@ -56,6 +56,7 @@ type Config struct {
 	Logger      *slog.Logger
 	Forget      []func(Touch)                   // told of every change before it is answered
 	Observe     func(kms.Action, time.Duration) // told how long each operation took, its durable record included; may be nil
+	Witnesses   func() []WitnessStatus          // how it stands with witnesses of the log; may be nil
 	Sinks       func() []SinkStatus             // how it stands with copies of the audit log elsewhere; may be nil
 
 	Now     func() time.Time     // the machine's clock; nil: time.Now

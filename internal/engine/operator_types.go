@@ -53,6 +53,7 @@ type Status struct {
 	AuditKey    string
 	Epoch       uint32 // current shred epoch
 	Sinks       []SinkStatus
+	Witnesses   []WitnessStatus
 	Clock       ClockStatus
 }
 

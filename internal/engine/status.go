@@ -19,6 +19,9 @@ func (e *Engine) status(ctx context.Context) Status {
 	if e.cfg.Sinks != nil {
 		s.Sinks = e.cfg.Sinks()
 	}
+	if e.cfg.Witnesses != nil {
+		s.Witnesses = e.cfg.Witnesses()
+	}
 	s.Clock = e.Clock()
 	config := (*seal.Config)(nil)
 	if o := e.open.Load(); o != nil {

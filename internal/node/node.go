@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/audit/cosign"
 	"github.com/keyhold/keyhold/internal/audit/sink"
 	"github.com/keyhold/keyhold/internal/authn"
 	"github.com/keyhold/keyhold/internal/config"
@@ -60,6 +61,7 @@ type Node struct {
 	store  store.Store
 	log    *audit.Log
 	sinks  *sink.Set
+	cosign *cosign.Publisher
 	engine *engine.Engine
 	server *server.Server
 }
@@ -91,7 +93,14 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	if err != nil {
 		return n, err
 	}
-	if n.log, err = openLog(n.store, cluster, opt); err != nil {
+	witnesses, err := witnessesOf(set)
+	if err != nil {
+		return n, err
+	}
+	if n.log, err = openLog(n.store, cluster, opt, witnesses); err != nil {
+		return n, err
+	}
+	if n.cosign, err = n.openCosign(witnesses); err != nil {
 		return n, err
 	}
 	if n.sinks, err = n.openSinks(cluster); err != nil {
@@ -111,7 +120,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 		Cluster: cluster, Store: n.store, Log: n.log, Provider: provider, Profile: profile, Dev: opt.Dev, Restore: opt.AcceptRestore,
 		ShredDir: filepath.Join(set.DataDir, shredDir), EscrowDir: filepath.Join(set.DataDir, escrowDir),
 		Keys: set.Keyring.Entries, Versions: set.Keyring.Entries, EpochPeriod: set.Shred.Epoch, MaxJump: set.Clock.MaxJump, Logger: opt.Log,
-		Observe: metrics.Observe, Sinks: n.sinkStatus,
+		Observe: metrics.Observe, Sinks: n.sinkStatus, Witnesses: n.cosign.States,
 		Forget: []func(engine.Touch){func(t engine.Touch) { forget(auth, t) }},
 	})
 	if err != nil {
@@ -121,6 +130,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	auth = authenticator(set, n.engine, strangers.Refused)
 	n.measure(metrics, auth)
 	n.measureSinks(metrics)
+	n.measureWitnesses(metrics)
 	api := native.Handler(native.Config{Engine: n.engine, Authn: auth, Logger: opt.Log})
 	n.server, err = server.New(server.Config{
 		Settings: set, Authn: auth, Version: opt.Version, Log: opt.Log, Strangers: strangers, Metrics: metrics,
@@ -134,12 +144,13 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	return n, err
 }
 
-// Run serves until the context ends, then stops in order: requests, engine (which seals), sinks, log, store.
+// Run serves until the context ends, then stops in order: requests, engine (which seals), witnesses, sinks, log, store.
 func (n *Node) Run(ctx context.Context) error {
 	if err := n.engine.Start(context.WithoutCancel(ctx)); err != nil {
 		return err
 	}
 	n.sinks.Start()
+	n.cosign.Start()
 	if n.opt.Dev {
 		if err := n.develop(ctx); err != nil {
 			return errors.Join(err, n.server.Close(), n.close(context.WithoutCancel(ctx)))
@@ -154,6 +165,9 @@ func (n *Node) close(ctx context.Context) error {
 	var errs []error
 	if n.engine != nil {
 		errs = append(errs, n.engine.Close(ctx))
+	}
+	if n.cosign != nil { // the end of the log, which sealing signed, is worth the most
+		n.cosign.Close()
 	}
 	if n.sinks != nil {
 		errs = append(errs, n.sinks.Close())
@@ -196,11 +210,11 @@ func openStore(set *config.Config, log *slog.Logger) (store.Store, error) {
 	return st, nil
 }
 
-func openLog(st store.Store, cluster kms.ID, opt Options) (*audit.Log, error) {
+func openLog(st store.Store, cluster kms.ID, opt Options, witnesses []cosign.Witness) (*audit.Log, error) {
 	set := opt.Settings
 	return audit.Open(audit.Config{
 		Dir: set.Audit.Dir, Node: nodeName, Cluster: cluster.String(), SegmentBytes: set.Audit.SegmentBytes, ReserveBytes: set.Audit.ReserveBytes,
-		SealAndRoll: opt.RollAlteredLog, Logger: opt.Log, Detail: "keyhold " + opt.Version,
+		Witnesses: keysOf(witnesses), Quorum: set.Audit.Witnessing.Quorum, SealAndRoll: opt.RollAlteredLog, Logger: opt.Log, Detail: "keyhold " + opt.Version,
 		Head: func() (kms.Rev, [32]byte) {
 			h, err := st.Confirm(context.Background())
 			if err != nil {

@@ -60,6 +60,7 @@ func (s operatorService) GetStatus(ctx context.Context, _ *connect.Request[keyho
 	m := statusMessage(&st, x.trusted)
 	if x.trusted {
 		m.AuditSinks = sinkMessages(st.Sinks, x.call.Principal)
+		m.Witnesses = witnessMessages(st.Witnesses)
 	}
 	return answer(&keyholdv1.GetStatusResponse{Status: m}, nil)
 }
