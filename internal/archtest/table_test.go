@@ -58,7 +58,7 @@ var table = []layer{
 		{path: "internal/audit/cosign", may: []string{"internal/audit", "internal/audit/tree"}},
 		{path: "internal/audit/witness", may: []string{"internal/audit/disk", "internal/audit/tree"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
 		{path: "internal/audit/verify", may: []string{"internal/audit", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
-		{path: "internal/audit", may: []string{"internal/audit/disk", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
+		{path: "internal/audit", may: []string{"internal/audit/disk", "internal/audit/index", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
 	}},
 	{"drivers: secrets, roots, disks", []row{
 		{path: "internal/provider/soft", may: []string{"internal/box", "internal/kms", "internal/mode", "internal/provider", "internal/secret", "internal/wire/blob"},
@@ -73,6 +73,7 @@ var table = []layer{
 		{path: "internal/store/mem", may: []string{"internal/store"}},
 		{path: "internal/store", may: []string{"internal/kms"}},
 		{path: "internal/audit/tree", ext: []string{"golang.org/x/mod/sumdb/note", "golang.org/x/mod/sumdb/tlog"}},
+		{path: "internal/audit/index"},
 		{path: "internal/audit/segment", ext: []string{"github.com/klauspost/compress/zstd"}},
 		{path: "internal/audit/disk"},
 	}},

@@ -46,6 +46,9 @@ func CheckAnnex(body, annex []byte) AnnexState {
 	return AnnexErased
 }
 
+// timeOf is the time in an encoded body of minBody bytes or more, in nanoseconds since 1970.
+func timeOf(body []byte) int64 { return int64(binary.BigEndian.Uint64(body[timeAt:])) } //nolint:gosec // G115: a bit pattern
+
 // Decode reads a record from its two parts and checks the annex against the body. An annex of zeros (or of no bytes) gives a
 // record with Erased set. Errors: ErrMalformed, ErrAnnex. The record shares no memory with its input.
 func Decode(body, annex []byte) (Record, error) {

@@ -102,6 +102,7 @@ func (w *filler) seal(a *active) {
 	}
 	if end == 0 {
 		err = errors.Join(err, w.l.cfg.FS.Remove(a.path))
+		w.l.catalog.forget(w.l.home)
 	}
 	if err != nil {
 		w.l.cfg.Logger.Warn("audit segment not cut to its size", "path", a.path, "error", err)

@@ -2,7 +2,6 @@ package audit
 
 import (
 	"context"
-	"slices"
 
 	"github.com/keyhold/keyhold/internal/audit/segment"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -69,7 +68,7 @@ func (l *Log) Follow(ctx context.Context, after Position, limit int) (entries []
 
 // oldest is the number of the first record of an epoch whose data is there, or size if there is none.
 func (l *Log) oldest(dir string, size uint64) (uint64, error) {
-	files, _, err := segment.List(dir)
+	files, err := l.catalog.segments(dir)
 	if err != nil || len(files) == 0 {
 		return size, err
 	}
@@ -109,7 +108,7 @@ func (l *Log) follow(ctx context.Context, epoch uint64, dir string, from, size u
 
 // eachFrom calls see with the records [from, to) of an epoch until it gives false, beginning at the nearest mark.
 func (l *Log) eachFrom(dir string, from, to uint64, see func(seq uint64, f segment.Frame) bool) error {
-	files, _, err := segment.List(dir)
+	files, err := l.catalog.segments(dir)
 	if err != nil {
 		return err
 	}
@@ -117,9 +116,8 @@ func (l *Log) eachFrom(dir string, from, to uint64, see func(seq uint64, f segme
 	if err != nil {
 		return err
 	}
-	i := slices.IndexFunc(files, func(f segment.File) bool { return f.Path == file.Path })
-	for ; i >= 0 && i < len(files) && files[i].First < to; i++ {
-		if files[i].Path != file.Path {
+	for i := segmentOf(files, file.First); i >= 0 && i < len(files) && files[i].First < to; i++ {
+		if files[i].First != file.First {
 			at = mark{First: files[i].First}
 		}
 		stop := to

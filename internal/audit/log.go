@@ -62,6 +62,9 @@ type Log struct {
 	fill     filler
 	pub      publisher
 	shelf    shelf
+	catalog  catalog
+	lookup   lookup
+	keep     keeper
 	counters counters
 	done     sync.WaitGroup
 	once     sync.Once
@@ -148,11 +151,13 @@ func (l *Log) start() error {
 	l.work.L, l.room.L = &l.mu, &l.mu
 	l.shelf.init()
 	l.fill.init(l)
+	l.keep.init(l)
 	l.pub.init(l)
 	l.done.Go(l.run)
 	l.done.Go(l.fill.run)
 	l.done.Go(l.pub.grow)
 	l.done.Go(l.pub.publish)
+	l.done.Go(l.keep.run)
 	_, err := l.Append(l.startRecord())
 	return err
 }
@@ -213,6 +218,7 @@ func (l *Log) Close() error {
 		l.room.Broadcast()
 		l.mu.Unlock()
 		l.fill.stop()
+		l.keep.stop()
 		l.done.Wait() // the committer ends, then closes the feed, which ends the tree, which ends the publisher
 		l.closeErr = l.pub.err
 		if l.seg != nil {

@@ -319,7 +319,7 @@ func TestListPagesOverAllEpochsNewestFirst(t *testing.T) {
 		"window":    {Filter{Since: typical().Time.Add(100 * time.Second), Until: typical().Time.Add(900 * time.Second)}, 77, 800},
 		"one":       {Filter{RequestID: "r-900"}, 10, 1},
 		"changes":   {Filter{Changes: true}, 10, 0},
-		"alias":     {Filter{Alias: typical().Alias}, 1000, boots * each},
+		"alias":     {Filter{Aliases: [][16]byte{{9}, typical().Alias}}, 1000, boots * each},
 		"starts":    {Filter{Action: kms.StartServer}, 2, boots + 1},
 		"too large": {Filter{Action: kms.Encrypt}, 100000, boots * each},
 	} {

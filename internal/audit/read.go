@@ -5,7 +5,6 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
-	"sort"
 
 	"github.com/keyhold/keyhold/internal/audit/segment"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -28,7 +27,7 @@ func (l *Log) epochSize(epoch uint64) (dir string, size uint64, ok bool, err err
 	case l.past != nil && epoch == l.past.epoch && l.past.altered == nil:
 		return dir, l.past.size, true, nil
 	}
-	files, _, err := segment.List(dir)
+	files, err := l.catalog.segments(dir)
 	if errors.Is(err, os.ErrNotExist) || err == nil && len(files) == 0 {
 		return dir, 0, false, nil
 	}
@@ -36,6 +35,9 @@ func (l *Log) epochSize(epoch uint64) (dir string, size uint64, ok bool, err err
 		return dir, 0, false, err
 	}
 	last := files[len(files)-1]
+	if next, ok := l.lookup.end(dir, files); ok {
+		return dir, next, true, nil
+	}
 	m := l.shelf.get(last)
 	if _, err := l.shelf.blocks(last, 1<<62); err != nil && !damaged(err) {
 		return dir, 0, false, err
@@ -111,20 +113,26 @@ func (l *Log) ReadEncoded(p Position) (body, annex []byte, err error) {
 
 // place finds the segment of a record and a mark at or before it.
 func (l *Log) place(dir string, seq uint64) (segment.File, mark, error) {
-	files, _, err := segment.List(dir)
+	none := func(err error) (segment.File, mark, error) { return segment.File{}, mark{}, err }
+	files, err := l.catalog.segments(dir)
 	if err != nil {
-		return segment.File{}, mark{}, err
+		return none(err)
 	}
-	i := sort.Search(len(files), func(i int) bool { return files[i].First > seq }) - 1
+	i := segmentOf(files, seq)
 	if i < 0 {
-		return segment.File{}, mark{}, segment.ErrNotBatch
+		return none(segment.ErrNotBatch)
+	}
+	if p, _ := l.lookup.covering(dir, files, seq); p != nil {
+		if at, ok := p.place(seq); ok {
+			return files[i], at, nil
+		}
 	}
 	blocks, err := l.shelf.blocks(files[i], seq+1)
 	if err != nil {
-		return segment.File{}, mark{}, err
+		return none(err)
 	}
 	if len(blocks) == 0 {
-		return segment.File{}, mark{}, segment.ErrNotBatch
+		return none(segment.ErrNotBatch)
 	}
 	return files[i], blocks[len(blocks)-1], nil
 }

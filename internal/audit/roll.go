@@ -86,8 +86,10 @@ func (l *Log) roll(full bool) error {
 
 func (l *Log) adopt(seg *active) {
 	l.seg = seg
+	l.catalog.forget(l.home)
 	l.counters.segments.Add(1)
 	l.fill.use(seg)
+	l.keep.nudge()
 }
 
 // fromSpare makes the file that was filled ahead the next segment. Without one it gives nil.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"sort"
+	"strings"
 	"sync"
 
 	"github.com/keyhold/keyhold/internal/audit/segment"
@@ -41,7 +42,8 @@ func (s *shelf) get(file segment.File) *marks {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.clock++
-	m := s.files[file.Path]
+	path := strings.TrimSuffix(file.Path, ".zst") // both forms have the same places
+	m := s.files[path]
 	if m == nil {
 		if len(s.files) >= shelfFiles {
 			oldest, at := "", s.clock
@@ -53,7 +55,7 @@ func (s *shelf) get(file segment.File) *marks {
 			delete(s.files, oldest)
 		}
 		m = &marks{next: file.First}
-		s.files[file.Path] = m
+		s.files[path] = m
 	}
 	m.used = s.clock
 	return m

@@ -1,0 +1,158 @@
+package audit
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/keyhold/keyhold/internal/audit/segment"
+)
+
+// The keeper's pace. What it does can wait; callers cannot.
+const (
+	keepFirst = 2 * time.Second // after the start
+	keepEvery = time.Minute     // between two rounds if nothing is asked for
+	keepShare = 4               // it works one part of so many of the time
+	keepNap   = time.Second     // at most, at once
+)
+
+// keeper looks after the segments that are full: it makes their indexes, compresses them and drops what retention does not keep. It is one goroutine, never in
+// the way of a record, and what it was doing when the server stopped is done again.
+type keeper struct {
+	l     *Log
+	wake  chan struct{}
+	quit  chan struct{}
+	once  sync.Once
+	eager bool // no pauses: for tests and measurements
+
+	round sync.Mutex // held during a round
+}
+
+func (k *keeper) init(l *Log) {
+	k.l = l
+	k.wake = make(chan struct{}, 1)
+	k.quit = make(chan struct{})
+}
+
+func (k *keeper) stop() { k.once.Do(func() { close(k.quit) }) }
+
+func (k *keeper) nudge() {
+	select {
+	case k.wake <- struct{}{}:
+	default:
+	}
+}
+
+func (k *keeper) run() {
+	timer := time.NewTimer(keepFirst)
+	defer timer.Stop()
+	for {
+		select {
+		case <-k.quit:
+			return
+		case <-k.wake:
+		case <-timer.C:
+		}
+		if err := k.keep(); err != nil && !errors.Is(err, errQuit) {
+			k.l.cfg.Logger.Warn("audit segments not kept", "error", err)
+		}
+		timer.Reset(keepEvery)
+	}
+}
+
+var errQuit = errors.New("the audit log closes")
+
+// keep is one round. What fails does not keep the rest from being done.
+func (k *keeper) keep() error {
+	k.round.Lock()
+	defer k.round.Unlock()
+	sealed, err := k.sealed()
+	if err != nil {
+		return err
+	}
+	for _, s := range slices.Backward(sealed) { // what is new is asked for most
+		one := k.index(s)
+		if errors.Is(one, errQuit) {
+			return one
+		}
+		err = errors.Join(err, one)
+	}
+	return err
+}
+
+// sealed is a segment that is not written to any more.
+type sealed struct {
+	segment.File
+	epoch uint64
+	dir   string
+	stop  uint64 // number of the record after its last
+}
+
+// sealed lists the segments that are full, oldest first.
+func (k *keeper) sealed() (all []sealed, err error) {
+	epochs, err := listEpochs(k.l.node)
+	if err != nil {
+		return nil, err
+	}
+	for _, e := range epochs {
+		dir, size, ok, err := k.l.epochSize(e)
+		if err != nil {
+			return nil, err
+		}
+		if !ok {
+			continue
+		}
+		files, err := k.l.catalog.segments(dir)
+		if err != nil {
+			return nil, err
+		}
+		for i, f := range files {
+			s := sealed{File: f, epoch: e, dir: dir, stop: size}
+			if i+1 < len(files) {
+				s.stop = files[i+1].First
+			} else if e == k.l.epoch {
+				break // it is written to
+			}
+			if s.stop > s.First {
+				all = append(all, s)
+			}
+		}
+	}
+	return all, nil
+}
+
+// rest lets others work after a piece of work that began at a time. It fails when the log closes.
+func (k *keeper) rest(began time.Time) error {
+	if k.eager {
+		return nil
+	}
+	t := time.NewTimer(min((keepShare-1)*time.Since(began), keepNap))
+	defer t.Stop()
+	select {
+	case <-k.quit:
+		return errQuit
+	case <-t.C:
+		return nil
+	}
+}
+
+// writeDerived puts a derived file in place by a rename, without a sync.
+func writeDerived(path string, data []byte) error {
+	temp := path + ".tmp"
+	err := os.WriteFile(temp, data, 0o600)
+	if errors.Is(err, os.ErrNotExist) {
+		if err = os.MkdirAll(filepath.Dir(path), 0o700); err == nil {
+			err = os.WriteFile(temp, data, 0o600)
+		}
+	}
+	if err == nil {
+		err = os.Rename(temp, path)
+	}
+	if err != nil {
+		_ = os.Remove(temp)
+	}
+	return err
+}
