@@ -96,6 +96,9 @@ func TestTheProtocolsOwnCodeReadsEveryRecord(t *testing.T) {
 		if i%3 == 1 {
 			r.Outcome, r.Code = audit.Denied, 1201
 		}
+		if i == many/2 {
+			r.Reason, r.Detail = "not \xff UTF-8", "nor \xc3"
+		}
 		if batch = append(batch, r); len(batch) == cap(batch) {
 			if _, err := log.AppendAll(batch); err != nil {
 				t.Fatal(err)

@@ -23,7 +23,8 @@ type directory struct {
 	root    string
 	folder  string // root and cluster
 	log     *audit.Log
-	busy    chan struct{} // held while the disk works
+	busy    chan struct{}   // held while the disk works
+	synced  map[string]bool // folders whose names are durable
 	last    audit.Position
 	covered audit.Position // the first record that the newest checkpoint which was copied does not cover
 }
@@ -39,7 +40,7 @@ func newDirectory(cfg *Config, s *Sink) (*directory, error) {
 	if s.Folder == "" {
 		return nil, errors.New("want a folder")
 	}
-	return &directory{root: s.Folder, folder: filepath.Join(s.Folder, cfg.Cluster), log: cfg.Log, busy: make(chan struct{}, 1)}, nil
+	return &directory{root: s.Folder, folder: filepath.Join(s.Folder, cfg.Cluster), log: cfg.Log, busy: make(chan struct{}, 1), synced: make(map[string]bool)}, nil
 }
 
 func (d *directory) settle() time.Duration { return 0 }
@@ -97,10 +98,11 @@ func (d *directory) check(ctx context.Context) error {
 	}
 	name := fmt.Sprintf("%s-%06d-%020d.checkpoint", node, epoch, c.Size)
 	err = d.within(ctx, func() error {
-		if err := os.MkdirAll(filepath.Join(d.folder, checkpoints), 0o700); err != nil {
+		dir, err := d.below(checkpoints)
+		if err != nil {
 			return err
 		}
-		err := place(filepath.Join(d.folder, checkpoints), name, note)
+		err = place(dir, name, note)
 		if errors.Is(err, errOther) {
 			err = nil // the same tree, with other cosignatures
 		}
@@ -113,7 +115,10 @@ func (d *directory) check(ctx context.Context) error {
 	return nil
 }
 
-const checkpoints = "checkpoints"
+const (
+	checkpoints = "checkpoints"
+	maxSynced   = 8 // folders that are remembered
+)
 
 var errOther = errors.New("is there with other content and is not overwritten")
 
@@ -136,13 +141,34 @@ func fileText(b *batch) ([]byte, error) {
 	return all.Bytes(), nil
 }
 
-// write makes the file of a batch. The folder itself must be there: what is not mounted must not fill the disk below.
-func (d *directory) write(b *batch, text []byte) error {
+// below makes a folder below the cluster's, durably. The configured one must be there: what is not mounted must not fill the disk below.
+func (d *directory) below(name string) (string, error) {
 	if st, err := os.Stat(d.root); err != nil || !st.IsDir() {
-		return errors.Join(fmt.Errorf("there is no folder %s", d.root), err)
+		return "", errors.Join(fmt.Errorf("there is no folder %s", d.root), err)
 	}
-	day := filepath.Join(d.folder, b.entries[0].Time.UTC().Format(time.DateOnly))
-	if err := os.MkdirAll(day, 0o700); err != nil {
+	dir := filepath.Join(d.folder, name)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return "", err
+	}
+	if d.synced[dir] {
+		return dir, nil
+	}
+	for _, parent := range []string{d.root, d.folder} {
+		if err := syncFolder(parent); err != nil {
+			return "", err
+		}
+	}
+	if len(d.synced) > maxSynced {
+		clear(d.synced)
+	}
+	d.synced[dir] = true
+	return dir, nil
+}
+
+// write makes the file of a batch.
+func (d *directory) write(b *batch, text []byte) error {
+	day, err := d.below(b.entries[0].Time.UTC().Format(time.DateOnly))
+	if err != nil {
 		return err
 	}
 	first, last := b.first(), b.last()
@@ -172,11 +198,16 @@ func place(dir, name string, text []byte) error {
 		_ = os.Remove(temp)
 		return err
 	}
-	// Not every file system that a folder can be on syncs folders.
-	if err := syncDir(dir); err != nil && !errors.Is(err, syscall.EINVAL) && !errors.Is(err, errors.ErrUnsupported) {
-		return err
+	return syncFolder(dir)
+}
+
+// syncFolder makes names durable. Not every file system that a folder can be on syncs folders.
+func syncFolder(dir string) error {
+	err := syncDir(dir)
+	if errors.Is(err, syscall.EINVAL) || errors.Is(err, errors.ErrUnsupported) {
+		return nil
 	}
-	return nil
+	return err
 }
 
 // same tells whether a file is there with the same content; with another one it is refused.

@@ -29,7 +29,7 @@ func (p *Pace) pause(n int, err error) time.Duration {
 	if errors.As(err, &f) && f.refused {
 		d = min(max(d, p.Refused), max(p.Most, p.Refused))
 	}
-	d = d/2 + rand.N(d/2+1)
+	d = d/2 + rand.N(d/2+1) //nolint:gosec // G404: it protects nothing
 	if f != nil {
 		d = max(d, min(f.after, maxRetryAfter))
 	}

@@ -30,11 +30,13 @@ type bench struct {
 	keys    audit.Keys
 	log     *audit.Log
 	written int
+	pace    Pace
 }
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
 	b := &bench{t: t, dir: t.TempDir()}
+	b.pace = Pace{Poll: 5 * time.Millisecond, First: 5 * time.Millisecond, Most: 50 * time.Millisecond, Refused: 5 * time.Millisecond, Settle: 50 * time.Millisecond}
 	b.keys, _ = audittest.Keys(t)
 	b.boot()
 	t.Cleanup(func() { _ = b.log.Close() })
@@ -90,7 +92,7 @@ func (b *bench) set(sinks ...Sink) *Set {
 	set, err := New(Config{
 		Log: b.log, Dir: filepath.Join(b.dir, "sinks"), Node: "n1", Cluster: audittest.Cluster, Host: "host.example", Version: "test", Sinks: sinks,
 		Logger: slog.New(slog.DiscardHandler),
-		Pace:   Pace{Poll: 5 * time.Millisecond, First: 5 * time.Millisecond, Most: 50 * time.Millisecond, Refused: 5 * time.Millisecond, Settle: 50 * time.Millisecond},
+		Pace:   b.pace,
 	})
 	if err != nil {
 		b.t.Fatal(err)

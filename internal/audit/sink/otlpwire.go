@@ -1,6 +1,7 @@
 package sink
 
 import (
+	"strings"
 	"time"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -20,7 +21,12 @@ func text(dst []byte, n protowire.Number, s string) []byte {
 	if s == "" {
 		return dst
 	}
-	return protowire.AppendString(protowire.AppendTag(dst, n, protowire.BytesType), s)
+	return value(dst, n, s)
+}
+
+// value appends a string, which must be UTF-8: receivers refuse the whole request otherwise.
+func value(dst []byte, n protowire.Number, s string) []byte {
+	return protowire.AppendString(protowire.AppendTag(dst, n, protowire.BytesType), strings.ToValidUTF8(s, "\ufffd"))
 }
 
 // attribute appends a KeyValue: key = 1, value = 2 (AnyValue: string_value = 1, int_value = 3).
@@ -30,7 +36,7 @@ func attribute(dst []byte, n protowire.Number, f field) []byte {
 			if f.counts {
 				return protowire.AppendVarint(protowire.AppendTag(v, 3, protowire.VarintType), f.number)
 			}
-			return protowire.AppendString(protowire.AppendTag(v, 1, protowire.BytesType), f.text)
+			return value(v, 1, f.text)
 		})
 	})
 }

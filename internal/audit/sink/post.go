@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -27,7 +28,10 @@ func newPoster(s *Sink) (*poster, error) {
 	d := &dialer{s.CAFile, s.CertFile, s.KeyFile}
 	return &poster{s.URL, &http.Client{
 		Transport: &http.Transport{
-			DialTLSContext: d.dial, DisableCompression: true, MaxIdleConns: 1, MaxConnsPerHost: 2, IdleConnTimeout: time.Minute,
+			DialTLSContext: func(ctx context.Context, network, address string) (net.Conn, error) {
+				return d.dial(ctx, network, address)
+			},
+			DisableCompression: true, MaxIdleConns: 1, MaxConnsPerHost: 2, IdleConnTimeout: time.Minute,
 			ResponseHeaderTimeout: s.Timeout, MaxResponseHeaderBytes: maxReply,
 		},
 		// A redirect could send the records elsewhere.

@@ -18,7 +18,7 @@ type target interface {
 	send(ctx context.Context, b *batch) error
 	// settle is how long what was sent may still turn out to be lost; 0: not at all.
 	settle() time.Duration
-	// check is called every now and then. An error means that what was sent and has not settled may be lost.
+	// check is called before anything else is done. An *ended means that what had not settled by its time may be lost.
 	check(ctx context.Context) error
 	close()
 }
@@ -39,6 +39,14 @@ type shipper struct {
 	sent   []sent // delivered and not settled
 	failed int    // times in a row
 }
+
+// ended is the end of a connection that stood at a time.
+type ended struct {
+	at  time.Time
+	err error
+}
+
+func (e *ended) Error() string { return e.err.Error() }
 
 // sent is a delivery that has not settled.
 type sent struct {
@@ -79,12 +87,22 @@ func (s *shipper) turn(ctx context.Context) time.Duration {
 			return s.fails(ctx, Broken, err)
 		}
 	}
-	if err := s.limited(ctx, s.to.check); err != nil {
-		s.rewind()
-		return s.fails(ctx, Failing, err)
+	now := time.Now()
+	trouble := s.limited(ctx, s.to.check)
+	var e *ended
+	if errors.As(trouble, &e) {
+		now = e.at
 	}
-	if err := s.settled(time.Now()); err != nil {
+	if err := s.settled(now); err != nil {
 		return s.fails(ctx, Broken, err)
+	}
+	switch {
+	case e != nil && len(s.sent) == 0: // it ended with nothing under way: the next delivery makes another one
+	case e != nil:
+		s.rewind()
+		return s.fails(ctx, Failing, trouble)
+	case trouble != nil:
+		return s.fails(ctx, Failing, trouble)
 	}
 	if len(s.sent) >= maxSent {
 		return s.untilDue()
@@ -98,6 +116,9 @@ func (s *shipper) turn(ctx context.Context) time.Duration {
 	}
 	s.batch.closed = true
 	if err := s.limited(ctx, func(ctx context.Context) error { return s.to.send(ctx, s.batch) }); err != nil {
+		if len(s.sent) > 0 { // what broke carried them too
+			s.rewind()
+		}
 		return s.fails(ctx, Failing, err)
 	}
 	if err := s.delivered(); err != nil {

@@ -2,6 +2,7 @@ package sink
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -21,16 +22,15 @@ type syslog struct {
 	header  header
 	stands  time.Duration
 	conn    *syslogConn // nil: none
-	unsure  bool        // something was sent that has not settled
-	last    time.Time   // when
 	buf     []byte
 }
 
 // syslogConn is a connection whose end is noticed: receivers say nothing, so whatever a read gives is the end.
 type syslogConn struct {
-	net.Conn
+	*tls.Conn
 	ended atomic.Pointer[error]
 	done  chan struct{}
+	stood time.Time // when it was last seen to stand
 }
 
 const (
@@ -57,30 +57,23 @@ func newSyslog(cfg *Config, s *Sink) (*syslog, error) {
 
 func (s *syslog) settle() time.Duration { return s.stands }
 
-// check notices a connection that ended. That matters only if something had not settled.
+// check notices a connection that ended: what had not settled when it was last seen to stand is lost for all that is known.
 func (s *syslog) check(context.Context) error {
 	if s.conn == nil {
 		return nil
 	}
-	if s.unsure && time.Since(s.last) >= s.stands {
-		s.unsure = false
-	}
+	now := time.Now()
 	err := s.conn.end()
 	if err == nil {
+		err = standing(s.conn.Conn)
+	}
+	if err == nil {
+		s.conn.stood = now
 		return nil
 	}
-	return s.broke(fmt.Errorf("the connection ended: %w", err))
-}
-
-// broke gives the connection up. The error is one only if something had not settled.
-func (s *syslog) broke(err error) error {
-	unsure := s.unsure
-	s.unsure = false
+	at := s.conn.stood
 	s.close()
-	if !unsure {
-		return nil
-	}
-	return err
+	return &ended{at, fmt.Errorf("the connection ended: %w", err)}
 }
 
 func (s *syslog) send(ctx context.Context, b *batch) error {
@@ -93,7 +86,6 @@ func (s *syslog) send(ctx context.Context, b *batch) error {
 		s.close()
 		return err
 	}
-	s.unsure, s.last = true, time.Now()
 	return nil
 }
 
@@ -102,17 +94,17 @@ func (s *syslog) connect(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.conn = &syslogConn{Conn: c, done: make(chan struct{})}
+	s.conn = &syslogConn{Conn: c, done: make(chan struct{}), stood: time.Now()}
 	go s.conn.watch()
 	return nil
 }
 
 func (s *syslog) write(ctx context.Context, b *batch) error {
-	deadline, _ := ctx.Deadline()
-	if err := s.conn.SetWriteDeadline(deadline); err != nil {
+	c := s.conn
+	if err := c.SetWriteDeadline(time.Time{}); err != nil {
 		return err
 	}
-	stop := context.AfterFunc(ctx, func() { _ = s.conn.SetWriteDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { _ = c.SetWriteDeadline(time.Unix(1, 0)) })
 	defer stop()
 	buf := s.buf[:0]
 	var err error
@@ -123,21 +115,24 @@ func (s *syslog) write(ctx context.Context, b *batch) error {
 		if len(buf) < syslogFlush && i+1 < len(b.entries) {
 			continue
 		}
-		if _, err := s.conn.Write(buf); err != nil {
+		if _, err := c.Write(buf); err != nil {
 			return fmt.Errorf("write: %w", err)
 		}
 		buf = buf[:0]
 	}
 	s.buf = buf
-	return s.conn.flushed(ctx)
+	return c.flushed(ctx)
 }
 
+// close ends the connection, with a word if the receiver still takes any (RFC 5425 §4.4).
 func (s *syslog) close() {
 	if s.conn == nil {
 		return
 	}
-	_ = s.conn.SetDeadline(time.Now().Add(closeTime / 2))
-	_ = s.conn.Close()
+	if left, err := unacknowledged(s.conn.Conn); err == nil && left == 0 && s.conn.end() == nil {
+		_ = s.conn.CloseWrite()
+	}
+	_ = s.conn.NetConn().Close()
 	<-s.conn.done
 	s.conn = nil
 }

@@ -290,19 +290,24 @@ func (l *listener) sink(name string) Sink {
 // takes reads messages until the connection ends.
 func takes(l *listener, c net.Conn) {
 	defer c.Close()
-	for r := bufio.NewReader(c); ; {
-		text, err := readFrame(r)
-		if err != nil {
-			return
-		}
-		m, err := parse5424(text)
-		if err != nil {
-			panic(err)
-		}
-		l.mu.Lock()
-		l.seen[m.param("position")]++
-		l.mu.Unlock()
+	for r := bufio.NewReader(c); l.take(r); {
 	}
+}
+
+// take reads one message. It tells whether there was one.
+func (l *listener) take(r *bufio.Reader) bool {
+	text, err := readFrame(r)
+	if err != nil {
+		return false
+	}
+	m, err := parse5424(text)
+	if err != nil {
+		panic(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.seen[m.param("position")]++
+	return true
 }
 
 func TestASyslogReceiverGetsEverything(t *testing.T) {
@@ -322,29 +327,63 @@ func TestASyslogReceiverGetsEverything(t *testing.T) {
 	}
 }
 
-// What was written before a connection broke may never have been read: it is sent again.
+// What was written before a connection broke may never have been read: it is sent again, all of it, wherever in a batch it broke.
 func TestWhatHadNotSettledIsSentAgain(t *testing.T) {
 	b := newBench(t)
-	drop := make(chan struct{}, 1)
+	bad := make(chan struct{}, 3)
+	for range cap(bad) {
+		bad <- struct{}{}
+	}
 	l := listen(t, func(l *listener, c net.Conn) {
 		select {
-		case drop <- struct{}{}: // the first connection takes bytes and loses them
+		case <-bad: // loses what was written behind the 300th message
 			r := bufio.NewReader(c)
-			_, _ = readFrame(r)
-			time.Sleep(10 * time.Millisecond)
-			_ = c.Close()
+			for range 300 {
+				l.take(r)
+			}
+			_ = c.(*tls.Conn).NetConn().Close()
 		default:
 			takes(l, c)
 		}
 	})
-	b.write(200)
+	b.write(2000)
+	s := l.sink("siem")
+	s.BatchRecords = 20
+	b.pace.Settle = 2 * time.Second // longer than this machine may be busy with something else
+	set := b.ship(s)
+	shipped(t, set, "siem")
+	if n, _ := l.records(); n != b.written {
+		t.Errorf("got %d records, want %d", n, b.written)
+	}
+	if s := status(t, set, "siem"); s.Failures < 3 {
+		t.Errorf("got %+v: broken connections were not noticed", s)
+	}
+}
+
+// The same when there is nothing more to send: nothing is written on which the end would show.
+func TestAnEndIsNoticedWithoutAWrite(t *testing.T) {
+	b := newBench(t)
+	bad := make(chan struct{}, 1)
+	bad <- struct{}{}
+	l := listen(t, func(l *listener, c net.Conn) {
+		select {
+		case <-bad:
+			l.take(bufio.NewReaderSize(c, 16))
+			time.Sleep(300 * time.Millisecond) // the machine has taken everything by then
+			_ = c.(*tls.Conn).NetConn().Close()
+		default:
+			takes(l, c)
+		}
+	})
+	b.write(100)
+	b.pace.Settle = 2 * time.Second
 	set := b.ship(l.sink("siem"))
 	shipped(t, set, "siem")
 	if n, _ := l.records(); n != b.written {
 		t.Errorf("got %d records, want %d", n, b.written)
 	}
 	if s := status(t, set, "siem"); s.Failures == 0 {
-		t.Errorf("got %+v: the broken connection was not noticed", s)
+		t.Errorf("got %+v", s)
 	}
 }
 

@@ -26,7 +26,7 @@ const keepAlive = 15 * time.Second
 // dialer makes TLS connections for a sink. The files are read at each connection, so that new certificates need no restart.
 type dialer struct{ ca, cert, key string }
 
-func (d *dialer) dial(ctx context.Context, network, address string) (net.Conn, error) {
+func (d *dialer) dial(ctx context.Context, network, address string) (*tls.Conn, error) {
 	host, _, err := net.SplitHostPort(address)
 	if err != nil {
 		return nil, err

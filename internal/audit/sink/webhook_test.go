@@ -117,7 +117,7 @@ func TestABatchKeepsToItsBounds(t *testing.T) {
 func TestAuthorizationAndSecretsThatCannotBeReadAreSaid(t *testing.T) {
 	b, r := newBench(t), newReceiver(t, webhooks)
 	s := r.webhook("hook")
-	var broken error = errors.New("the secret is gone")
+	broken := errors.New("the secret is gone")
 	s.Sign = func(msg []byte) ([]byte, error) {
 		r.mu.Lock()
 		defer r.mu.Unlock()
