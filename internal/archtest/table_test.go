@@ -120,7 +120,7 @@ var readers = map[string]string{
 	"internal/seal/keyfile":    "writes a seed to its file",
 	"internal/seal/passphrase": "stretches a passphrase",
 	"internal/seal/shares":     "splits a seed and reads shares",
-	"internal/engine":          "hashes a one-time code, to compare it with its digest",
+	"internal/engine":          "hashes a one-time code, to compare it with its digest; derives from an agreed value; copies out what an operation releases",
 	"internal/cli":             "sends a key file's seed to the server that it unseals",
 }
 

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"crypto/hkdf"
 	"crypto/sha256"
@@ -79,5 +80,9 @@ func expand(z *secret.Bytes, in *DeriveInput) (*secret.Bytes, error) {
 	return secret.Take(b), nil
 }
 
-// letGo turns what an operation releases by design into what a dialect's encoder may read. The bytes change their owner.
-func letGo(s *secret.Bytes) secret.Released { return secret.Release(s.Reveal(reveal.Key{})) }
+// letGo turns what an operation releases by design into what a dialect's encoder may read: a copy, because what a provider
+// answers may be in memory that has to be given back.
+func letGo(s *secret.Bytes) secret.Released {
+	defer s.Zero()
+	return secret.Release(bytes.Clone(s.Reveal(reveal.Key{})))
+}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"maps"
 	"os"
@@ -111,7 +112,20 @@ func TestWhatIsNotReleasedIsErased(t *testing.T) {
 			t.Errorf("secret %d stayed: %q", i, b)
 		}
 	}
-	letGo(secret.Copy([]byte("x"))).Wire(release.Wire{})[0] = 0 // it is the bytes themselves, not a copy
+}
+
+// What a provider answers is given back when it is released, wherever it was kept.
+func TestWhatIsReleasedLeavesNothingBehind(t *testing.T) {
+	heap := []byte("secret")
+	held, gaveBack := bytes.Clone(heap), 0
+	for _, s := range []*secret.Bytes{secret.Take(heap), secret.Held(held, func() { clear(held); gaveBack++ })} {
+		if got := string(letGo(s).Wire(release.Wire{})); got != "secret" {
+			t.Errorf("got %q", got)
+		}
+	}
+	if gaveBack != 1 || string(heap) != string(make([]byte, 6)) {
+		t.Errorf("given back %d times, on the heap %q", gaveBack, heap)
+	}
 }
 
 // What this package lets through is within the limits of the modes below it.
