@@ -184,7 +184,7 @@ func log(ctx context.Context, dir string, keys verify.Keys, o *options, out, err
 			return notVerified
 		}
 	} else {
-		show(rep, o.quiet, time.Since(began), out)
+		show(rep, o.quiet, keys.Witnesses.Wanted(), time.Since(began), out)
 	}
 	if !rep.Verified {
 		return notVerified
@@ -193,7 +193,7 @@ func log(ctx context.Context, dir string, keys verify.Keys, o *options, out, err
 }
 
 // show writes a report for people.
-func show(rep *verify.Report, quiet bool, took time.Duration, out io.Writer) {
+func show(rep *verify.Report, quiet bool, quorum int, took time.Duration, out io.Writer) {
 	if !quiet {
 		for i := range rep.Epochs {
 			e := &rep.Epochs[i]
@@ -208,6 +208,9 @@ func show(rep *verify.Report, quiet bool, took time.Duration, out io.Writer) {
 				fmt.Fprintf(out, ", %d with erased names", e.Erased)
 			}
 			fmt.Fprintln(out)
+			for _, c := range e.Cosigned {
+				fmt.Fprintf(out, "  %d records cosigned by %s\n", c.Records, clean(c.Vouch.String()))
+			}
 			for _, n := range e.Notes {
 				fmt.Fprintf(out, "  note: %s\n", clean(n))
 			}
@@ -222,7 +225,13 @@ func show(rep *verify.Report, quiet bool, took time.Duration, out io.Writer) {
 	if quiet {
 		return
 	}
-	if !rep.Anchored {
+	switch {
+	case rep.Kept:
+	case rep.Cosigned:
+		fmt.Fprintln(out, "anchored by witnesses, as of the times shown: what was cut off after them does not show. Whoever can change these files can remove later cosignatures too: pass the witness's own checkpoints as --anchor")
+	case quorum > 0:
+		fmt.Fprintf(out, "tail unanchored: no checkpoint in these files has the cosignatures of %d witnesses\n", quorum)
+	default:
 		fmt.Fprintln(out, "tail unanchored: without --anchor CHECKPOINT nobody can tell from the files whether records were cut off the end")
 	}
 	if rep.Tail > 0 {

@@ -310,17 +310,26 @@ func (a *app) verifyLog(ctx context.Context, o verify.Options) error {
 		return answered(r.Verified)
 	}
 	anchored := cell{"no: what was cut off behind the last checkpoint does not show (--anchor)", yellow}
-	if r.Anchored {
+	switch {
+	case r.Kept:
 		anchored = cell{"yes", green}
+	case r.Cosigned:
+		anchored = cell{"by witnesses, as of the times shown; later cosignatures may have been removed with what they cover", yellow}
+	}
+	var cosigned []fact
+	for i := range r.Epochs {
+		for _, c := range r.Epochs[i].Cosigned {
+			cosigned = append(cosigned, fact{"cosigned", plain(fmt.Sprintf("%s records of %s by %s", count(c.Records), r.Epochs[i].Origin, printable(c.Vouch.String())))})
+		}
 	}
 	verdict := cell{"yes", green}
 	if !r.Verified {
 		verdict = cell{fmt.Sprintf("NO: %d findings", uint64(len(r.Findings))+r.More), red}
 	}
-	err = a.facts(
-		fact{"verified", verdict}, fact{"anchored", anchored}, fact{"records", plain(count(r.Records))},
-		fact{"erased", plain(count(r.Erased))}, fact{"behind the last checkpoint", plain(count(r.Tail))}, fact{"boot epochs", plain(count(uint64(len(r.Epochs))))},
-	)
+	err = a.facts(append([]fact{
+		{"verified", verdict}, {"anchored", anchored}, {"records", plain(count(r.Records))},
+		{"erased", plain(count(r.Erased))}, {"behind the last checkpoint", plain(count(r.Tail))}, {"boot epochs", plain(count(uint64(len(r.Epochs))))},
+	}, cosigned...)...)
 	if err != nil {
 		return err
 	}

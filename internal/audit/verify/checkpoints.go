@@ -11,28 +11,37 @@ import (
 	"github.com/keyhold/keyhold/internal/audit/tree"
 )
 
-// checkpoints yields the checkpoints of an epoch in the order of their size: those of the file of all, the latest one, and anchors.
+// checkpoints yields the checkpoints of an epoch in the order of their size: those of the file of all, those of the file of cosigned ones, the latest
+// one, and anchors.
 type checkpoints struct {
 	e     *epoch
-	path  string
-	f     *os.File
-	notes *tree.Notes
-	ahead *due // the next of the file
+	files []*notesFile
 	few   []*due
 	back  *due // was given back
 
-	last     uint64
 	findings []Finding
-	torn     string
+	torn     []string
+}
+
+// notesFile is a file of notes in the order of their sizes.
+type notesFile struct {
+	path  string
+	f     *os.File
+	notes *tree.Notes // nil: at its end
+	ahead *due        // the next one
+	last  uint64
 }
 
 func (e *epoch) checkpoints() *checkpoints {
-	c := &checkpoints{e: e, path: filepath.Join(e.dir, checkpointsFile)}
+	c := &checkpoints{e: e}
 	for _, a := range e.anchors {
-		c.few = append(c.few, &due{Checkpoint: a.Checkpoint, file: e.dir, anchor: a})
+		c.few = append(c.few, &due{Checkpoint: a.Checkpoint, file: e.dir, anchor: a, by: a.by})
 	}
-	if f, err := os.Open(c.path); err == nil {
-		c.f, c.notes = f, tree.NewNotes(f)
+	for _, name := range []string{checkpointsFile, cosignedFile} {
+		path := filepath.Join(e.dir, name)
+		if f, err := os.Open(path); err == nil {
+			c.files = append(c.files, &notesFile{path: path, f: f, notes: tree.NewNotes(f)})
+		}
 	}
 	latest := filepath.Join(e.dir, checkpointFile)
 	if data, err := os.ReadFile(latest); err == nil {
@@ -51,8 +60,8 @@ func (e *epoch) checkpoints() *checkpoints {
 }
 
 func (c *checkpoints) close() {
-	if c.f != nil {
-		_ = c.f.Close()
+	for _, f := range c.files {
+		_ = f.f.Close()
 	}
 }
 
@@ -62,7 +71,7 @@ func (c *checkpoints) wrong(file string, seq uint64, format string, args ...any)
 	}
 }
 
-// read takes a note apart; its signature is left to a worker.
+// read takes a note apart; its signatures are left to a worker.
 func (c *checkpoints) read(file string, msg []byte) *due {
 	got, err := tree.Unverified(msg)
 	if err != nil {
@@ -84,40 +93,120 @@ func (c *checkpoints) next() (*due, error) {
 		c.back = nil
 		return d, nil
 	}
-	for c.ahead == nil && c.notes != nil {
-		msg, err := c.notes.Next()
-		if errors.Is(err, io.EOF) {
-			c.notes = nil
-			break
-		}
-		if errors.Is(err, tree.ErrCheckpoint) {
-			c.notes = nil
-			if c.e.newest {
-				c.torn = fmt.Sprintf("%s ends with a note that is not whole", c.path)
-			} else {
-				c.wrong(c.path, c.last, "%v", err)
-			}
-			break
-		}
-		if err != nil {
+	var least **due
+	for _, f := range c.files {
+		if err := c.look(f); err != nil {
 			return nil, err
 		}
-		d := c.read(c.path, msg)
-		if d == nil {
-			continue
+		if f.ahead != nil && (least == nil || f.ahead.Size < (*least).Size) {
+			least = &f.ahead
 		}
-		if d.Size < c.last {
-			c.wrong(c.path, d.Size, "the checkpoints are out of order")
-			continue
-		}
-		c.last, c.ahead = d.Size, d
 	}
-	if len(c.few) > 0 && (c.ahead == nil || c.few[0].Size < c.ahead.Size) {
+	if len(c.few) > 0 && (least == nil || c.few[0].Size < (*least).Size) {
 		d := c.few[0]
 		c.few = c.few[1:]
 		return d, nil
 	}
-	d := c.ahead
-	c.ahead = nil
+	if least == nil {
+		return nil, nil //nolint:nilnil // the end
+	}
+	d := *least
+	*least = nil
 	return d, nil
+}
+
+// look reads the next note of a file.
+func (c *checkpoints) look(f *notesFile) error {
+	for f.ahead == nil && f.notes != nil {
+		msg, err := f.notes.Next()
+		switch {
+		case errors.Is(err, io.EOF):
+			f.notes = nil
+			return nil
+		case errors.Is(err, tree.ErrCheckpoint):
+			f.notes = nil
+			if c.e.newest || filepath.Base(f.path) == cosignedFile { // which is not synced: a power cut can tear it
+				c.torn = append(c.torn, fmt.Sprintf("%s ends with a note that is not whole", f.path))
+			} else {
+				c.wrong(f.path, f.last, "%v", err)
+			}
+			return nil
+		case err != nil:
+			return err
+		}
+		d := c.read(f.path, msg)
+		if d == nil {
+			continue
+		}
+		if d.Size < f.last {
+			c.wrong(f.path, d.Size, "the checkpoints are out of order")
+			continue
+		}
+		f.last, f.ahead = d.Size, d
+	}
+	return nil
+}
+
+// due is a checkpoint to be held against the tree.
+type due struct {
+	tree.Checkpoint
+	file   string
+	signed []byte // the note; nil: its signatures were verified
+	anchor *anchor
+	bad    error      // of the signatures
+	by     []Vouch    // who cosigned it
+	part   tree.Range // the block's records before the checkpoint
+}
+
+// check verifies the signatures: the log's own, and those of known witnesses.
+func (d *due) check(k *Keys) {
+	if d.signed == nil {
+		return
+	}
+	if _, d.bad = tree.Open(d.signed, k.Verifiers); d.bad == nil {
+		d.by, d.bad = k.Witnesses.vouch(d.signed)
+	}
+}
+
+// kind says whose checkpoint it is.
+func (d *due) kind() string {
+	kind := "a checkpoint"
+	if d.anchor != nil {
+		kind = "the anchor"
+	}
+	if len(d.by) > 0 {
+		kind += " that " + Names(d.by) + " cosigned"
+	}
+	return kind
+}
+
+// Cosigned is the newest checkpoint of an epoch that a witness cosigned, and that fits the records.
+type Cosigned struct {
+	Vouch
+	Records uint64 `json:"records"`
+}
+
+// held notes a checkpoint that fits the records.
+func (e *epoch) held(d *due) {
+	for _, v := range d.by {
+		at := 0
+		for at < len(e.out.Cosigned) && e.out.Cosigned[at].Witness != v.Witness {
+			at++
+		}
+		if at == len(e.out.Cosigned) {
+			e.out.Cosigned = append(e.out.Cosigned, Cosigned{})
+		}
+		e.out.Cosigned[at] = Cosigned{v, d.Size}
+	}
+	vouched := e.o.Keys.Witnesses.met(d.by)
+	if vouched {
+		e.rep.Cosigned = true
+	}
+	if d.anchor != nil || vouched {
+		e.out.Anchored = max(e.out.Anchored, d.Size)
+	}
+	if d.anchor == nil {
+		e.out.Checkpoints++
+		e.out.Signed = max(e.out.Signed, d.Size)
+	}
 }

@@ -26,16 +26,6 @@ type block struct {
 	result
 }
 
-// due is a checkpoint to be held against the tree.
-type due struct {
-	tree.Checkpoint
-	file   string
-	signed []byte // the note; nil: its signature was verified
-	anchor *anchor
-	bad    error      // of the signature
-	part   tree.Range // the block's records before the checkpoint
-}
-
 // result is what a worker found.
 type result struct {
 	prev, last segment.Hash // of the batch before, and of the last one
@@ -123,11 +113,9 @@ func (e *epoch) rest(marks *checkpoints) error {
 		if d.anchor != nil {
 			d.anchor.used = true
 		}
-		if d.signed != nil {
-			if _, err := tree.Open(d.signed, e.o.Keys.Verifiers); err != nil {
-				e.wrong(d.file, d.Size, "%v", err)
-				continue
-			}
+		if d.check(&e.o.Keys); d.bad != nil {
+			e.wrong(d.file, d.Size, "%v", d.bad)
+			continue
 		}
 		e.wrong(d.file, e.out.Records, "%s covers %d records, but only %d are there", d.kind(), d.Size, e.out.Records)
 		e.broken = true
@@ -135,17 +123,10 @@ func (e *epoch) rest(marks *checkpoints) error {
 	for _, f := range marks.findings {
 		e.rep.find(f)
 	}
-	if marks.torn != "" {
-		e.note("%s", marks.torn)
+	for _, t := range marks.torn {
+		e.note("%s", t)
 	}
 	return nil
-}
-
-func (d *due) kind() string {
-	if d.anchor != nil {
-		return "the anchor"
-	}
-	return "a checkpoint"
 }
 
 // joiner puts the results of blocks together.
@@ -203,15 +184,14 @@ func (j *joiner) hold(d *due) {
 	}
 	at := j.whole.Clone()
 	if err := at.Merge(&d.part); err != nil || at.Root() != d.Root {
-		e.wrong(d.file, d.Size, "%s over %d records has another root than the records that are there: at least one of them was changed", d.kind(), d.Size)
+		split := ""
+		if len(d.by) > 0 {
+			split = ". SPLIT VIEW: the witnesses were shown another history than this one"
+		}
+		e.wrong(d.file, d.Size, "%s over %d records has another root than the records that are there: at least one of them was changed%s", d.kind(), d.Size, split)
 		return
 	}
-	if d.anchor != nil {
-		e.out.Anchored = max(e.out.Anchored, d.Size)
-		return
-	}
-	e.out.Checkpoints++
-	e.out.Signed = max(e.out.Signed, d.Size)
+	e.held(d)
 }
 
 func (e *epoch) readFirst(b *block) error {

@@ -19,6 +19,7 @@ import (
 const (
 	checkpointFile  = "checkpoint"
 	checkpointsFile = "checkpoints"
+	cosignedFile    = "cosigned"
 )
 
 // node verifies the boot epochs of one node, in order, and the links between them.

@@ -117,13 +117,17 @@ type Epoch struct {
 	Root        string   `json:"root"`
 	Notes       []string `json:"notes,omitempty"`
 
+	Cosigned []Cosigned `json:"cosigned,omitempty"` // by known witnesses: the newest of each
+
 	root tree.Hash
 }
 
 // Report is the outcome.
 type Report struct {
 	Verified bool      `json:"verified"`
-	Anchored bool      `json:"anchored"` // at least one anchor was held against the log
+	Anchored bool      `json:"anchored"` // at least one anchor was held against the log, or a quorum of witnesses cosigned a checkpoint of it
+	Kept     bool      `json:"kept"`     // at least one of the anchors that were passed was held against the log
+	Cosigned bool      `json:"cosigned"` // a quorum of the known witnesses cosigned a checkpoint that fits the log
 	Records  uint64    `json:"records"`
 	Erased   uint64    `json:"erased"`
 	Tail     uint64    `json:"tail"` // records of the newest boot epochs behind the last checkpoint: chained, not signed
@@ -164,18 +168,23 @@ func Dir(ctx context.Context, o Options) (*Report, error) {
 		}
 	}
 	for origin, list := range anchors {
-		for _, a := range list {
+		_, name, epoch, _ := audit.ParseOrigin(origin)
+		for i, a := range list {
+			wrong := func(what string) {
+				rep.find(Finding{File: o.Dir, Node: name, Epoch: epoch, Sequence: a.Size, What: what})
+			}
+			if i > 0 && list[i-1].Size == a.Size && list[i-1].Root != a.Root {
+				wrong(fmt.Sprintf("SPLIT VIEW: %s and %s are of different histories of %d records of %s, and both are signed with the log's key: keep them, they prove it",
+					(&due{anchor: list[i-1], by: list[i-1].by}).kind(), (&due{anchor: a, by: a.by}).kind(), a.Size, origin))
+			}
 			if a.used {
-				rep.Anchored = true
-				continue
+				rep.Kept = true
+			} else if !a.judged {
+				wrong(fmt.Sprintf("%s covers %d records of %s, which are not there", (&due{anchor: a, by: a.by}).kind(), a.Size, origin))
 			}
-			if a.judged {
-				continue
-			}
-			_, name, epoch, _ := audit.ParseOrigin(origin)
-			rep.find(Finding{File: o.Dir, Node: name, Epoch: epoch, Sequence: a.Size, What: fmt.Sprintf("the anchor covers %d records of %s, which are not there", a.Size, origin)})
 		}
 	}
+	rep.Anchored = rep.Kept || rep.Cosigned
 	slices.SortStableFunc(rep.Findings, func(a, b Finding) int {
 		return cmp.Or(cmp.Compare(a.Node, b.Node), cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Sequence, b.Sequence))
 	})
@@ -186,6 +195,7 @@ func Dir(ctx context.Context, o Options) (*Report, error) {
 // anchor is a checkpoint that somebody kept.
 type anchor struct {
 	tree.Checkpoint
+	by     []Vouch
 	used   bool // was held against the tree
 	judged bool // its epoch is there; if the epoch is damaged before the anchor, that is the finding
 }
@@ -196,6 +206,7 @@ func (o *Options) anchors() (map[string][]*anchor, error) {
 	if len(o.Anchors) == 0 {
 		return all, nil
 	}
+	other := ""
 	for {
 		msg, err := notes.Next()
 		if errors.Is(err, io.EOF) {
@@ -204,14 +215,25 @@ func (o *Options) anchors() (map[string][]*anchor, error) {
 		if err != nil {
 			return nil, fmt.Errorf("anchor: %w", err)
 		}
-		c, err := tree.Open(msg, o.Keys.Verifiers)
+		c, err := tree.Unverified(msg)
 		if err != nil {
 			return nil, fmt.Errorf("anchor: %w", err)
 		}
 		if cluster, _, _, ok := audit.ParseOrigin(c.Origin); !ok || cluster != o.Keys.Cluster {
-			return nil, fmt.Errorf("anchor: it is a checkpoint of %q, not of a log of cluster %s", c.Origin, o.Keys.Cluster)
+			other = c.Origin // a witness's file has the checkpoints of all logs that it watches
+			continue
 		}
-		all[c.Origin] = append(all[c.Origin], &anchor{Checkpoint: c})
+		if c, err = tree.Open(msg, o.Keys.Verifiers); err != nil {
+			return nil, fmt.Errorf("anchor: %w", err)
+		}
+		by, err := o.Keys.Witnesses.vouch(msg)
+		if err != nil {
+			return nil, fmt.Errorf("anchor: %w", err)
+		}
+		all[c.Origin] = append(all[c.Origin], &anchor{Checkpoint: c, by: by})
+	}
+	if len(all) == 0 {
+		return nil, fmt.Errorf("anchor: it is a checkpoint of %q, not of a log of cluster %s", other, o.Keys.Cluster)
 	}
 	for _, list := range all {
 		slices.SortFunc(list, func(a, b *anchor) int { return cmp.Compare(a.Size, b.Size) })

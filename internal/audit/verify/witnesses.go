@@ -38,8 +38,8 @@ func ParseWitnesses(text []byte, quorum int) (Witnesses, error) {
 	return Witnesses{all, quorum}, nil
 }
 
-// wanted is the number of cosignatures that make an anchor.
-func (w *Witnesses) wanted() int {
+// Wanted is the number of cosignatures that make an anchor; 0: no witness is known.
+func (w *Witnesses) Wanted() int {
 	if w.Quorum == 0 {
 		return len(w.Known)
 	}
@@ -60,14 +60,14 @@ func (w *Witnesses) vouch(msg []byte) ([]Vouch, error) {
 }
 
 // met tells whether there are enough cosignatures for an anchor.
-func (w *Witnesses) met(by []Vouch) bool { return len(w.Known) > 0 && len(by) >= w.wanted() }
+func (w *Witnesses) met(by []Vouch) bool { return len(w.Known) > 0 && len(by) >= w.Wanted() }
 
 // require refuses what too few witnesses cosigned, if any are wanted.
 func (w *Witnesses) require(by []Vouch) error {
 	if len(w.Known) == 0 || w.met(by) {
 		return nil
 	}
-	return fmt.Errorf("the checkpoint has cosignatures of %d of the witnesses, %d are wanted", len(by), w.wanted())
+	return fmt.Errorf("the checkpoint has cosignatures of %d of the witnesses, %d are wanted", len(by), w.Wanted())
 }
 
 // Names lists who vouches, for people.

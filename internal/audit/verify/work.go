@@ -22,12 +22,7 @@ func work(blocks <-chan *block, o *Options) {
 	for b := range blocks {
 		leaves = b.verify(leaves[:0])
 		for _, d := range b.due {
-			if d.signed == nil {
-				continue
-			}
-			if _, err := tree.Open(d.signed, o.Keys.Verifiers); err != nil {
-				d.bad = err
-			}
+			d.check(&o.Keys)
 		}
 		close(b.done)
 	}
