@@ -50,7 +50,7 @@ var table = []layer{
 	}},
 	{"domain: keys, decisions, the trail", []row{
 		{path: "internal/keyring", may: []string{"internal/box", "internal/cache", "internal/kms", "internal/provider", "internal/records", "internal/seal", "internal/secret"}},
-		{path: "internal/records", may: []string{"internal/kms", "internal/seal", "internal/store"}, ext: []string{"github.com/go-json-experiment/json"}},
+		{path: "internal/records", may: []string{"internal/kms", "internal/seal", "internal/store"}, ext: []string{"github.com/go-json-experiment/json", "google.golang.org/protobuf"}},
 		{path: "internal/policy", may: []string{"internal/kms"}, ext: []string{"github.com/cedar-policy/cedar-go"}},
 		{path: "internal/lifecycle", may: []string{"internal/kms"}},
 		{path: "internal/audit/sink", may: []string{"internal/audit", "internal/audit/segment", "internal/audit/tree", "internal/kms"},

@@ -15,8 +15,6 @@ import (
 	"errors"
 	"fmt"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/seal"
 	"github.com/keyhold/keyhold/internal/store"
@@ -110,7 +108,7 @@ func load[T any](ctx context.Context, r *Records, path []byte) (T, kms.Rev, erro
 	if err != nil || w.rev == 0 {
 		return v, 0, err
 	}
-	if err := json.Unmarshal(w.plain, &v); err != nil {
+	if err := parse(w.plain, &v); err != nil {
 		return v, 0, damaged(path, err)
 	}
 	return v, w.rev, nil
@@ -129,7 +127,7 @@ func scan[T any](ctx context.Context, r *Records, prefix, after []byte, n int, e
 			return nil, err
 		}
 		var v T
-		if err := json.Unmarshal(w.plain, &v); err != nil {
+		if err := parse(w.plain, &v); err != nil {
 			return nil, damaged(rec.Key, err)
 		}
 		each(rec.Key, v, w.rev)

@@ -5,8 +5,6 @@ import (
 	"crypto/rand"
 	"errors"
 
-	"github.com/go-json-experiment/json"
-
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/store"
 )
@@ -146,7 +144,7 @@ func fetch[T any](tx *Tx, path []byte) (v T, rev kms.Rev, found bool, err error)
 	if err != nil || w.deleted || w.rev == 0 && !w.written {
 		return v, 0, false, err
 	}
-	if err := json.Unmarshal(w.plain, &v); err != nil {
+	if err := parse(w.plain, &v); err != nil {
 		return v, 0, false, damaged(path, err)
 	}
 	return v, w.rev, true, nil
@@ -157,9 +155,9 @@ func (tx *Tx) put(path []byte, v any) error {
 	if err != nil {
 		return err
 	}
-	b, err := json.Marshal(v, json.Deterministic(true))
+	b, err := encode(v)
 	if err != nil {
-		return kms.Errorf(kms.CodeInternal, "the record could not be encoded").Because(err)
+		return err
 	}
 	if !w.written {
 		w.logical++
@@ -174,9 +172,9 @@ func (tx *Tx) insert(path []byte, v any) error {
 	if _, ok := tx.rows[string(path)]; ok {
 		return tx.put(path, v)
 	}
-	b, err := json.Marshal(v, json.Deterministic(true))
+	b, err := encode(v)
 	if err != nil {
-		return kms.Errorf(kms.CodeInternal, "the record could not be encoded").Because(err)
+		return err
 	}
 	tx.rows[string(path)] = &txRow{row: row{plain: b, logical: 1}, written: true, blind: true}
 	tx.order = append(tx.order, string(path))
@@ -206,7 +204,7 @@ func decode[T any](r *Records, rec store.Record) (T, error) {
 	if err != nil || w.rev == 0 {
 		return v, err
 	}
-	if err := json.Unmarshal(w.plain, &v); err != nil {
+	if err := parse(w.plain, &v); err != nil {
 		return v, damaged(rec.Key, err)
 	}
 	return v, nil
