@@ -224,6 +224,24 @@ func TestOperationsDoNotWaitForSinks(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
+	find := func(c *client.Client) client.AuditSink {
+		t.Helper()
+		st, err := c.Status(t.Context())
+		if err != nil || len(st.AuditSinks) != 3 || st.AuditSinks[2].Name != "gone" {
+			t.Fatalf("got %+v %v", st.AuditSinks, err)
+		}
+		return st.AuditSinks[2]
+	}
+	if got := find(r.local()); got.State != "failing" || !strings.Contains(got.Error, "there is no folder") || got.Lag < 500 || got.Failures == 0 || got.Since.IsZero() {
+		t.Errorf("an operator is told %+v", got)
+	}
+	if got := find(c); got.State != "failing" || got.Error != "" || got.Lag != 0 || got.Position != "" {
+		t.Errorf("others are told %+v", got)
+	}
+	stranger := r.client(client.Config{Address: env["KEYHOLD_ADDR"], CACert: r.file("tls/ca.pem")})
+	if st, err := stranger.Status(t.Context()); err != nil || len(st.AuditSinks) != 0 {
+		t.Errorf("strangers are told %+v (%v)", st.AuditSinks, err)
+	}
 	if err := r.stop(); err != nil { // nor does a stop
 		t.Error(err)
 	}

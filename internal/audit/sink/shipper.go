@@ -75,9 +75,19 @@ func (s *shipper) run(ctx context.Context) {
 			return
 		case <-timer.C:
 		}
-		pause := s.turn(ctx)
-		timer.Reset(pause)
+		timer.Reset(s.guarded(ctx))
 	}
+}
+
+// guarded is a turn whose panic, on whatever a receiver may have answered, stops this sink alone, visibly.
+func (s *shipper) guarded(ctx context.Context) (pause time.Duration) {
+	defer func() {
+		if p := recover(); p != nil {
+			s.rewind()
+			pause = s.fails(ctx, Broken, fmt.Errorf("an internal fault: %v", p))
+		}
+	}()
+	return s.turn(ctx)
 }
 
 // turn does one piece of work and tells how long to wait before the next.
