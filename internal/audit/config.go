@@ -31,9 +31,14 @@ type Config struct {
 	Witnesses []*tree.Witness
 	Quorum    int
 
+	// CompressAfter is the age at which a full segment is compressed; 0: DefaultCompressAfter; negative: never.
+	CompressAfter time.Duration
+
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: silent
 	FS     disk.FS          // nil: disk.OS{}
+
+	unkept bool // tests run the keeper's rounds by hand
 
 	// Detail goes into the StartServer record that opens the boot epoch.
 	Detail string
@@ -68,6 +73,9 @@ func (c *Config) complete() error {
 	c.ReserveBytes = segment.Padded(max(c.ReserveBytes, 0))
 	if c.ReserveBytes > MaxSegment {
 		return fmt.Errorf("audit: a reserve of %d bytes: want at most %d", c.ReserveBytes, MaxSegment)
+	}
+	if c.CompressAfter == 0 {
+		c.CompressAfter = DefaultCompressAfter
 	}
 	if c.Now == nil {
 		c.Now = time.Now

@@ -28,11 +28,13 @@ type keeper struct {
 	once  sync.Once
 	eager bool // no pauses: for tests and measurements
 
-	round sync.Mutex // held during a round
+	round  sync.Mutex          // held during a round
+	broken map[string]struct{} // segments that are damaged; guarded by round
 }
 
 func (k *keeper) init(l *Log) {
 	k.l = l
+	k.broken = map[string]struct{}{}
 	k.wake = make(chan struct{}, 1)
 	k.quit = make(chan struct{})
 }
@@ -69,16 +71,24 @@ var errQuit = errors.New("the audit log closes")
 func (k *keeper) keep() error {
 	k.round.Lock()
 	defer k.round.Unlock()
-	sealed, err := k.sealed()
+	full, err := k.full()
 	if err != nil {
 		return err
 	}
-	for _, s := range slices.Backward(sealed) { // what is new is asked for most
-		one := k.index(s)
-		if errors.Is(one, errQuit) {
-			return one
+	for _, task := range []func(sealed) error{k.index, k.pack} {
+		for _, s := range slices.Backward(full) { // what is new is asked for most
+			if _, known := k.broken[s.Path]; known {
+				continue
+			}
+			one := task(s)
+			if errors.Is(one, errQuit) {
+				return one
+			}
+			if damaged(one) { // said once: it does not get better
+				k.broken[s.Path] = struct{}{}
+			}
+			err = errors.Join(err, one)
 		}
-		err = errors.Join(err, one)
 	}
 	return err
 }
@@ -91,8 +101,8 @@ type sealed struct {
 	stop  uint64 // number of the record after its last
 }
 
-// sealed lists the segments that are full, oldest first.
-func (k *keeper) sealed() (all []sealed, err error) {
+// full lists the segments that are not written to, oldest first.
+func (k *keeper) full() (all []sealed, err error) {
 	epochs, err := listEpochs(k.l.node)
 	if err != nil {
 		return nil, err

@@ -157,7 +157,9 @@ func (l *Log) start() error {
 	l.done.Go(l.fill.run)
 	l.done.Go(l.pub.grow)
 	l.done.Go(l.pub.publish)
-	l.done.Go(l.keep.run)
+	if !l.cfg.unkept {
+		l.done.Go(l.keep.run)
+	}
 	_, err := l.Append(l.startRecord())
 	return err
 }

@@ -96,7 +96,7 @@ func BenchmarkSearch(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	cfg := testConfig(b)
+	cfg := unkeptConfig(b)
 	cfg.FS, cfg.SegmentBytes, cfg.ReserveBytes = unsynced{}, DefaultSegment, -1
 	if dir := os.Getenv("KEYHOLD_BENCH_DIR"); dir != "" {
 		cfg.Dir = dir
@@ -106,7 +106,6 @@ func BenchmarkSearch(b *testing.B) {
 	k, _ := testKeys(b)
 	_, missing := os.Stat(filepath.Join(cfg.Dir, cfg.Node))
 	l := open(b, cfg)
-	l.keep.stop()
 	if missing != nil {
 		if err := l.Keyed(k); err != nil {
 			b.Fatal(err)
@@ -116,7 +115,6 @@ func BenchmarkSearch(b *testing.B) {
 		b.Logf("%d records written in %s", n, time.Since(began).Round(time.Millisecond))
 		shut(b, l)
 		l = open(b, cfg)
-		l.keep.stop()
 	}
 	began := time.Now()
 	l.keep.eager = true

@@ -140,6 +140,9 @@ func checksum(raw []byte) uint32 {
 	return crc32.Update(crc, castagnoli, raw[HeaderSize:])
 }
 
+// Recheck computes the checksum of a batch (header and frames) anew, after annexes were blanked.
+func Recheck(raw []byte) { binary.BigEndian.PutUint32(raw[atCRC:], checksum(raw)) }
+
 // The ways in which bytes can fail to be a batch.
 var (
 	ErrNotBatch  = errors.New("there is no batch")
