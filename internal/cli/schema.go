@@ -35,7 +35,7 @@ func schemas() map[string]form {
 		"keyhold key enable": one(keyChange{}), "keyhold key disable": one(keyChange{}), "keyhold key suspend": one(keyChange{}), "keyhold key resume": one(keyChange{}),
 		"keyhold key deactivate": one(keyChange{}), "keyhold key destroy": one(keyChange{}), "keyhold key cancel-destroy": one(keyChange{}),
 		"keyhold key public": one(client.PublicKey{}), "keyhold key algorithms": list("algorithms", algorithmInfo{}),
-		"keyhold audit list": list("records", client.AuditRecord{}), "keyhold audit prove": one(client.Proof{}), "keyhold audit checkpoint": one(client.Checkpoint{}),
+		"keyhold audit list": list("records", client.AuditRecord{}), "keyhold audit prove": one(client.Proof{}), "keyhold audit checkpoint": one(client.Checkpoint{}), "keyhold audit consistency": one(client.Proof{}),
 		"keyhold audit verify": one(verify.Report{}),
 		"keyhold policy put":   one(policyChange{}), "keyhold policy get": one(client.Policy{}), "keyhold policy list": list("policies", client.Policy{}),
 		"keyhold policy delete": one(policyChange{}), "keyhold policy check": one(policyChecked{}), "keyhold policy can-i": one(client.Explanation{}), "keyhold policy explain": one(client.Explanation{}),
