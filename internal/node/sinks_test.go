@@ -3,6 +3,7 @@ package node_test
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/hex"
@@ -157,7 +158,9 @@ func TestSinksHaveTheRecordsOfTheAPI(t *testing.T) {
 // metrics reads them over the local socket.
 func (r *running) metrics(env map[string]string) string {
 	r.t.Helper()
-	c := http.Client{Transport: &http.Transport{Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", env["KEYHOLD_SOCKET"]) }}}
+	c := http.Client{Transport: &http.Transport{DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, "unix", env["KEYHOLD_SOCKET"])
+	}}}
 	res, err := c.Get("http://keyhold/metrics")
 	if err != nil {
 		r.t.Fatal(err)
