@@ -109,6 +109,9 @@ func commit[In, Out any](ctx context.Context, w *work, d *change[In, Out], in *I
 	clearing := w.e.outbox.take(clearWith)
 	p.rev, p.touched, err = w.o.records.Update(ctx, func(tx *records.Tx) error {
 		w.rec.Detail, w.rec.PrevChange, w.stamp = "", [32]byte{}, nil
+		if w.call.DryRun {
+			tx.Look()
+		}
 		if done, err := w.replay(tx, digest, d.secret, &out); done || err != nil {
 			return err
 		}

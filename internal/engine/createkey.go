@@ -130,10 +130,9 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 }
 
 func takeName(tx *records.Tx, ns kms.Namespace, n records.Name) error {
-	if _, taken, err := tx.Name(ns, n.Name); err != nil {
-		return err
-	} else if taken {
+	taken, err := tx.ClaimName(ns, n)
+	if taken {
 		return kms.Errorf(kms.CodeExists, "the name %q is taken in namespace %q", n.Name, ns)
 	}
-	return tx.PutName(ns, n)
+	return err
 }

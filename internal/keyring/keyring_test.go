@@ -127,7 +127,7 @@ func (x *fixture) key(i byte, versions uint32) kms.ID {
 	}
 	name := fmt.Sprintf("key/%d", i)
 	x.update(func(tx *records.Tx) error {
-		if err := tx.PutName("default", records.Name{Key: id, Name: name}); err != nil {
+		if _, err := tx.ClaimName("default", records.Name{Key: id, Name: name}); err != nil {
 			return err
 		}
 		return tx.PutKey(records.Key{Key: kms.Key{ID: id, Namespace: "default", Name: name, Algorithm: kms.AES256GCM, Switch: kms.Enabled, Primary: versions, Latest: versions}})

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -61,7 +62,7 @@ func TestATransactionReadsItsOwnWrites(t *testing.T) {
 	r, st, _ := open(t)
 	boom := errors.New("refused")
 	_, _, err := r.Update(t.Context(), func(tx *records.Tx) error {
-		if err := tx.PutName("default", records.Name{Key: kms.ID{1}, Name: "n"}); err != nil {
+		if _, err := tx.ClaimName("default", records.Name{Key: kms.ID{1}, Name: "n"}); err != nil {
 			return err
 		}
 		if n, there, err := tx.Name("default", "n"); err != nil || !there || n.Key != (kms.ID{1}) {
@@ -165,7 +166,7 @@ func TestPathsShowNoNames(t *testing.T) {
 	r, st, _ := open(t)
 	const secretName = "merger-with-acme"
 	_, _, err := r.Update(t.Context(), func(tx *records.Tx) error {
-		if err := tx.PutName("default", records.Name{Key: kms.ID{1}, Name: secretName}); err != nil {
+		if _, err := tx.ClaimName("default", records.Name{Key: kms.ID{1}, Name: secretName}); err != nil {
 			return err
 		}
 		return tx.PutCredential(records.Credential{Subject: "spiffe://" + secretName, Namespace: "default"})
@@ -246,5 +247,68 @@ func TestConcurrentUpdatesOfOneRecordAllCount(t *testing.T) {
 	wg.Wait()
 	if j, _, err := r.Job(t.Context(), "count"); err != nil || j.Done != writers*each {
 		t.Fatalf("counted %d, want %d (%v)", j.Done, writers*each, err)
+	}
+}
+
+// TestATakenNameIsFoundAtTheLatestByTheStore: a claim is not read first, unless the transaction is to look; either way one of many wins.
+func TestATakenNameIsFoundAtTheLatestByTheStore(t *testing.T) {
+	r, _, _ := open(t)
+	var won, lost, runs atomic.Int64
+	var wg sync.WaitGroup
+	claim := func(i int, look bool) (taken bool) {
+		_, _, err := r.Update(t.Context(), func(tx *records.Tx) (err error) {
+			runs.Add(1)
+			if look {
+				tx.Look()
+			}
+			if taken, err = tx.ClaimName("default", records.Name{Key: kms.ID{byte(i)}, Name: "one"}); taken {
+				return errors.New("taken")
+			}
+			return err
+		})
+		if (err != nil) != taken {
+			t.Errorf("claim %d: taken %v, %v", i, taken, err)
+		}
+		return taken
+	}
+	for i := range 8 {
+		wg.Go(func() {
+			if claim(i+1, false) {
+				lost.Add(1)
+			} else {
+				won.Add(1)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 1 || lost.Load() != 7 {
+		t.Errorf("%d won and %d lost, want 1 and 7", won.Load(), lost.Load())
+	}
+	for _, c := range []struct {
+		look bool
+		want int64
+	}{{false, 2}, {true, 1}} {
+		runs.Store(0)
+		if !claim(9, c.look) || runs.Load() != c.want {
+			t.Errorf("look %v: %d runs, want %d", c.look, runs.Load(), c.want)
+		}
+	}
+	_, _, err := r.Update(t.Context(), func(tx *records.Tx) error {
+		if taken, err := tx.ClaimName("default", records.Name{Name: "two"}); taken || err != nil {
+			return fmt.Errorf("a new name: taken %v, %w", taken, err)
+		}
+		if taken, err := tx.ClaimName("default", records.Name{Name: "two"}); !taken || err != nil {
+			return fmt.Errorf("the same name again: taken %v, %w", taken, err)
+		}
+		if err := tx.RemoveName("default", "one"); err != nil {
+			return err
+		}
+		if taken, err := tx.ClaimName("default", records.Name{Name: "one"}); taken || err != nil {
+			return fmt.Errorf("a name that was freed: taken %v, %w", taken, err)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Error(err)
 	}
 }

@@ -1,6 +1,7 @@
 package records
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -40,23 +41,37 @@ type Touch struct {
 type Tx struct {
 	ctx     context.Context //nolint:containedctx // a Tx lives within one Update call and is its context's carrier
 	r       *Records
-	rows    map[string]*txRow
-	order   []string
+	rows    []*txRow // in order of their first use; store.MaxOps at most, so that a search through them is quick
+	looks   bool     // claims are read before they are written
 	touched []Touch
 }
 
 type txRow struct {
 	row
+	path    []byte
 	written bool
 	deleted bool
 	blind   bool // written or deleted without having been read: no condition
 }
 
+// at finds the row of a path that the transaction has used; nil: it has not.
+func (tx *Tx) at(path []byte) *txRow {
+	for _, w := range tx.rows {
+		if bytes.Equal(w.path, path) {
+			return w
+		}
+	}
+	return nil
+}
+
+// Look makes the transaction read what it claims: for one that will not be committed, or was refused.
+func (tx *Tx) Look() { tx.looks = true }
+
 // Update runs fn and commits what it wrote, with everything it read as conditions; if another change came between, it
 // runs again. fn must have no effects but on the Tx. It answers the revision (0 if fn wrote nothing) and what to forget.
 func (r *Records) Update(ctx context.Context, fn func(*Tx) error) (kms.Rev, []Touch, error) {
-	for range maxAttempts {
-		tx := &Tx{ctx: ctx, r: r, rows: map[string]*txRow{}}
+	for try := range maxAttempts {
+		tx := &Tx{ctx: ctx, r: r, looks: try > 0, rows: make([]*txRow, 0, 8)}
 		if err := fn(tx); err != nil {
 			return 0, nil, err
 		}
@@ -90,25 +105,23 @@ func (r *Records) commit(ctx context.Context, txn store.Txn) (kms.Rev, error) {
 }
 
 func (tx *Tx) txn() (store.Txn, error) {
-	var t store.Txn
-	for _, p := range tx.order {
-		w := tx.rows[p]
-		path := []byte(p)
+	t := store.Txn{If: make([]store.Cond, 0, len(tx.rows)), Then: make([]store.Write, 0, len(tx.rows))}
+	for _, w := range tx.rows {
 		if !w.blind {
-			t.If = append(t.If, store.Cond{Key: path, Rev: w.rev})
+			t.If = append(t.If, store.Cond{Key: w.path, Rev: w.rev})
 		}
 		switch {
 		case w.deleted:
-			t.Then = append(t.Then, store.Write{Key: path, Delete: true})
+			t.Then = append(t.Then, store.Write{Key: w.path, Delete: true})
 		case w.written:
 			var err error
 			value := w.plain
-			if path[0] != byte(kindSystem) {
-				if value, err = tx.r.chain.SealRecord(nil, w.logical, w.plain, tx.r.aad(path)); err != nil {
+			if w.path[0] != byte(kindSystem) {
+				if value, err = tx.r.chain.SealRecord(nil, w.logical, w.plain, tx.r.aad(w.path)); err != nil {
 					return t, kms.Errorf(kms.CodeInternal, "the record could not be sealed").Because(err)
 				}
 			}
-			t.Then = append(t.Then, store.Write{Key: path, Value: value})
+			t.Then = append(t.Then, store.Write{Key: w.path, Value: value})
 		}
 	}
 	return t, nil
@@ -116,7 +129,7 @@ func (tx *Tx) txn() (store.Txn, error) {
 
 // row reads a path once; later reads see the transaction's own writes.
 func (tx *Tx) row(path []byte) (*txRow, error) {
-	if w, ok := tx.rows[string(path)]; ok && (!w.blind || w.written) {
+	if w := tx.at(path); w != nil && (!w.blind || w.written) {
 		return w, nil
 	}
 	var got row
@@ -132,9 +145,8 @@ func (tx *Tx) row(path []byte) (*txRow, error) {
 	if err != nil {
 		return nil, storeError(err)
 	}
-	w := &txRow{row: got}
-	tx.rows[string(path)] = w
-	tx.order = append(tx.order, string(path))
+	w := &txRow{row: got, path: path}
+	tx.rows = append(tx.rows, w)
 	return w, nil
 }
 
@@ -169,15 +181,32 @@ func (tx *Tx) put(path []byte, v any) error {
 // insert writes a record at a path that nothing can stand at yet, because its id is new: it is not read first, and there
 // is no condition on it.
 func (tx *Tx) insert(path []byte, v any) error {
-	if _, ok := tx.rows[string(path)]; ok {
+	if tx.at(path) != nil {
 		return tx.put(path, v)
 	}
+	return tx.write(path, v, true)
+}
+
+// claim writes a record at a path where nothing may stand yet, which becomes a condition: taken tells that something does. The
+// first attempt does not look, because the store will.
+func (tx *Tx) claim(path []byte, v any) (taken bool, err error) {
+	if !tx.looks && tx.at(path) == nil {
+		return false, tx.write(path, v, false)
+	}
+	w, err := tx.row(path)
+	if err != nil || !w.deleted && (w.rev != 0 || w.written) {
+		return err == nil, err
+	}
+	return false, tx.put(path, v)
+}
+
+// write writes a record at a path that the transaction has not used, as the first one there.
+func (tx *Tx) write(path []byte, v any, blind bool) error {
 	b, err := encode(v)
 	if err != nil {
 		return err
 	}
-	tx.rows[string(path)] = &txRow{row: row{plain: b, logical: 1}, written: true, blind: true}
-	tx.order = append(tx.order, string(path))
+	tx.rows = append(tx.rows, &txRow{row: row{plain: b, logical: 1}, path: path, written: true, blind: blind})
 	return nil
 }
 
@@ -192,9 +221,8 @@ func (tx *Tx) remove(path []byte) error {
 
 // drop deletes a path whatever its revision.
 func (tx *Tx) drop(path []byte) {
-	if _, ok := tx.rows[string(path)]; !ok {
-		tx.rows[string(path)] = &txRow{blind: true, deleted: true}
-		tx.order = append(tx.order, string(path))
+	if tx.at(path) == nil {
+		tx.rows = append(tx.rows, &txRow{path: path, blind: true, deleted: true})
 	}
 }
 

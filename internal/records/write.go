@@ -53,10 +53,11 @@ func (tx *Tx) Name(ns kms.Namespace, name string) (Name, bool, error) {
 	return n, ok, err
 }
 
-// PutName makes a name or alias lead to a key.
-func (tx *Tx) PutName(ns kms.Namespace, n Name) error {
+// ClaimName makes a name or alias that leads nowhere yet lead to a key. It tells whether the name is taken; if it is found to
+// be so only when the transaction is committed, that runs again.
+func (tx *Tx) ClaimName(ns kms.Namespace, n Name) (taken bool, err error) {
 	tx.touched = append(tx.touched, Touch{Kind: TouchName, Namespace: ns, Name: n.Name})
-	return tx.put(tx.r.namePath(ns, n.Name), n)
+	return tx.claim(tx.r.namePath(ns, n.Name), n)
 }
 
 // RemoveName frees a name or alias.
