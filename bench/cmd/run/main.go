@@ -113,7 +113,7 @@ func (b *bench) step(ctx context.Context, group int, s step) error {
 			args = append(args, "-reconnect")
 		}
 		var env []string
-		if on.token != "" {
+		if on.cmd != nil { // the token in the environment is another server's
 			env = append(env, "BENCH_TOKEN="+on.token)
 		}
 		if err := b.tool(ctx, 1, env, "load", args...); err != nil {

@@ -60,7 +60,7 @@ func (d *Data) head(b *strings.Builder) {
 		fmt.Fprintf(b, " One fdatasync took %s µs, and %d waiters got %s records a second to the disk.", spread(one, "%.0f"), d.disks[0].Waiters, spread(many, "%.0f"))
 	}
 	if d.left > 0 {
-		fmt.Fprintf(b, " %d runs do not count: they had errors, or the machine had too little time for them.", d.left)
+		fmt.Fprintf(b, " Runs that do not count, because they had errors or the machine had too little time for them: %d.", d.left)
 	}
 	b.WriteString("\n\n")
 }
@@ -102,7 +102,10 @@ func (d *Data) loads(b *strings.Builder) {
 		for _, server := range d.servers(s) {
 			of := d.of(server, s)
 			name := fmt.Sprintf("%s, %d connections", s.op, s.conns)
-			if s.reconnect {
+			switch {
+			case s.conns == 1:
+				name = s.op + ", one connection"
+			case s.reconnect:
 				name += ", a handshake each"
 			}
 			median := func(figure func(*results.Run) float64) float64 { return Median(of.each(figure)) }
