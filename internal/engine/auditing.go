@@ -25,7 +25,7 @@ var (
 		},
 	}
 	proveConsistency = op[ConsistencyInput, ProveOutput]{name: kms.ReadAudit, check: (*ConsistencyInput).check, do: doProveConsistency}
-	canI = op[CanIInput, ExplainOutput]{
+	canI             = op[CanIInput, ExplainOutput]{
 		name: kms.WhoAmI,
 		do:   doCanI,
 	}

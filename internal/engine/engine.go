@@ -101,6 +101,9 @@ type opened struct {
 	cluster kms.ID
 	dev     bool
 	users   atomic.Int64 // operations under way; sealing waits for them before it erases
+
+	keeping sync.Mutex // guards kept
+	kept    []byte     // the checkpoint of the log that the store keeps
 }
 
 // New makes an engine. Start it before use.

@@ -21,6 +21,7 @@ import (
 
 // world is a whole server without a network: engine, real audit log, real software provider, store.
 type world struct {
+	roll   bool // an operator orders to go on behind an altered log
 	t      testing.TB
 	dir    string
 	store  store.Store
@@ -62,7 +63,7 @@ func (w *world) start(opts ...option) {
 	w.t.Helper()
 	cluster := kms.ID{1, 2, 3, 4, 5, 6, 0x70, 8, 0x80, 10, 11, 12, 13, 14, 15, 16}
 	var err error
-	w.log, err = audit.Open(audit.Config{Dir: filepath.Join(w.dir, "audit"), Node: "n1", Cluster: cluster.String(), SegmentBytes: 1 << 20,
+	w.log, err = audit.Open(audit.Config{Dir: filepath.Join(w.dir, "audit"), Node: "n1", Cluster: cluster.String(), SegmentBytes: 1 << 20, SealAndRoll: w.roll,
 		Head: func() (kms.Rev, [32]byte) {
 			h, err := w.store.Confirm(context.Background())
 			if err != nil {

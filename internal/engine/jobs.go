@@ -17,6 +17,7 @@ const (
 	jobRoot    = "rotate-root-key"
 	jobSweep   = "forget-old-tokens"
 	jobClock   = "keep-time"
+	jobLogEnd  = "keep-log-checkpoint"
 )
 
 const (
@@ -36,7 +37,9 @@ type jobs struct {
 	epoch sync.Mutex // one roll at a time
 }
 
-func jobNames() []string { return []string{jobDestroy, jobEpoch, jobRoot, jobSweep, jobClock} }
+func jobNames() []string {
+	return []string{jobDestroy, jobEpoch, jobRoot, jobSweep, jobClock, jobLogEnd}
+}
 
 func (j *jobs) init(*Engine) {
 	j.info = map[string]*JobInfo{}
@@ -86,7 +89,10 @@ func (e *Engine) runJobs(ctx context.Context) {
 }
 
 // agenda is when what does not happen in every round is to happen again.
-type agenda struct{ sweep, epoch time.Time }
+type agenda struct {
+	sweep, epoch, logEnd time.Time
+	ending               *opened // whose log's first checkpoint was kept
+}
 
 // upkeep is one round of the jobs.
 func (e *Engine) upkeep(ctx context.Context, next *agenda) {
@@ -110,6 +116,10 @@ func (e *Engine) useOpened(ctx context.Context, o *opened, next *agenda) (rotati
 	if r.Trusted.After(next.sweep) && !r.Suspended() {
 		next.sweep = r.Trusted.Add(sweepEvery)
 		e.do(jobSweep, func() error { return e.sweep(ctx, o) })
+	}
+	if now := e.now(); next.ending != o || !now.Before(next.logEnd) { // at once after unsealing
+		next.ending, next.logEnd = o, now.Add(logEndEvery)
+		e.do(jobLogEnd, func() error { return e.keepLogEnd(ctx, o) })
 	}
 	if o.root.Rotating() {
 		return true

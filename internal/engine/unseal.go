@@ -138,6 +138,9 @@ func (e *Engine) openWith(ctx context.Context, c kms.Call, sys records.System, c
 	if err := e.checkHead(ctx, c); err != nil {
 		return err
 	}
+	if err := e.checkLogEnd(ctx, c, o.records); err != nil {
+		return err
+	}
 	if err := e.keyLog(o); err != nil {
 		return err
 	}
@@ -203,6 +206,7 @@ func (e *Engine) shut(c kms.Call, a kms.Action) {
 		if _, err := e.cfg.Log.Unkeyed(&w.rec); err != nil {
 			e.log.Error("record_not_written", "action", a.String(), "error", err)
 		}
+		e.keepLastLogEnd(o)
 	}
 	o.zero()
 }

@@ -40,6 +40,7 @@ const (
 	kindJob        kind = 'J' // J name
 	kindDue        kind = 'D' // D unix seconds u64, key id: keys to be destroyed, by date
 	kindClock      kind = 'H' // H: the high-water mark of time
+	kindLogEnd     kind = 'A' // A node: the newest checkpoint of its audit log
 )
 
 // Records reads and writes sealed records. It is safe for concurrent use.
