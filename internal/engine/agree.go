@@ -52,6 +52,9 @@ func checkDerive(in *DeriveInput) error {
 }
 
 func doDerive(ctx context.Context, w *work, in *DeriveInput) (SharedSecret, error) {
+	if err := w.mustName(in.Version, kms.GetPublicKey); err != nil {
+		return SharedSecret{}, err
+	}
 	out, v, err := w.sharing(ctx, kms.KeyAgreement, in.Version, true)
 	if err != nil {
 		return out, err

@@ -2979,7 +2979,8 @@ type DeriveSharedSecretRequest struct {
 	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// The other's public key on the same curve: DER of a SubjectPublicKeyInfo (RFC 5280 §4.1), at most 1,024 bytes.
 	PeerPublicKey []byte `protobuf:"bytes,2,opt,name=peer_public_key,json=peerPublicKey,proto3" json:"peer_public_key,omitempty"`
-	// Version of the key. 0: the primary version.
+	// Version of the key, whose public key the other has. 0 only while the key has one version: another one would agree on another
+	// secret, and nobody would notice.
 	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
 	// What is derived from the agreed value: `hkdf-sha-256` (RFC 5869). Empty: the agreed value Z itself, for a derivation of the
 	// caller's own (SP 800-56A rev. 3 §5.8). Z is not uniformly random: do not use it as a key.
