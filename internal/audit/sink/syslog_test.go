@@ -329,6 +329,7 @@ func TestASyslogReceiverGetsEverything(t *testing.T) {
 
 // What was written before a connection broke may never have been read: it is sent again, all of it, wherever in a batch it broke.
 func TestWhatHadNotSettledIsSentAgain(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	b := newBench(t)
 	bad := make(chan struct{}, 3)
 	for range cap(bad) {
@@ -362,6 +363,7 @@ func TestWhatHadNotSettledIsSentAgain(t *testing.T) {
 
 // The same when there is nothing more to send: nothing is written on which the end would show.
 func TestAnEndIsNoticedWithoutAWrite(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	b := newBench(t)
 	bad := make(chan struct{}, 1)
 	bad <- struct{}{}
@@ -390,6 +392,7 @@ func TestAnEndIsNoticedWithoutAWrite(t *testing.T) {
 // A receiver that accepts and never reads takes what its buffers hold; the cursor does not go past that, and everything comes when one
 // that reads is there.
 func TestABlackHoleHoldsOneSinkOnly(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	b := newBench(t)
 	r := newReceiver(t, webhooks)
 	read := make(chan struct{})
@@ -423,6 +426,7 @@ func TestABlackHoleHoldsOneSinkOnly(t *testing.T) {
 
 // A listener whose backlog is full answers no SYN: the connection attempt has a timeout too, and a stop does not wait for it.
 func TestAHostThatDoesNotAnswerHasATimeout(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -473,6 +477,7 @@ func TestAReceiverMustProveItsName(t *testing.T) {
 
 // rsyslog is the real receiver: TLS with client certificates, RFC 5424 parsed by it into a line of JSON for each message.
 func TestRsyslogTakesEverything(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	program, err := exec.LookPath("rsyslogd")
 	if err != nil {
 		if program = "/usr/sbin/rsyslogd"; !exists(program) {
