@@ -3,15 +3,15 @@ package audit
 import (
 	"context"
 	"slices"
-	"time"
 
 	"github.com/keyhold/keyhold/internal/audit/segment"
 	"github.com/keyhold/keyhold/internal/kms"
 )
 
 // Find tells which leaf hashes are in the log, and where: which records of an outbox need not be appended again. It reads back over segments
-// and boot epochs until everything is found or what it reads is older than since, less a slack for clocks. At most MaxFind hashes at once.
-func (l *Log) Find(ctx context.Context, hashes map[[32]byte]struct{}, since time.Time) (map[[32]byte]Position, error) {
+// and boot epochs until everything is found or it has come to the one that holds since; the zero Position is before everything. Times in
+// records say nothing here: clocks are set. At most MaxFind hashes at once.
+func (l *Log) Find(ctx context.Context, hashes map[[32]byte]struct{}, since Position) (map[[32]byte]Position, error) {
 	if len(hashes) > MaxFind {
 		return nil, kms.Errorf(kms.CodeTooLarge, "%d hashes are more than the %d that can be looked for at once", len(hashes), MaxFind)
 	}
@@ -23,8 +23,10 @@ func (l *Log) Find(ctx context.Context, hashes map[[32]byte]struct{}, since time
 	if err != nil {
 		return nil, failure("list boot epochs", err)
 	}
-	oldest := since.Add(-clockSlack)
 	for _, e := range slices.Backward(epochs) {
+		if e < since.Epoch {
+			break
+		}
 		dir, size, ok, err := l.epochSize(e)
 		if err != nil {
 			return nil, unreadable(Position{l.cfg.Node, e, 0}, err)
@@ -32,7 +34,7 @@ func (l *Log) Find(ctx context.Context, hashes map[[32]byte]struct{}, since time
 		if !ok {
 			continue
 		}
-		files, _, err := segment.List(dir)
+		files, err := l.catalog.segments(dir)
 		if err != nil {
 			return nil, unreadable(Position{l.cfg.Node, e, 0}, err)
 		}
@@ -41,16 +43,10 @@ func (l *Log) Find(ctx context.Context, hashes map[[32]byte]struct{}, since time
 			if i+1 < len(files) {
 				to = min(to, files[i+1].First)
 			}
-			begins := time.Time{}
 			_, err := framesOf(file, mark{First: file.First}, file.First, to, func(seq uint64, f segment.Frame) bool {
 				leaf := f.Leaf()
 				if _, wanted := hashes[leaf]; wanted {
 					found[leaf] = Position{l.cfg.Node, e, seq}
-				}
-				if begins.IsZero() {
-					if r, err := DecodeBody(f.Body()); err == nil {
-						begins = r.Time
-					}
 				}
 				return ctx.Err() == nil
 			})
@@ -60,7 +56,7 @@ func (l *Log) Find(ctx context.Context, hashes map[[32]byte]struct{}, since time
 			if err != nil {
 				return nil, unreadable(Position{l.cfg.Node, e, file.First}, err)
 			}
-			if len(found) == len(hashes) || !begins.IsZero() && begins.Before(oldest) {
+			if len(found) == len(hashes) || e == since.Epoch && file.First <= since.Seq {
 				return found, nil
 			}
 		}

@@ -243,7 +243,7 @@ func TestFindTellsWhatIsInTheLog(t *testing.T) {
 	absent, _ := numbered(9999).LeafHash()
 	hashes[absent] = struct{}{}
 	l := open(t, cfg)
-	got, err := l.Find(t.Context(), hashes, time.Unix(1_800_000_000, 0))
+	got, err := l.Find(t.Context(), hashes, Position{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -255,10 +255,14 @@ func TestFindTellsWhatIsInTheLog(t *testing.T) {
 			t.Errorf("%x: got %v want %v", h, got[h], p)
 		}
 	}
-	// Nothing older than since (less the slack) is read: a search from after everything looks at one segment only.
-	got, err = l.Find(t.Context(), hashes, now.Add(time.Hour))
+	// Nothing before the segment of since is read.
+	got, err = l.Find(t.Context(), hashes, Position{Node: cfg.Node, Epoch: 2})
+	if err != nil || len(got) != 20 {
+		t.Errorf("from the second boot epoch on: got %d, %v, want 20", len(got), err)
+	}
+	got, err = l.Find(t.Context(), hashes, Position{Node: cfg.Node, Epoch: l.Epoch()})
 	if err != nil || len(got) != 0 {
-		t.Errorf("from later on: got %d, %v, want none", len(got), err)
+		t.Errorf("from the newest boot epoch on: got %d, %v, want none", len(got), err)
 	}
 }
 

@@ -74,7 +74,7 @@ func TestACompressedLogIsTheSameLog(t *testing.T) {
 		}
 		hashes[leaf] = struct{}{}
 	}
-	found, err := l.Find(t.Context(), hashes, time.Time{})
+	found, err := l.Find(t.Context(), hashes, Position{})
 	if err != nil || len(found) != len(hashes) {
 		t.Fatalf("found %d of %d, %v", len(found), len(hashes), err)
 	}

@@ -137,7 +137,7 @@ func commit[In, Out any](ctx context.Context, w *work, d *change[In, Out], in *I
 			return err
 		}
 		tx.ClearOutbox(clearing)
-		return tx.PutOutbox(records.Outbox{ID: p.id, Body: p.body, Annex: p.annex, Time: w.now})
+		return tx.PutOutbox(w.outboxRow(&p))
 	})
 	if p.rev == 0 {
 		w.e.outbox.settled(clearing...)

@@ -47,7 +47,7 @@ func (e *Engine) direct(ctx context.Context, o *opened, c kms.Call, a kms.Action
 			}
 		}
 		tx.ClearOutbox(clearing)
-		return tx.PutOutbox(records.Outbox{ID: done.id, Body: done.body, Annex: done.annex, Time: w.now})
+		return tx.PutOutbox(w.outboxRow(&done))
 	})
 	if err != nil {
 		e.outbox.settled(clearing...)

@@ -45,6 +45,15 @@ func (b *outbox) take(n int) []kms.ID {
 	return ids
 }
 
+// outboxRow is the record of a change as it is stored with it, with where the log stands: its place cannot be before that.
+func (w *work) outboxRow(p *committed) records.Outbox {
+	row := records.Outbox{ID: p.id, Body: p.body, Annex: p.annex, Time: w.now}
+	if l := w.e.cfg.Log; l != nil {
+		row.Epoch, row.Seq = l.Epoch(), l.Size()
+	}
+	return row
+}
+
 // owe remembers a committed change whose record is not in the log. Until it is, nothing is admitted.
 func (e *Engine) owe(p *committed, cause error) {
 	e.outbox.mu.Lock()
@@ -149,14 +158,14 @@ func (e *Engine) recoverPage(ctx context.Context, page []records.Outbox) (append
 		return 0, nil
 	}
 	want := make(map[[32]byte]struct{}, len(page))
-	oldest := e.clock.Trusted() // the row's own time may be one that was forgotten
+	since := audit.Position{Epoch: page[0].Epoch, Seq: page[0].Seq}
 	for _, row := range page {
 		want[audit.LeafHash(row.Body)] = struct{}{}
-		if row.Time.Before(oldest) {
-			oldest = row.Time
+		if row.Epoch < since.Epoch || row.Epoch == since.Epoch && row.Seq < since.Seq {
+			since.Epoch, since.Seq = row.Epoch, row.Seq
 		}
 	}
-	there, err := e.cfg.Log.Find(ctx, want, oldest)
+	there, err := e.cfg.Log.Find(ctx, want, since)
 	if err != nil {
 		return 0, err
 	}

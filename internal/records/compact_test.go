@@ -102,7 +102,7 @@ func TestAFieldKeepsItsNumber(t *testing.T) {
 			"73421108221206c4c49fd50c221a0173220273734a02272852022a2b5a022d2e"},
 		{fullOf[Name](), "010a100405060708090a0b0c0d0e0f10111213120573737373731801"},
 		{fullOf[Shred](), "010a020405120173"},
-		{fullOf[Outbox](), "010a100405060708090a0b0c0d0e0f10111213120215161a0218192206b2c49fd50c19"},
+		{fullOf[Outbox](), "010a100405060708090a0b0c0d0e0f10111213120215161a0218192206b2c49fd50c19281b301c"},
 	} {
 		if b, err := encode(c.v); err != nil || hex.EncodeToString(b) != c.want {
 			t.Errorf("%T: got %x, %v want %s", c.v, b, err, c.want)

@@ -2,6 +2,7 @@ package records
 
 import (
 	"maps"
+	"math"
 	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
@@ -197,6 +198,8 @@ func (r Outbox) fields(w *writer) {
 	w.bytes(2, r.Body)
 	w.bytes(3, r.Annex)
 	w.time(4, r.Time)
+	w.num(5, r.Epoch)
+	w.num(6, r.Seq)
 }
 
 func (r *Outbox) field(n protowire.Number, v value) {
@@ -209,5 +212,9 @@ func (r *Outbox) field(n protowire.Number, v value) {
 		r.Annex = v.bytes()
 	case 4:
 		r.Time = v.time()
+	case 5:
+		r.Epoch = v.num(math.MaxUint64)
+	case 6:
+		r.Seq = v.num(math.MaxUint64)
 	}
 }

@@ -99,6 +99,10 @@ type Outbox struct {
 	Body  []byte    `json:"body"`
 	Annex []byte    `json:"annex"`
 	Time  time.Time `json:"time"`
+
+	// The log's boot epoch, and how many records it had, before the change was made: the record is not before that. Epoch 0: not known.
+	Epoch uint64 `json:"epoch,omitzero"`
+	Seq   uint64 `json:"seq,omitzero"`
 }
 
 // Idem is the remembered outcome of a change that carried an idempotency token.
