@@ -61,7 +61,7 @@ func TestPagesRunAsTheyStand(t *testing.T) {
 				t.Fatal(err)
 			}
 			// Pages show the default port; here many servers run at once.
-			text := strings.ReplaceAll(script.String(), "7443", freePort(t))
+			text := strings.NewReplacer("7443", freePort(t), "7444", freePort(t)).Replace(script.String())
 			out, err := shell(t, dir, text)
 			if err != nil {
 				t.Errorf("%s does not run as it stands: %v\n%s", page, err, out)
