@@ -104,11 +104,13 @@ func commit[In, Out any](ctx context.Context, w *work, d *change[In, Out], in *I
 		}
 	}
 	var p committed
+	var admitted [2]audit.KeyUse
+	n := copy(admitted[:], w.rec.Keys)
 	// From here on the caller's hanging up no longer matters: the change happens with its record, or not at all.
 	ctx = context.WithoutCancel(ctx)
 	clearing := w.e.outbox.take(clearWith)
 	p.rev, p.touched, err = w.o.records.Update(ctx, func(tx *records.Tx) error {
-		w.rec.Detail, w.rec.PrevChange, w.stamp = "", [32]byte{}, nil
+		w.unsay(admitted[:n])
 		if w.call.DryRun {
 			tx.Look()
 		}
@@ -141,10 +143,19 @@ func commit[In, Out any](ctx context.Context, w *work, d *change[In, Out], in *I
 	})
 	if p.rev == 0 {
 		w.e.outbox.settled(clearing...)
+		if w.rec.Change { // the store refused what was ready: a name that is taken, a full disk
+			w.unsay(admitted[:n])
+		}
 		return out, err
 	}
 	w.pending = &p
 	return out, nil
+}
+
+// unsay takes back what the record says of a change that did not happen.
+func (w *work) unsay(admitted []audit.KeyUse) {
+	w.rec.Keys = append(w.rec.Keys[:0], admitted...)
+	w.rec.Detail, w.rec.PrevChange, w.rec.Change, w.stamp = "", [32]byte{}, false, nil
 }
 
 // onCommit says how the record's leaf hash gets into the changed resource, so that its changes chain.

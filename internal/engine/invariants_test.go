@@ -154,7 +154,8 @@ func TestAChangeAndItsRecordAreOneTransaction(t *testing.T) {
 
 func TestARefusedChangeLeavesNothing(t *testing.T) {
 	w := newWorld(t)
-	w.create("k", kms.AES256GCM, 0)
+	k := w.create("k", kms.AES256GCM, 0)
+	w.create("other", kms.AES256GCM, 0)
 	before, err := w.store.Confirm(t.Context())
 	if err != nil {
 		t.Fatal(err)
@@ -163,9 +164,19 @@ func TestARefusedChangeLeavesNothing(t *testing.T) {
 	wantCode(t, err, kms.CodeExists)
 	_, err = w.e.CreateKey(t.Context(), user, engine.CreateKeyInput{Name: "x", Algorithm: kms.AES256GCM})
 	wantCode(t, err, kms.CodeDenied)
+	taken := "other"
+	_, err = w.e.UpdateKey(t.Context(), admin, engine.UpdateKeyInput{Key: "k", Name: &taken})
+	wantCode(t, err, kms.CodeExists)
 	after, err := w.store.Confirm(t.Context())
 	if err != nil || after != before {
 		t.Fatalf("the store moved from %v to %v (%v)", before.Rev, after.Rev, err)
+	}
+	// What is recorded is the refusal, not the change that was ready.
+	for _, r := range w.records(audit.Filter{Code: kms.CodeExists}) {
+		if r.Change || r.PrevChange != [32]byte{} || r.Outcome != audit.Refused ||
+			r.Action == kms.CreateKey && len(r.Keys) > 0 || r.Action == kms.UpdateKey && (len(r.Keys) != 1 || r.Keys[0].Key != k.ID) {
+			t.Errorf("got %+v", r)
+		}
 	}
 }
 
