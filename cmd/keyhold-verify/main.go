@@ -207,6 +207,9 @@ func show(rep *verify.Report, quiet bool, quorum int, took time.Duration, out io
 			if e.Erased > 0 {
 				fmt.Fprintf(out, ", %d with erased names", e.Erased)
 			}
+			if e.Retired > 0 {
+				fmt.Fprintf(out, ", %d of which the data was dropped", e.Retired)
+			}
 			fmt.Fprintln(out)
 			for _, c := range e.Cosigned {
 				fmt.Fprintf(out, "  %d records cosigned by %s\n", c.Records, clean(c.Vouch.String()))

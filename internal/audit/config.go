@@ -33,6 +33,10 @@ type Config struct {
 
 	// CompressAfter is the age at which a full segment is compressed; 0: DefaultCompressAfter; negative: never.
 	CompressAfter time.Duration
+	// Retention is the age at which the data of records is dropped, segment by segment, while their hashes stay; 0: never. MayDrop is asked before, with the last
+	// record of a segment, whether it and all before it may go; it may be nil.
+	Retention time.Duration
+	MayDrop   func(last Position) bool
 
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: silent

@@ -12,6 +12,9 @@ import (
 // The encoding of a record, version 1 (docs/formats-audit.md, "Record"). Integers are big-endian; uvarint is that of
 // encoding/binary in its shortest form. There is exactly one encoding of a record.
 const (
+	// ActionAt is where an encoded body has the action, one byte.
+	ActionAt = fixedAt
+
 	bodyVersion  = 1
 	annexVersion = 1
 

@@ -8,6 +8,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/keyhold/keyhold/internal/audit/disk"
 	"github.com/keyhold/keyhold/internal/audit/segment"
 )
 
@@ -22,14 +23,14 @@ const (
 // keeper looks after the segments that are full: it makes their indexes, compresses them and drops what retention does not keep. It is one goroutine, never in
 // the way of a record, and what it was doing when the server stopped is done again.
 type keeper struct {
-	l     *Log
-	wake  chan struct{}
-	quit  chan struct{}
-	once  sync.Once
-	eager bool // no pauses: for tests and measurements
+	l    *Log
+	wake chan struct{}
+	quit chan struct{}
+	once sync.Once
 
-	round  sync.Mutex          // held during a round
-	broken map[string]struct{} // segments that are damaged; guarded by round
+	round  sync.Mutex          // held during a round; guards the fields below
+	eager  bool                // no pauses
+	broken map[string]struct{} // segments that are damaged
 }
 
 func (k *keeper) init(l *Log) {
@@ -58,7 +59,7 @@ func (k *keeper) run() {
 		case <-k.wake:
 		case <-timer.C:
 		}
-		if err := k.keep(); err != nil && !errors.Is(err, errQuit) {
+		if err := k.keep(false); err != nil && !errors.Is(err, errQuit) {
 			k.l.cfg.Logger.Warn("audit segments not kept", "error", err)
 		}
 		timer.Reset(keepEvery)
@@ -67,10 +68,15 @@ func (k *keeper) run() {
 
 var errQuit = errors.New("the audit log closes")
 
+// Keep does at once, and without pauses, what is done in the background for segments that are full: it makes indexes, compresses, and drops what retention does
+// not keep.
+func (l *Log) Keep() error { return l.keep.keep(true) }
+
 // keep is one round. What fails does not keep the rest from being done.
-func (k *keeper) keep() error {
+func (k *keeper) keep(eager bool) error {
 	k.round.Lock()
 	defer k.round.Unlock()
+	k.eager = eager
 	full, err := k.full()
 	if err != nil {
 		return err
@@ -90,7 +96,7 @@ func (k *keeper) keep() error {
 			err = errors.Join(err, one)
 		}
 	}
-	return err
+	return errors.Join(err, k.retire())
 }
 
 // sealed is a segment that is not written to any more.
@@ -108,6 +114,9 @@ func (k *keeper) full() (all []sealed, err error) {
 		return nil, err
 	}
 	for _, e := range epochs {
+		if err := k.sweep(filepath.Join(k.l.node, epochFolder(e))); err != nil {
+			return nil, err
+		}
 		dir, size, ok, err := k.l.epochSize(e)
 		if err != nil {
 			return nil, err
@@ -147,6 +156,28 @@ func (k *keeper) rest(began time.Time) error {
 	case <-t.C:
 		return nil
 	}
+}
+
+// writeWhole puts a file in place whole and durable, or not at all.
+func writeWhole(fs disk.FS, path string, data []byte) error {
+	temp := path + newEnd
+	_ = fs.Remove(temp)
+	f, err := fs.Create(temp)
+	if err != nil {
+		return err
+	}
+	w := writer{f: f, buf: data}
+	if err = w.flush(); err == nil {
+		err = f.Sync()
+	}
+	if err = errors.Join(err, f.Close()); err == nil {
+		err = fs.Rename(temp, path)
+	}
+	if err != nil {
+		_ = fs.Remove(temp)
+		return err
+	}
+	return fs.SyncDir(filepath.Dir(path))
 }
 
 // writeDerived puts a derived file in place by a rename, without a sync.

@@ -171,14 +171,14 @@ func (p *past) matches(c tree.Checkpoint) error {
 // macs checks the MAC of every batch from the segment of a record on. Batches without one are the first of an epoch, or follow one that
 // says so; after a checkpoint there is one in any case.
 func (p *past) macs(k *Keys, from uint64) error {
-	files, _, err := segment.List(p.dir)
+	files, gone, err := p.segments()
 	if err != nil {
 		return err
 	}
 	if len(files) == 0 {
 		return p.altersAt("", 0, "%d records were expected, and there is no segment", p.size)
 	}
-	w := walk{p: p, files: files}
+	w := walk{p: p, files: files, gone: gone}
 	for w.from+1 < len(files) && files[w.from+1].First <= from {
 		w.from++
 	}
@@ -236,13 +236,8 @@ func firstIsKeyed(file segment.File) (bool, error) {
 
 // before reads from an epoch's first record which epoch came before it, and whether that one was given up by an operator's order.
 func (p *past) before(cluster, node, dir string) (q *past, rolled bool, err error) {
-	var r Record
-	bad := error(nil)
-	err = eachFrame(p.dir, 0, 1, func(_ uint64, f segment.Frame) bool {
-		r, bad = DecodeBody(f.Body())
-		return false
-	})
-	if err = errors.Join(err, bad); err != nil {
+	r, err := p.first()
+	if err != nil {
 		return nil, false, p.altersAt("", 0, "the first record cannot be read: %v", err)
 	}
 	if r.Prev == (Link{}) {
@@ -257,6 +252,23 @@ func (p *past) before(cluster, node, dir string) (q *past, rolled bool, err erro
 		return nil, false, nil // expired: retention is not the log's business
 	}
 	return q, r.Code == kms.CodeLogAltered, nil
+}
+
+// first is the first record of the epoch. If its data was dropped, its body was kept.
+func (p *past) first() (r Record, err error) {
+	_, gone, err := p.segments()
+	if err != nil {
+		return r, err
+	}
+	if gone != nil {
+		return DecodeBody(gone.First)
+	}
+	bad := error(nil)
+	err = eachFrame(p.dir, 0, 1, func(_ uint64, f segment.Frame) bool {
+		r, bad = DecodeBody(f.Body())
+		return false
+	})
+	return r, errors.Join(err, bad)
 }
 
 // conclude signs the last checkpoint of an epoch that ended without one.

@@ -88,8 +88,7 @@ func (k *keeper) compress(s sealed, path string, blank func(segment.Frame) bool)
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
 	out := writer{f: f}
-	began := time.Now()
-	err = eachBatch(s, func(b *segment.Batch) error {
+	err = k.eachBatch(s, func(b *segment.Batch) error {
 		if blank != nil {
 			if err := blankAnnexes(b, blank); err != nil {
 				return err
@@ -99,12 +98,7 @@ func (k *keeper) compress(s sealed, path string, blank func(segment.Frame) bool)
 		if len(out.buf) == 0 {
 			return nil
 		}
-		if err := out.flush(); err != nil {
-			return err
-		}
-		err := k.rest(began)
-		began = time.Now()
-		return err
+		return out.flush()
 	})
 	if err != nil {
 		return err
@@ -141,21 +135,15 @@ func (k *keeper) compare(s sealed, path string, same func(was, got *segment.Batc
 	}
 	defer src.Close() //nolint:errcheck // read only
 	r := segment.NewReader(src, 0, src.Size(), s.First, segment.Tag{})
-	began, done := time.Now(), int64(0)
-	err = eachBatch(s, func(b *segment.Batch) error {
+	err = k.eachBatch(s, func(b *segment.Batch) error {
 		got, err := r.Next()
 		if err != nil {
 			return fmt.Errorf("read back: record %d: %w", b.First, err)
 		}
-		if done += int64(len(b.Raw)); !same(b, &got) {
+		if !same(b, &got) {
 			return fmt.Errorf("read back: the batch of record %d is another", b.First)
 		}
-		if done < indexStep {
-			return nil
-		}
-		err = k.rest(began)
-		began, done = time.Now(), 0
-		return err
+		return nil
 	})
 	if err != nil {
 		return err
@@ -186,8 +174,8 @@ func sameRecords(was, got *segment.Batch) bool {
 	return true
 }
 
-// eachBatch reads the acknowledged batches of a segment and checks their checksums, hashes and chain.
-func eachBatch(s sealed, see func(b *segment.Batch) error) error {
+// eachBatch reads the acknowledged batches of a segment and checks their checksums, hashes and chain. It rests now and then.
+func (k *keeper) eachBatch(s sealed, see func(b *segment.Batch) error) error {
 	src, err := segment.Open(s.File)
 	if err != nil {
 		return err
@@ -196,6 +184,7 @@ func eachBatch(s sealed, see func(b *segment.Batch) error) error {
 	r := segment.NewReader(src, 0, src.Size(), s.First, segment.Tag{})
 	var leaves []byte
 	var prev segment.Hash
+	rested, began := int64(0), time.Now()
 	for r.Expect() < s.stop {
 		b, err := r.Next()
 		if errors.Is(err, io.EOF) {
@@ -213,6 +202,12 @@ func eachBatch(s sealed, see func(b *segment.Batch) error) error {
 		prev = segment.HashOf(b.Raw)
 		if err := see(&b); err != nil {
 			return err
+		}
+		if r.Offset()-rested >= indexStep {
+			if err := k.rest(began); err != nil {
+				return err
+			}
+			rested, began = r.Offset(), time.Now()
 		}
 	}
 	return nil

@@ -127,7 +127,7 @@ func TestCompressionNeverLosesARecord(t *testing.T) {
 				t.Fatal(err)
 			}
 			l := open(t, now)
-			l.cfg.CompressAfter, l.keep.eager = 0, true
+			l.cfg.CompressAfter = 0
 			l.cfg.Now = func() time.Time { return time.Now().Add(time.Hour) }
 			calls, hit, last := 0, false, ""
 			fs.Set(func(op disktest.Op, path string) *disktest.Fault {
@@ -141,7 +141,7 @@ func TestCompressionNeverLosesARecord(t *testing.T) {
 				hit = true // and whatever comes after it: the server is dead
 				return &disktest.Fault{Err: broken, Persist: effect && calls-1 == at}
 			})
-			err := l.keep.keep()
+			err := l.Keep()
 			fs.Set(skipSyncs)
 			if !hit {
 				if err != nil {
@@ -187,9 +187,9 @@ func TestADamagedSegmentIsNotCompressed(t *testing.T) {
 	if err := os.WriteFile(files[1].Path, data, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	l.cfg.CompressAfter, l.keep.eager = 0, true
+	l.cfg.CompressAfter = 0
 	l.cfg.Now = func() time.Time { return time.Now().Add(time.Hour) }
-	if err := l.keep.keep(); !damaged(err) {
+	if err := l.Keep(); !damaged(err) {
 		t.Fatalf("got %v want what is damaged", err)
 	}
 	again, err := os.ReadFile(files[1].Path)
@@ -199,7 +199,7 @@ func TestADamagedSegmentIsNotCompressed(t *testing.T) {
 	if n, plain := packed(t, cfg); plain != 2 || n < 2 {
 		t.Errorf("%d are compressed, %d are not", n, plain)
 	}
-	if err := l.keep.keep(); err != nil {
+	if err := l.Keep(); err != nil {
 		t.Errorf("a second round says it again: %v", err)
 	}
 }

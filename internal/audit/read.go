@@ -27,12 +27,15 @@ func (l *Log) epochSize(epoch uint64) (dir string, size uint64, ok bool, err err
 	case l.past != nil && epoch == l.past.epoch && l.past.altered == nil:
 		return dir, l.past.size, true, nil
 	}
-	files, err := l.catalog.segments(dir)
-	if errors.Is(err, os.ErrNotExist) || err == nil && len(files) == 0 {
+	all, err := l.catalog.list(dir)
+	files := all.files
+	switch {
+	case errors.Is(err, os.ErrNotExist), err == nil && len(files) == 0 && all.gone == nil:
 		return dir, 0, false, nil
-	}
-	if err != nil {
+	case err != nil:
 		return dir, 0, false, err
+	case len(files) == 0:
+		return dir, all.gone.Next, true, nil
 	}
 	last := files[len(files)-1]
 	if next, ok := l.lookup.end(dir, files); ok {
@@ -54,7 +57,7 @@ func noRecord(p Position) error {
 
 // damaged tells whether an error is about what stands on the disk, not about reading it.
 func damaged(err error) bool {
-	for _, is := range []error{segment.ErrNotBatch, segment.ErrChecksum, segment.ErrFrames, segment.ErrTruncated, segment.ErrPacked, ErrMalformed, ErrAnnex} {
+	for _, is := range []error{segment.ErrNotBatch, segment.ErrChecksum, segment.ErrFrames, segment.ErrTruncated, segment.ErrPacked, ErrRetired, ErrMalformed, ErrAnnex} {
 		if errors.Is(err, is) {
 			return true
 		}
@@ -93,6 +96,16 @@ func (l *Log) ReadEncoded(p Position) (body, annex []byte, err error) {
 	}
 	if !ok || p.Seq >= size {
 		return nil, nil, noRecord(p)
+	}
+	gone, err := l.catalog.gone(dir)
+	if err != nil {
+		return nil, nil, unreadable(p, err)
+	}
+	if gone != nil && p.Seq < gone.Next {
+		if p.Seq == 0 { // what an epoch begins with is kept, without its annex
+			return slices.Clone(gone.First), nil, nil
+		}
+		return nil, nil, kms.Errorf(kms.CodeNotFound, "the data of the audit record %s was dropped, as the record %s tells", p, gone.Record)
 	}
 	file, at, err := l.place(dir, p.Seq)
 	if err != nil {

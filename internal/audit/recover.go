@@ -86,11 +86,17 @@ type cut struct {
 
 // scan finds the end of the epoch in its last two segments.
 func (p *past) scan() (*cut, error) {
-	files, _, err := segment.List(p.dir)
-	if err != nil || len(files) == 0 {
+	files, gone, err := p.segments()
+	if err != nil {
 		return nil, err
 	}
-	w := walk{p: p, files: files, from: max(0, len(files)-2)}
+	if gone != nil {
+		p.size = gone.Next
+	}
+	if len(files) == 0 {
+		return nil, nil //nolint:nilnil // there is no segment to cut
+	}
+	w := walk{p: p, files: files, gone: gone, from: max(0, len(files)-2)}
 	if err := w.run(nil); err != nil {
 		return nil, err
 	}
@@ -139,15 +145,23 @@ func (p *past) rebuild() error {
 }
 
 func rebuildTree(p *past, size uint64) (*tree.Tree, error) {
-	files, _, err := segment.List(p.dir)
+	files, gone, err := p.segments()
 	if err != nil {
 		return nil, err
 	}
 	t := tree.New(p.dir)
-	if len(files) == 0 || size == 0 {
+	if gone != nil {
+		if err := appendLeaves(t, p.dir, 0, min(gone.Next, size)); err != nil {
+			return nil, p.altersAt(retiredName, t.Size(), "the leaf hashes of dropped records: %v", err)
+		}
+	}
+	if t.Size() == size {
 		return t, nil
 	}
-	w := walk{p: p, files: files}
+	if len(files) == 0 {
+		return nil, p.altersAt("", t.Size(), "%d records were expected", size)
+	}
+	w := walk{p: p, files: files, gone: gone}
 	err = w.run(func(_ *segment.Batch, _ segment.Hash, leaves []byte) error {
 		for i := 0; i < len(leaves) && t.Size() < size; i += 32 {
 			t.Append(tree.Hash(leaves[i:]))
@@ -167,7 +181,23 @@ func rebuildTree(p *past, size uint64) (*tree.Tree, error) {
 func loadTree(dir string, size uint64) (*tree.Tree, error) {
 	return tree.Load(dir, size, func(from uint64) ([]tree.Hash, error) {
 		var out []tree.Hash
-		err := eachFrame(dir, from, size, func(_ uint64, f segment.Frame) bool {
+		gone, err := ReadRetired(dir)
+		if err != nil {
+			return nil, err
+		}
+		if gone != nil && gone.Next > from {
+			err := tree.Leaves(dir, from, min(gone.Next, size), func(_ uint64, leaves []byte) error {
+				for ; len(leaves) > 0; leaves = leaves[32:] {
+					out = append(out, tree.Hash(leaves))
+				}
+				return nil
+			})
+			if err != nil {
+				return nil, err
+			}
+			from = min(gone.Next, size)
+		}
+		err = eachFrame(dir, from, size, func(_ uint64, f segment.Frame) bool {
 			out = append(out, f.Leaf())
 			return true
 		})

@@ -117,8 +117,7 @@ func BenchmarkSearch(b *testing.B) {
 		l = open(b, cfg)
 	}
 	began := time.Now()
-	l.keep.eager = true
-	if err := l.keep.keep(); err != nil {
+	if err := l.Keep(); err != nil {
 		b.Fatal(err)
 	}
 	b.Logf("kept in %s", time.Since(began).Round(time.Millisecond))

@@ -193,8 +193,7 @@ func indexes(t testing.TB, cfg Config) (paths []string) {
 
 func keepNow(t testing.TB, l *Log) {
 	t.Helper()
-	l.keep.eager = true
-	if err := l.keep.keep(); err != nil {
+	if err := l.Keep(); err != nil {
 		t.Fatal(err)
 	}
 }

@@ -11,7 +11,8 @@ import (
 type walk struct {
 	p     *past
 	files []segment.File
-	from  int // index of the first file to read
+	gone  *Retired // what comes before the first file
+	from  int      // index of the first file to read
 
 	next  uint64 // number of the record after the last batch
 	prev  segment.Hash
@@ -26,10 +27,14 @@ type walk struct {
 func (w *walk) run(see func(b *segment.Batch, sum segment.Hash, leaves []byte) error) error {
 	w.next = w.files[w.from].First
 	if w.from == 0 {
-		if w.next != 0 {
-			return w.p.altersAt(w.files[0].Path, 0, "the first segment begins with record %d", w.next)
-		}
+		first := uint64(0)
 		w.prev, w.known = segment.Seed(w.p.origin), true
+		if w.gone != nil {
+			first, w.prev = w.gone.Next, w.gone.Chain
+		}
+		if w.next != first {
+			return w.p.altersAt(w.files[0].Path, first, "the first segment begins with record %d", w.next)
+		}
 	}
 	for i := w.from; i < len(w.files); i++ {
 		if w.files[i].First != w.next {

@@ -31,6 +31,17 @@ type cutter struct {
 func (c *cutter) run(ctx context.Context) {
 	defer close(c.inOrder)
 	defer close(c.blocks)
+	if c.e.gone != nil {
+		if err := c.leaves(ctx, c.e.gone.Next); err != nil {
+			if ctx.Err() == nil {
+				c.err = err
+			}
+			return
+		}
+	}
+	if c.fault != nil {
+		return
+	}
 	for i, file := range c.files {
 		if file.First != c.next {
 			c.wrong(file.Path, "the segment begins with record %d, but the one before ends with %d: records are missing or damaged", file.First, c.next)
@@ -100,15 +111,9 @@ func (c *cutter) file(ctx context.Context, file segment.File, stop uint64, last 
 		}
 		if size > 0 {
 			b.data, b.next = buf[:size], c.next
-			if err := c.attach(b); err != nil {
+			if err := c.give(ctx, b); err != nil {
 				return err
 			}
-			select {
-			case c.inOrder <- b:
-			case <-ctx.Done():
-				return ctx.Err()
-			}
-			c.blocks <- b
 			off += int64(size)
 			continue
 		}
@@ -120,6 +125,20 @@ func (c *cutter) file(ctx context.Context, file segment.File, stop uint64, last 
 	if !last && off < end {
 		return c.tail(src, file, off, last, nil)
 	}
+	return nil
+}
+
+// give sends a block on its way, with the checkpoints whose size lies in it.
+func (c *cutter) give(ctx context.Context, b *block) error {
+	if err := c.attach(b); err != nil {
+		return err
+	}
+	select {
+	case c.inOrder <- b:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	c.blocks <- b
 	return nil
 }
 

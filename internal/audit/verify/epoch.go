@@ -2,6 +2,8 @@ package verify
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"sync"
 
 	"github.com/keyhold/keyhold/internal/audit"
@@ -17,7 +19,8 @@ var buffers = sync.Pool{New: func() any { return new([blockBytes]byte) }}
 // block is a run of batches on its way through a worker.
 type block struct {
 	file string
-	data []byte // headers, frames and padding
+	data []byte // headers, frames and padding; of records that were dropped, their leaf hashes
+	gone bool   // the records were dropped
 	from uint64 // number of the first record
 	next uint64 // number of the record after the last
 	due  []*due // checkpoints whose size lies in the block, by size
@@ -29,6 +32,7 @@ type block struct {
 // result is what a worker found.
 type result struct {
 	prev, last segment.Hash // of the batch before, and of the last one
+	claims     []claim      // of dropped records
 	tree       tree.Range
 	batches    uint64
 	unkeyed    uint64
@@ -40,15 +44,12 @@ type result struct {
 
 // run verifies the epoch.
 func (e *epoch) run(ctx context.Context) error {
-	files, given, err := segment.List(e.dir)
-	if err != nil {
+	files, err := e.files()
+	if err != nil || e.broken {
 		return err
 	}
-	for _, f := range given {
-		e.note("%s was given up before anything in it was acknowledged", f.Path)
-	}
 	for _, a := range e.anchors {
-		a.judged = len(files) > 0
+		a.judged = len(files) > 0 || e.gone != nil
 	}
 	marks := e.checkpoints()
 	defer marks.close()
@@ -97,6 +98,37 @@ func (e *epoch) run(ctx context.Context) error {
 	return e.rest(marks)
 }
 
+// files lists the segments to read, and notes what is not read.
+func (e *epoch) files() ([]segment.File, error) {
+	files, gone, left, err := audit.LiveSegments(e.dir)
+	if err == nil && gone != nil && gone.Origin != e.out.Origin {
+		err = fmt.Errorf("%w: it is of %s", audit.ErrRetired, gone.Origin)
+	}
+	if errors.Is(err, audit.ErrRetired) {
+		e.fatal(e.dir, 0, "%v", err)
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	_, given, err := segment.List(e.dir)
+	for _, f := range given {
+		e.note("%s was given up before anything in it was acknowledged", f.Path)
+	}
+	for _, f := range left {
+		e.note("%s was not read: its records were dropped, and the server stopped before the file was removed", f.Path)
+	}
+	for _, f := range files {
+		if f.Twin != "" {
+			e.note("%s was not read: it is the compressed form of %s, which is there, too", f.Twin, f.Path)
+		}
+	}
+	if e.gone = gone; gone != nil {
+		e.out.Retired = gone.Next
+	}
+	return files, err
+}
+
 // rest judges the checkpoints that are left when the records have ended: they cover records that are not there.
 func (e *epoch) rest(marks *checkpoints) error {
 	for {
@@ -138,6 +170,10 @@ type joiner struct {
 
 func (j *joiner) join(b *block) {
 	e := j.e
+	if b.gone {
+		j.joinGone(b)
+		return
+	}
 	if b.err == nil || b.batches > 0 {
 		if b.prev != j.prev {
 			e.fatal(b.file, b.from, "the batch does not follow from the one before: something before it was changed, removed or put in")
@@ -161,6 +197,10 @@ func (j *joiner) join(b *block) {
 		return
 	}
 	j.prev = b.last
+	for _, c := range b.claims {
+		c.by.Node, c.by.Epoch = e.out.Node, e.out.Epoch
+		e.claims.add(c)
+	}
 	e.out.Batches += b.batches
 	e.out.Unkeyed += b.unkeyed
 	e.out.Erased += b.erased
@@ -170,6 +210,34 @@ func (j *joiner) join(b *block) {
 	if b.err != nil {
 		e.fatal(b.file, b.at, "%v", b.err)
 	}
+}
+
+// joinGone adds leaf hashes of records that were dropped. They are believed as far as the checkpoints behind them commit to them.
+func (j *joiner) joinGone(b *block) {
+	e, gone := j.e, j.e.gone
+	if b.from == 0 {
+		if len(b.data) < 32 || audit.LeafHash(gone.First) != tree.Hash(b.data) {
+			e.fatal(b.file, 0, "the first record that was kept is not the one that was dropped")
+			return
+		}
+		e.firstFile = b.file
+		e.first, _ = audit.DecodeBody(gone.First) //nolint:errcheck // it was decoded when the file was read
+	}
+	for _, d := range b.due {
+		j.hold(d)
+	}
+	if err := j.whole.Merge(&b.tree); err != nil {
+		e.fatal(b.file, b.from, "%v", err)
+		return
+	}
+	if b.next < gone.Next {
+		return
+	}
+	if j.whole.Root() != gone.Root {
+		e.fatal(b.file, gone.Next, "the leaf hashes of the records that were dropped do not lead to the root that was noted")
+		return
+	}
+	j.prev = gone.Chain
 }
 
 // hold compares the tree with a checkpoint.

@@ -31,10 +31,11 @@ func node(ctx context.Context, o *Options, dir string, anchors map[string][]*anc
 	slices.Sort(all)
 	name := nodeName(o.Keys.Cluster, dir, all)
 	var before *Epoch
+	claims := claims{}
 	for i, n := range all {
 		e := &epoch{
 			o: o, rep: rep, progress: p, dir: filepath.Join(dir, folderName(n)), newest: i == len(all)-1,
-			out: Epoch{Node: name, Epoch: n, Origin: audit.Origin(o.Keys.Cluster, name, n)},
+			claims: claims, out: Epoch{Node: name, Epoch: n, Origin: audit.Origin(o.Keys.Cluster, name, n)},
 		}
 		e.anchors = anchors[e.out.Origin]
 		if err := e.run(ctx); err != nil {
@@ -48,8 +49,10 @@ func node(ctx context.Context, o *Options, dir string, anchors map[string][]*anc
 		rep.Epochs = append(rep.Epochs, e.out)
 		rep.Records += e.out.Records
 		rep.Erased += e.out.Erased
+		rep.Retired += e.out.Retired
 		before = &rep.Epochs[len(rep.Epochs)-1]
 	}
+	claims.account(rep, name, dir)
 	if before != nil {
 		rep.Tail += before.Records - min(before.Records, before.Signed)
 	}
@@ -119,6 +122,8 @@ type epoch struct {
 	dir      string
 	newest   bool
 	anchors  []*anchor
+	claims   claims
+	gone     *audit.Retired // nil: nothing was dropped
 	out      Epoch
 
 	broken    bool // the records behind a finding cannot be judged

@@ -114,6 +114,7 @@ type Epoch struct {
 	Anchored    uint64   `json:"anchored"`    // records under the last anchor
 	Unkeyed     uint64   `json:"unkeyed"`     // records written before unsealing
 	Erased      uint64   `json:"erased"`      // records whose annex was blanked
+	Retired     uint64   `json:"retired"`     // the oldest records, whose data was dropped: their hashes lead to the checkpoints
 	Root        string   `json:"root"`
 	Notes       []string `json:"notes,omitempty"`
 
@@ -130,7 +131,8 @@ type Report struct {
 	Cosigned bool      `json:"cosigned"` // a quorum of the known witnesses cosigned a checkpoint that fits the log
 	Records  uint64    `json:"records"`
 	Erased   uint64    `json:"erased"`
-	Tail     uint64    `json:"tail"` // records of the newest boot epochs behind the last checkpoint: chained, not signed
+	Retired  uint64    `json:"retired"` // records whose data was dropped, of those above
+	Tail     uint64    `json:"tail"`    // records of the newest boot epochs behind the last checkpoint: chained, not signed
 	Epochs   []Epoch   `json:"epochs"`
 	Findings []Finding `json:"findings"`
 	More     uint64    `json:"more_findings"` // that are not listed

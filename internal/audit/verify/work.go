@@ -6,6 +6,7 @@ import (
 	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/audit/segment"
 	"github.com/keyhold/keyhold/internal/audit/tree"
+	"github.com/keyhold/keyhold/internal/kms"
 )
 
 var (
@@ -20,7 +21,11 @@ const maxAltered = MaxFindings
 func work(blocks <-chan *block, o *Options) {
 	var leaves []byte
 	for b := range blocks {
-		leaves = b.verify(leaves[:0])
+		if b.gone {
+			b.leaves()
+		} else {
+			leaves = b.verify(leaves[:0])
+		}
 		for _, d := range b.due {
 			d.check(&o.Keys)
 		}
@@ -83,11 +88,19 @@ func (b *block) records(raw, leaves []byte, due *[]*due) {
 				b.altered = append(b.altered, b.tree.Next)
 			}
 		}
-		b.tree.Append(tree.Hash(leaves), nil)
-		for len(*due) > 0 && (*due)[0].Size == b.tree.Next {
-			(*due)[0].part = b.tree.Clone()
-			*due = (*due)[1:]
+		if kms.Action(f.Body()[audit.ActionAt]) == kms.RetireAudit {
+			b.claim(f.Body())
 		}
+		b.leaf(tree.Hash(leaves), due)
+	}
+}
+
+// leaf adds a leaf to the tree, and takes its state at checkpoints.
+func (b *block) leaf(h tree.Hash, due *[]*due) {
+	b.tree.Append(h, nil)
+	for len(*due) > 0 && (*due)[0].Size == b.tree.Next {
+		(*due)[0].part = b.tree.Clone()
+		*due = (*due)[1:]
 	}
 }
 
