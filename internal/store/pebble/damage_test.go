@@ -251,6 +251,35 @@ func TestAnOlderDatabaseIsFound(t *testing.T) {
 	}
 }
 
+// A manifest that lost its end, as the engine takes a damaged one: it is cut after every of its bytes. The tables and logs that it no
+// longer names may be there or not. Nothing is missing silently.
+func TestAManifestThatLostItsEndIsFound(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	want := build(t, dir)
+	name := files(t, dir, "MANIFEST-*")[0]
+	whole, err := os.ReadFile(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := 0
+	for n := 0; n < len(whole); n += sized(16, 1) {
+		d := replica(t, dir)
+		if err := os.WriteFile(filepath.Join(d, filepath.Base(name)), whole[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := readAll(t, d, want); err != nil {
+			found++
+			if !errors.Is(err, store.ErrDamaged) {
+				t.Fatalf("cut after %d bytes: got %v, want ErrDamaged", n, err)
+			}
+		}
+	}
+	if found == 0 {
+		t.Fatal("no cut was found")
+	}
+}
+
 // removeMark removes the mark from a directory, and answers the directory.
 func removeMark(t *testing.T, dir string) string {
 	t.Helper()

@@ -19,10 +19,11 @@ import (
 // Settings of the engine, chosen for records of about 1 KiB that do not compress, and for a server that is small when
 // idle: memory tables grow with use.
 const (
-	memTableBytes  = 8 << 20 // of recent writes kept in memory before they are written out
-	memTables      = 4       // of them, at most, before commits wait for the disk
-	bloomBits      = 10      // per key: about one false positive in a hundred
+	memTableBytes  = 16 << 20 // of recent writes kept in memory before they are written out
+	memTables      = 4        // of them, at most, before commits wait for the disk
+	bloomBits      = 10       // per key: about one false positive in a hundred
 	openFiles      = 256
+	l0Compact      = 8  // twice the tables over one another that a compaction merges
 	l0Stop         = 40 // sublevels at which commits wait for a compaction
 	diskFormat     = pebble.FormatValueSeparation
 	largestMessage = 512 // bytes of one line of the engine in the log
@@ -51,6 +52,7 @@ func options(c *Config, f *fence) *pebble.Options {
 		MemTableSize:                c.memTable,
 		MemTableStopWritesThreshold: memTables,
 		MaxOpenFiles:                openFiles,
+		L0CompactionThreshold:       l0Compact,
 		L0StopWritesThreshold:       l0Stop,
 		CompactionConcurrencyRange:  func() (int, int) { return 1, 1 },
 		EventListener: &pebble.EventListener{
@@ -67,11 +69,29 @@ func options(c *Config, f *fence) *pebble.Options {
 			},
 		},
 	}
+	o.Experimental.SpanPolicyFunc = family
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
 		o.Levels[i].Compression = func() *sstable.CompressionProfile { return sstable.NoCompression }
 	}
 	return o
+}
+
+// family ends tables where the first byte of the store's keys changes, which is how users of a store keep kinds apart. Most kinds are
+// written in the order of their keys, as the feed is: their tables lie over no others, and no compaction rewrites them because
+// of a kind whose keys are random.
+func family(key []byte) (policy pebble.SpanPolicy, end []byte, err error) {
+	switch {
+	case len(key) == 0:
+		return policy, []byte{prefixFeed}, nil
+	case key[0] != prefixData:
+		return policy, []byte{key[0] + 1}, nil
+	case len(key) == 1:
+		return policy, []byte{prefixData, 0}, nil
+	case key[1] == 0xff:
+		return policy, []byte{prefixToken}, nil
+	}
+	return policy, []byte{prefixData, key[1] + 1}, nil
 }
 
 // engineLog passes on what an operator should see. What the engine calls fatal closes the fence and not the process.
@@ -112,7 +132,7 @@ func start(c *Config) (*engine, position, error) {
 	}
 	at, err := e.locate()
 	if err == nil {
-		err = e.marks(c, at)
+		err = errors.Join(e.marks(c, at), e.unbroken(at))
 	}
 	if cause := e.failure(); cause != nil {
 		err = cause

@@ -9,6 +9,7 @@ import (
 	"io"
 	"io/fs"
 
+	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/keyhold/keyhold/internal/store"
@@ -111,6 +112,36 @@ func (e *engine) marks(c *Config, at position) error {
 		err = damaged("its past is not the one in file %s: at %d the hash is %x, and was %x", markName, mark.Rev, past.hash, mark.Hash)
 	}
 	return err
+}
+
+// unbroken looks for a hole in the feed. The engine takes a damaged manifest for one that ends there, and a log that it should replay
+// and that is gone for one that was never written: then all that one or more memory tables held is missing, while what came
+// after them may be there. What a memory table held is consecutive, and became tables that end where it ended: so
+// every row of the feed at the end of a table must have a successor.
+func (e *engine) unbroken(at position) error {
+	levels, err := e.db.SSTables(pebble.WithKeyRangeFilter([]byte{prefixFeed}, []byte{prefixData}))
+	if err != nil {
+		return err
+	}
+	for _, tables := range levels {
+		for i := range tables {
+			last := tables[i].Largest.UserKey
+			if len(last) == 0 || last[0] != prefixFeed {
+				continue // it goes beyond the feed, as tables did that older versions of this program wrote
+			}
+			rev, err := feedRev(last)
+			if err != nil {
+				return err
+			}
+			if rev <= at.floor || rev >= at.head.Rev {
+				continue
+			}
+			if row, err := e.read(feedKey(rev + 1)); err != nil || row == nil {
+				return errors.Join(err, damaged("the feed has no row for %d, the head is %d: its manifest is damaged, or a log is missing", rev+1, at.head.Rev))
+			}
+		}
+	}
+	return nil
 }
 
 // mark writes the mark of a store that is opened or closed.
