@@ -87,6 +87,22 @@ func synthetic(b *testing.B, l *Log, n int) {
 	}
 }
 
+func sizeOf(b *testing.B, cfg Config, pattern string) (sum float64) {
+	b.Helper()
+	paths, err := filepath.Glob(filepath.Join(cfg.Dir, cfg.Node, "*", pattern))
+	if err != nil {
+		b.Fatal(err)
+	}
+	for _, p := range paths {
+		st, err := os.Stat(p)
+		if err != nil {
+			b.Fatal(err)
+		}
+		sum += float64(st.Size())
+	}
+	return sum
+}
+
 // BenchmarkSearch measures listings of a large log. KEYHOLD_RECORDS says how large (a million), KEYHOLD_BENCH_DIR where it stands and stays.
 func BenchmarkSearch(b *testing.B) {
 	n := 1_000_000
@@ -112,7 +128,7 @@ func BenchmarkSearch(b *testing.B) {
 		}
 		began := time.Now()
 		synthetic(b, l, n)
-		b.Logf("%d records written in %s", n, time.Since(began).Round(time.Millisecond))
+		b.Logf("%d records written in %s, %.0f bytes each in segments", n, time.Since(began).Round(time.Millisecond), sizeOf(b, cfg, "*.log")/float64(n))
 		shut(b, l)
 		l = open(b, cfg)
 	}
@@ -120,7 +136,8 @@ func BenchmarkSearch(b *testing.B) {
 	if err := l.Keep(); err != nil {
 		b.Fatal(err)
 	}
-	b.Logf("kept in %s", time.Since(began).Round(time.Millisecond))
+	b.Logf("kept in %s, %.0f bytes each compressed, %.1f in indexes", time.Since(began).Round(time.Millisecond),
+		sizeOf(b, cfg, "*.log.zst")/float64(n), sizeOf(b, cfg, filepath.Join(indexFolder, "*"))/float64(n))
 	alias := func(n uint32) (a [16]byte) {
 		binary.BigEndian.PutUint32(a[:], n)
 		a[15] = 9

@@ -128,6 +128,7 @@ func framesOf(file segment.File, at mark, from, to uint64, see func(seq uint64, 
 	}
 	defer src.Close() //nolint:errcheck // read only
 	r := segment.NewReader(src, at.Off, src.Size(), at.First, segment.Tag{})
+	r.Ahead(markEvery)
 	for r.Expect() < to {
 		b, err := r.Next()
 		if err != nil {

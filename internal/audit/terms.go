@@ -28,6 +28,7 @@ const (
 	byKeyOutcome // the outcomes other than OK are few, so that what somebody was refused is found among much that he was not
 	byAliasOutcome
 	byActionOutcome
+	byKeyAlias
 )
 
 // eachTerm calls see with the terms of a record. The value is good until see returns.
@@ -41,8 +42,10 @@ func eachTerm(r *Record, see func(kind byte, value []byte)) {
 	see(byAlias, r.Alias[:])
 	pair(byAliasAction, r.Alias[:], action)
 	for i := range r.Keys {
-		see(byKey, r.Keys[i].Key[:])
-		pair(byKeyAction, r.Keys[i].Key[:], action)
+		key := r.Keys[i].Key[:]
+		see(byKey, key)
+		pair(byKeyAction, key, action)
+		see(byKeyAlias, append(append(room[:0], key...), r.Alias[:]...))
 	}
 	if r.Namespace != "" {
 		see(byNamespace, []byte(r.Namespace))
@@ -118,6 +121,13 @@ func (f *Filter) terms() (all [][]index.Term) {
 			}
 			all = append(all, list)
 		}
+	}
+	if keys != nil && aliases != nil {
+		var list []index.Term
+		for _, v := range aliases {
+			list = append(list, index.Term{Kind: byKeyAlias, Value: slices.Concat(keys[0], v)})
+		}
+		all = append(all, list)
 	}
 	switch {
 	case f.Action != 0 && failed:

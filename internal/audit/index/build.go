@@ -72,7 +72,15 @@ func (b *Builder) Term(kind byte, value []byte) {
 
 // Finish gives the file.
 func (b *Builder) Finish() []byte {
-	slices.SortFunc(b.terms, func(x, y entry) int { return cmp.Or(cmp.Compare(x.hash, y.hash), cmp.Compare(x.block, y.block)) })
+	slices.SortFunc(b.terms, func(x, y entry) int {
+		switch {
+		case x.hash < y.hash:
+			return -1
+		case x.hash > y.hash:
+			return 1
+		}
+		return cmp.Compare(x.block, y.block)
+	})
 	b.h.blocks = uint32(len(b.rows)) //nolint:gosec // G115: at most MaxBlocks
 	for i := range b.terms {
 		if i == 0 || b.terms[i].hash != b.terms[i-1].hash {

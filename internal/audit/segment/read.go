@@ -12,7 +12,7 @@ import (
 	"strings"
 )
 
-// chunk is how much is read from a file at once.
+// chunk is how much is read from a file at once, unless the reader was told otherwise.
 const chunk = 1 << 20
 
 // Batch is a batch in memory. It is valid until the next call of the reader.
@@ -31,6 +31,7 @@ type Reader struct {
 	buf   []byte // a window of the file
 	start int64  // of the window
 
+	ahead  int64 // bytes to read at once
 	tag    Tag
 	tagged bool
 	next   uint64
@@ -38,8 +39,11 @@ type Reader struct {
 
 // NewReader reads from a place on; next is the number of the first record there. A zero tag accepts any and then holds to the first.
 func NewReader(src io.ReaderAt, off, size int64, next uint64, tag Tag) *Reader {
-	return &Reader{src: src, off: off, size: size, next: next, tag: tag, tagged: tag != Tag{}}
+	return &Reader{src: src, off: off, size: size, ahead: chunk, next: next, tag: tag, tagged: tag != Tag{}}
 }
+
+// Ahead says how many bytes to read from the file at once: few where little is wanted.
+func (r *Reader) Ahead(n int64) { r.ahead = n }
 
 // Offset is the end of the last whole batch.
 func (r *Reader) Offset() int64 { return r.off }
@@ -87,7 +91,7 @@ func (r *Reader) window(n int) ([]byte, error) {
 	if at := r.off - r.start; at >= 0 && at+int64(n) <= int64(len(r.buf)) {
 		return r.buf[at : at+int64(n)], nil
 	}
-	want := min(max(int64(n), chunk), r.size-r.off)
+	want := min(max(int64(n), r.ahead), r.size-r.off)
 	if int64(cap(r.buf)) < want {
 		r.buf = make([]byte, want)
 	}
