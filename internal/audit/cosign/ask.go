@@ -74,6 +74,9 @@ func (p *Publisher) conflict(a *asked, t *target, old uint64, kind string, answe
 	text := strings.TrimSuffix(string(answer), "\n")
 	size, err := strconv.ParseUint(text, 10, 63)
 	if err != nil || kind != "text/x.tlog.size" {
+		if old == t.Size {
+			return fmt.Errorf("%w: of %d records it cosigned another root", errRefuses, old)
+		}
 		return errors.New("the witness answers with a conflict and no size")
 	}
 	there := t.Size

@@ -43,6 +43,7 @@ var statuses = []struct {
 	{ErrUnknown, http.StatusNotFound},
 	{ErrUnsigned, http.StatusForbidden},
 	{ErrInconsistent, http.StatusUnprocessableEntity},
+	{ErrMismatch, http.StatusConflict}, // and no size: that would be the one that the client named
 	{ErrFull, http.StatusInsufficientStorage},
 }
 

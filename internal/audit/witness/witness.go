@@ -48,10 +48,11 @@ var (
 	ErrUnknown      = errors.New("no log of this origin is watched")
 	ErrUnsigned     = errors.New("no known key of the log signed the checkpoint")
 	ErrInconsistent = errors.New("the checkpoint does not extend the last one that was cosigned")
+	ErrMismatch     = errors.New("another checkpoint of this size was cosigned")
 	ErrFull         = errors.New("the witness keeps as many origins as it can")
 )
 
-// Conflict says that a proof does not begin at the checkpoint that was cosigned last, or that another tree of that size was.
+// Conflict says that a proof does not begin at the checkpoint that was cosigned last.
 type Conflict struct{ Size uint64 }
 
 func (c *Conflict) Error() string {
@@ -176,7 +177,7 @@ func (w *Witness) trusted(origin string) []note.Verifier {
 }
 
 // Add cosigns a checkpoint that extends the last one of its origin, and answers the signature line. Errors: ErrMalformed, ErrUnknown, ErrUnsigned,
-// Conflict, ErrInconsistent, ErrFull; any other is the witness's own trouble.
+// Conflict, ErrInconsistent, ErrMismatch, ErrFull; any other is the witness's own trouble.
 func (w *Witness) Add(text []byte) (line string, err error) {
 	x, err := tree.ParseExtension(text)
 	if err != nil {
@@ -208,7 +209,7 @@ func (w *Witness) Add(text []byte) (line string, err error) {
 		return "", &Conflict{last.Size}
 	case c.Size == last.Size && c.Root != last.Root:
 		w.refuse(text, last, "another tree of the same size")
-		return "", &Conflict{last.Size}
+		return "", ErrMismatch
 	case !extends(x, last, c):
 		w.refuse(text, last, "it does not extend the last one")
 		return "", ErrInconsistent

@@ -161,7 +161,7 @@ func TestAWitnessNeverVouchesForTwoHistories(t *testing.T) {
 			"from nothing":               {l.request(t, 0, 60), nil, true},
 			"from more":                  {l.request(t, 51, 60), nil, true},
 			"the other tree, grown":      {fork.request(t, 50, 60), witness.ErrInconsistent, false},
-			"the other tree, same size":  {fork.request(t, 50, 50), nil, true},
+			"the other tree, same size":  {fork.request(t, 50, 50), witness.ErrMismatch, false},
 			"old larger than new":        {l.request(t, 60, 50), witness.ErrMalformed, false},
 			"a proof where none belongs": {bytes.Replace(l.request(t, 50, 50), []byte("\n\n"), []byte("\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n"), 1), witness.ErrInconsistent, false},
 		} {
@@ -283,7 +283,7 @@ func TestTheProtocolIsSpoken(t *testing.T) {
 		{"POST", "/add-checkpoint", l.request(t, 0, 50), 409, "40\n", "text/x.tlog.size"},
 		{"POST", "/add-checkpoint", l.request(t, 40, 50), 200, "— witness.example/w1 ", ""},
 		{"POST", "/add-checkpoint", l.request(t, 50, 50), 200, "— witness.example/w1 ", ""},
-		{"POST", "/add-checkpoint", fork.request(t, 50, 50), 409, "50\n", "text/x.tlog.size"},
+		{"POST", "/add-checkpoint", fork.request(t, 50, 50), 409, "another", "text/plain; charset=utf-8"},
 		{"POST", "/add-checkpoint", fork.request(t, 50, 60), 422, "extend", ""},
 		{"POST", "/add-checkpoint", l.requestOf(t, "other.example", 0, 5), 404, "", ""},
 		{"POST", "/add-checkpoint", stranger.request(t, 50, 9), 403, "", ""},
