@@ -97,7 +97,9 @@ func (r *Records) Update(ctx context.Context, fn func(*Tx) error) (kms.Rev, []To
 // commit resolves an unknown outcome by its token before anything is told to anyone.
 func (r *Records) commit(ctx context.Context, txn store.Txn) (kms.Rev, error) {
 	rand.Read(txn.Token[:]) //nolint:errcheck // never fails since Go 1.24
+	txn.Fresh = true
 	rev, err := r.store.Commit(ctx, txn)
+	txn.Fresh = false
 	for tries := 0; errors.Is(err, store.ErrUnknown) && tries < 3; tries++ {
 		rev, err = r.store.Commit(context.WithoutCancel(ctx), txn)
 	}

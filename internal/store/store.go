@@ -54,6 +54,7 @@ type Txn struct {
 	If    []Cond
 	Then  []Write
 	Token Token // a transaction whose token was committed before is not applied again: Commit answers the earlier revision
+	Fresh bool  // the caller vouches that nobody has used the token yet, so that a store need not look for it
 }
 
 // Event says that a key changed; it carries no value: a feed says what to forget.

@@ -15,6 +15,9 @@ import (
 const (
 	groupMax   = 512     // transactions in one commit
 	groupBytes = 2 << 20 // of keys and values in one commit, after which no other transaction joins
+
+	spaceFor   = 100 * time.Millisecond // how long an answer that there is room holds
+	spaceBytes = 4 << 20                // of keys and values that may be written on it
 )
 
 // committer is the state of the one goroutine that commits. Its maps and slices are reused.
@@ -28,8 +31,10 @@ type committer struct {
 	tokens  map[store.Token]store.Rev // the tokens of this group
 	at      position
 	batch   *pebble.Batch
-	room    error // why nothing can be written, once asked
-	asked   bool
+	room    error // why nothing can be written, when last asked
+	asked   bool  // in this group
+	spaced  time.Time
+	spent   int   // bytes written since
 	young   int64 // until when the oldest feed row is too young to be pruned, Unix nanoseconds
 	key     []byte
 }
@@ -72,7 +77,7 @@ func (c *committer) gather(first *request) []*request {
 // commit makes one durable commit of a group and answers its requests.
 func (c *committer) commit(reqs []*request) {
 	c.answers = c.answers[:0]
-	c.at, c.room, c.asked = c.view.at, nil, false
+	c.at, c.asked = c.view.at, false
 	c.batch = c.view.eng.db.NewBatch()
 	now := time.Now().UnixNano()
 	for _, r := range reqs {
@@ -134,7 +139,7 @@ func apply(db *pebble.DB, b *pebble.Batch) (err error) {
 // decide checks a transaction against the state and the group before it, and puts its writes into the batch.
 func (c *committer) decide(r *request, now int64) answer {
 	t := &r.txn
-	if t.Token != (store.Token{}) {
+	if t.Token != (store.Token{}) && !t.Fresh {
 		if rev, ok := c.tokens[t.Token]; ok {
 			return answer{result: result{rev: rev}, staged: true} // unknown when the group is
 		}
@@ -164,6 +169,7 @@ func (c *committer) decide(r *request, now int64) answer {
 	if err := c.space(); err != nil {
 		return answer{result: result{err: err}, settled: true}
 	}
+	c.spent += r.size
 	rev, err := c.stage(r, now)
 	return answer{result: result{rev, err}, staged: true}
 }
@@ -236,11 +242,18 @@ func (c *committer) stage(r *request, now int64) (store.Rev, error) {
 	return head.Rev, nil
 }
 
-// space tells why nothing can be written; it asks the disk once for each group.
+// space tells why nothing can be written. It asks the disk once for each group, but where there was room a moment ago and little was
+// written since.
 func (c *committer) space() error {
-	if !c.asked {
-		c.asked, c.room = true, c.s.space(c.view.eng)
+	if c.asked {
+		return c.room
 	}
+	now := time.Now()
+	if c.room == nil && c.spent < spaceBytes && now.Sub(c.spaced) < spaceFor && !c.view.eng.fence.isCrowded() {
+		return nil
+	}
+	c.asked, c.room = true, c.s.space(c.view.eng)
+	c.spaced, c.spent = now, 0
 	return c.room
 }
 

@@ -49,7 +49,7 @@ func newRequest(t *store.Txn) *request {
 		own = append(own, b...)
 		return own[len(own)-len(b) : len(own) : len(own)]
 	}
-	r.txn.Token = t.Token
+	r.txn.Token, r.txn.Fresh = t.Token, t.Fresh
 	r.txn.If = make([]store.Cond, len(t.If))
 	for i, c := range t.If {
 		r.txn.If[i] = store.Cond{Key: clone(c.Key), Rev: c.Rev}

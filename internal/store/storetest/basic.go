@@ -199,8 +199,9 @@ func pureCheck(t *testing.T, s store.Store) {
 
 func token(t *testing.T, s store.Store) {
 	x := put("k", "1", at(0))
-	x.Token = store.Token{1, 2, 3}
+	x.Token, x.Fresh = store.Token{1, 2, 3}, true
 	r := commit(t, s, x)
+	x.Fresh = false
 	before := head(t, s)
 	if rev := commit(t, s, x); rev != r {
 		t.Fatalf("the same again: got %d, want %d", rev, r)

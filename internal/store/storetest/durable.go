@@ -65,9 +65,10 @@ func tokenSurvives(t *testing.T, open func(t *testing.T, dir string) store.Store
 	dir := t.TempDir()
 	s := open(t, dir)
 	x := put("k", "v", at(0))
-	x.Token = store.Token{7, 7, 7}
+	x.Token, x.Fresh = store.Token{7, 7, 7}, true
 	commit(t, s, put("before", "v", nil))
 	rev := commit(t, s, x)
+	x.Fresh = false
 	shut(t, s)
 	s = open(t, dir)
 	defer shut(t, s)
