@@ -109,6 +109,8 @@ func errorOf(ctx context.Context, err error) *Error {
 // on either side, or something else that listens at the address.
 func withoutDetail(ctx context.Context, ce *connect.Error) *Error {
 	switch {
+	case lost(ctx, ce):
+		return unreachable(ce.Unwrap())
 	case ctx.Err() != nil || ce.Code() == connect.CodeCanceled || ce.Code() == connect.CodeDeadlineExceeded:
 		return &Error{
 			Code: CodeCancelled, Title: "cancelled", What: "the time ran out, or the caller gave up, before the server answered",
@@ -129,6 +131,13 @@ func withoutDetail(ctx context.Context, ce *connect.Error) *Error {
 		Code: CodeUnreachable, Title: "server unreachable", What: "what answers at this address does not speak Keyhold's protocol: " + ce.Message(),
 		Next: "check the address (KEYHOLD_ADDR, --addr) and the versions of client and server", cause: ce,
 	}
+}
+
+// lost tells whether the connection ended under a call that nobody gave up: the protocol library calls a reset connection, and a dial that took
+// too long, by the names of a caller's change of mind.
+func lost(ctx context.Context, ce *connect.Error) bool {
+	return (ce.Code() == connect.CodeCanceled || ce.Code() == connect.CodeDeadlineExceeded) && !connect.IsWireError(ce) &&
+		ctx.Err() == nil && !errors.Is(ce, context.Canceled) && !errors.Is(ce, context.DeadlineExceeded)
 }
 
 func unreachable(err error) *Error {

@@ -2,6 +2,7 @@ package client_test
 
 import (
 	"context"
+	"crypto/tls"
 	"encoding/pem"
 	"errors"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -229,5 +231,40 @@ func TestATokenSourceIsAskedForEachAttempt(t *testing.T) {
 	}
 	if _, err := c.WhoAmI(t.Context()); client.CodeOf(err) != client.CodeUnauthenticated || !strings.Contains(err.Error(), "vault is closed") {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A server that is killed resets its connections: that is no change of the caller's mind, and the call is repeated.
+func TestAResetConnectionIsNotACallerWhoGaveUp(t *testing.T) {
+	s := nativetest.Open(t)
+	var attempts atomic.Int32
+	reset := func(w http.ResponseWriter, r *http.Request) {
+		if attempts.Add(1) == 2 {
+			s.Handler.ServeHTTP(w, r)
+			return
+		}
+		conn, _, err := http.NewResponseController(w).Hijack()
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		tc, ok := conn.(*tls.Conn)
+		if !ok {
+			t.Errorf("got a %T", conn)
+			return
+		}
+		if raw, ok := tc.NetConn().(*net.TCPConn); ok {
+			_ = raw.SetLinger(0) // closing it sends a reset
+			_ = raw.Close()
+		}
+	}
+	c := front(t, s.Admin, quick, reset)
+	if _, err := c.WhoAmI(t.Context()); err != nil || attempts.Load() != 2 {
+		t.Errorf("got %v after %d attempts, want an answer to the second", err, attempts.Load())
+	}
+	attempts.Store(2)
+	c = front(t, s.Admin, client.Retry{Attempts: 1}, reset)
+	if _, err := c.WhoAmI(t.Context()); client.CodeOf(err) != client.CodeUnreachable {
+		t.Errorf("got %v, want %s", err, client.CodeUnreachable)
 	}
 }
