@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"testing"
+	"time"
 
 	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/audit/audittest"
@@ -141,6 +142,44 @@ func TestAWayLeadsOverEpochsThatEndedHard(t *testing.T) {
 	d.boot(t)
 	if got := d.way(t, old, audit.Mark{}, audit.Mark{}); got.Epochs != 5 {
 		t.Errorf("got %+v, want 5 epochs", got)
+	}
+}
+
+// What retention drops leaves every way as it was.
+func TestAWayLeadsOverRecordsThatWereDropped(t *testing.T) {
+	d := newTrail(t)
+	many := func() {
+		var rs []*audit.Record
+		for i := range 1000 {
+			rs = append(rs, audittest.Record(i))
+		}
+		if _, err := d.AppendAll(rs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	many()
+	old := d.sign(t)
+	for range 3 {
+		many()
+		d.boot(t)
+	}
+	if err := d.Log.Close(); err != nil {
+		t.Fatal(err)
+	}
+	d.Log = nil
+	d.cfg.Retention, d.cfg.Now = time.Hour, func() time.Time { return time.Now().Add(100 * 365 * 24 * time.Hour) }
+	d.boot(t)
+	if err := d.Keep(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := d.Read(audit.Position{Node: "n1", Epoch: 2, Seq: 5}); kms.CodeOf(err) != kms.CodeNotFound {
+		t.Fatalf("nothing was dropped: %v", err)
+	}
+	if got := d.way(t, old, audit.Mark{}, audit.Mark{}); got.Epochs != 5 {
+		t.Errorf("got %+v, want 5 epochs", got)
+	}
+	if err := d.Expect(old); err != nil {
+		t.Errorf("the log does not hold what was kept of it: %v", err)
 	}
 }
 

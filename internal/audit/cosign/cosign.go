@@ -337,6 +337,6 @@ func (p *Publisher) settle(a *asked, t *target, at time.Time, err error) {
 		a.state.State, level = audit.WitnessRefusing, slog.LevelError
 	}
 	if before != a.state.State {
-		p.cfg.Logger.Log(context.Background(), level, "witness_"+a.state.State, "witness", a.state.Name, "origin", t.Origin, "size", t.Size, "error", err)
+		p.cfg.Logger.Log(context.Background(), level, "witness_trouble", "witness", a.state.Name, "state", a.state.State, "origin", t.Origin, "size", t.Size, "error", err)
 	}
 }

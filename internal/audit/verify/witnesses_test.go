@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/ed25519"
 	"crypto/rand"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -185,4 +186,36 @@ func TestASplitViewIsNamed(t *testing.T) {
 			}
 		}
 	}
+}
+
+// FuzzConsistency changes a way over boot epochs: what still holds leads where the true one leads.
+func FuzzConsistency(f *testing.F) {
+	s := newServer(f, f.TempDir())
+	s.boot(f, 0, 3, 3)
+	s.boot(f, 1, 3, 3)
+	l, err := audit.Open(audit.Config{Dir: s.dir, Node: "n1", Cluster: "test", SegmentBytes: s.bytes, ReserveBytes: -1})
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := l.Keyed(s.keys); err != nil {
+		f.Fatal(err)
+	}
+	text, err := l.Consistency(f.Context(), s.checkpoint(f, 1), audit.Mark{}, audit.Mark{})
+	if err := errors.Join(err, l.Close()); err != nil {
+		f.Fatal(err)
+	}
+	want, err := Consistency(text, s.pub)
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(text)
+	f.Add(text[:len(text)/2])
+	f.Fuzz(func(t *testing.T, text []byte) {
+		got, err := Consistency(text, s.pub)
+		if err == nil && got.To != want.To && got.To != want.From {
+			if c, err := tree.Open(s.checkpoint(t, 2), s.pub.Verifiers); err != nil || got.To != c {
+				t.Errorf("%q leads to %+v", text, got)
+			}
+		}
+	})
 }
