@@ -79,6 +79,7 @@ func admit[In any](ctx context.Context, w *work, roles []role[In], check func(*I
 		}
 	}
 	if authorize != nil {
+		w.authorize = func(w *work) error { return authorize(w, in) }
 		return authorize(w, in)
 	}
 	if len(roles) == 0 {

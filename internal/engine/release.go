@@ -46,6 +46,9 @@ func (w *work) readmit(ctx context.Context, o *opened) bool {
 	if again.enterNamespace(ctx) != nil {
 		return false
 	}
+	if w.authorize != nil {
+		return w.authorize(again) == nil
+	}
 	if w.n == 0 {
 		return again.authorizeNamespace(w.rec.Action) == nil
 	}

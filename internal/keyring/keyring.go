@@ -9,6 +9,7 @@
 package keyring
 
 import (
+	"bytes"
 	"context"
 	"sync/atomic"
 	"time"
@@ -188,11 +189,13 @@ func (r *Ring) Key(ctx context.Context, ns kms.Namespace, id kms.ID) (*Key, erro
 // Version opens a version of a key, verifying its check value. The caller releases it.
 func (r *Ring) Version(ctx context.Context, k *Key, n uint32) (*Version, error) {
 	return r.versions.Load(ctx, versionAt{k.ID, n}, func(ctx context.Context) (*Version, error) {
-		return r.openVersion(ctx, k.Namespace, k.ID, n)
+		return r.openVersion(ctx, k.Namespace, k.ID, n, nil)
 	})
 }
 
-func (r *Ring) openVersion(ctx context.Context, ns kms.Namespace, id kms.ID, n uint32) (*Version, error) {
+// openVersion reads a version and unwraps it. A shred row that does not open is read again: its epoch may have ended since, which left
+// another row in its place. was is the row that did not open.
+func (r *Ring) openVersion(ctx context.Context, ns kms.Namespace, id kms.ID, n uint32, was []byte) (*Version, error) {
 	rec, row, err := r.cfg.Records.VersionWithShred(ctx, id, n)
 	switch {
 	case err != nil:
@@ -206,6 +209,9 @@ func (r *Ring) openVersion(ctx context.Context, ns kms.Namespace, id kms.ID, n u
 	}
 	place := versionPlace(ns, id, n)
 	shred, err := r.cfg.Epochs.OpenShred(row.Row, place)
+	if kms.CodeOf(err) == kms.CodeRecordDamaged && !bytes.Equal(row.Row, was) {
+		return r.openVersion(ctx, ns, id, n, row.Row)
+	}
 	if err != nil {
 		return nil, err
 	}
@@ -257,14 +263,15 @@ func (r *Ring) NewPlace(ctx context.Context, ns kms.Namespace, id kms.ID, n uint
 }
 
 func (r *Ring) wrapping(ctx context.Context, ns kms.Namespace, shred *secret.Bytes, place []byte) (*box.Key, error) {
-	kek, err := r.keks.Load(ctx, ns, func(ctx context.Context) (*seal.KEK, error) { return r.openKEK(ctx, ns) })
+	kek, err := r.keks.Load(ctx, ns, func(ctx context.Context) (*seal.KEK, error) { return r.openKEK(ctx, ns, nil) })
 	if err != nil {
 		return nil, err
 	}
 	return kek.Wrapping(shred, place)
 }
 
-func (r *Ring) openKEK(ctx context.Context, ns kms.Namespace) (*seal.KEK, error) {
+// openKEK does the same for a namespace's KEK.
+func (r *Ring) openKEK(ctx context.Context, ns kms.Namespace, was []byte) (*seal.KEK, error) {
 	rec, err := r.cfg.Records.Namespace(ctx, ns)
 	if err != nil {
 		return nil, err
@@ -278,6 +285,9 @@ func (r *Ring) openKEK(ctx context.Context, ns kms.Namespace) (*seal.KEK, error)
 	}
 	place := namespacePlace(ns)
 	shred, err := r.cfg.Epochs.OpenShred(row.Row, place)
+	if kms.CodeOf(err) == kms.CodeRecordDamaged && !bytes.Equal(row.Row, was) {
+		return r.openKEK(ctx, ns, row.Row)
+	}
 	if err != nil {
 		return nil, err
 	}
