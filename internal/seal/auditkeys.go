@@ -147,18 +147,20 @@ func publicOf(seed *secret.Bytes) (out [ed25519.PublicKeySize]byte) {
 	if len(raw) != ed25519.SeedSize {
 		return out
 	}
-	key := ed25519.NewKeyFromSeed(raw)
-	copy(out[:], key[ed25519.SeedSize:])
-	clear(key)
+	secret.Do(func() {
+		key := ed25519.NewKeyFromSeed(raw)
+		copy(out[:], key[ed25519.SeedSize:])
+		clear(key)
+	})
 	return out
 }
 
-// signer is a note.Signer whose key is in a secret.
+// signer is a note.Signer whose key is a secret.
 type signer struct {
 	name     string
 	hash     uint32
 	verifier string
-	key      *secret.Bytes
+	seed     *secret.Bytes // the keychain's
 }
 
 func newSigner(cluster kms.ID, seed *secret.Bytes) (*signer, error) {
@@ -170,22 +172,24 @@ func newSigner(cluster kms.ID, seed *secret.Bytes) (*signer, error) {
 	if err != nil {
 		return nil, fmt.Errorf("verifier key: %w", err)
 	}
-	return &signer{v.Name(), v.KeyHash(), verifier, secret.Take(ed25519.NewKeyFromSeed(seed.Reveal(reveal.Key{})))}, nil
+	return &signer{v.Name(), v.KeyHash(), verifier, seed}, nil
 }
 
 func (s *signer) Name() string    { return s.name }
 func (s *signer) KeyHash() uint32 { return s.hash }
 
-func (s *signer) Sign(msg []byte) ([]byte, error) {
-	key := s.key.Reveal(reveal.Key{})
-	if len(key) != ed25519.PrivateKeySize {
+// Sign expands the seed for each signature: checkpoints are seldom signed. The expanded key has to be on the Go heap, for ed25519
+// refers to it weakly; it is erased at once, and what ed25519 made of it when it is collected.
+func (s *signer) Sign(msg []byte) (sig []byte, err error) {
+	seed := s.seed.Reveal(reveal.Key{})
+	if len(seed) != ed25519.SeedSize {
 		return nil, errErased()
 	}
-	return ed25519.Sign(key, msg), nil
-}
-
-func (s *signer) zero() {
-	if s != nil {
-		s.key.Zero()
-	}
+	sig = make([]byte, ed25519.SignatureSize)
+	secret.Do(func() {
+		key := ed25519.NewKeyFromSeed(seed)
+		copy(sig, ed25519.Sign(key, msg))
+		clear(key)
+	})
+	return sig, nil
 }

@@ -109,11 +109,8 @@ func (k *Keychain) prepare() error {
 	if k.pageKey, err = box.NewKey(k.page); err != nil {
 		return err
 	}
-	if k.signer, err = newSigner(k.cluster, k.sign); err != nil {
-		return err
-	}
-	k.signer.key = k.memory.Keep(k.signer.key)
-	return nil
+	k.signer, err = newSigner(k.cluster, k.sign)
+	return err
 }
 
 // clone copies every key, so that either keychain can be erased without the other.
@@ -226,7 +223,6 @@ func (k *Keychain) Zero() {
 	for _, a := range k.audit {
 		a.mac.Zero()
 	}
-	k.signer.zero()
 }
 
 // ErrRecord is the one error of OpenRecord; where more can be told, it is wrapped.
