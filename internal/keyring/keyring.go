@@ -3,7 +3,7 @@
 //
 // Its caches are bounded. What they hold is immutable; a change makes them forget, and what was forgotten says so
 // (Key.Ended), so that an operation admitted on it can be stopped just before its output leaves. Handles are closed,
-// and with them what can be erased of their material, when the last operation that uses them ends.
+// and with them what can be erased of their material, when the last operation that uses them ends; KEKs are erased likewise.
 //
 // It decides nothing: who may do what, and in which state, is the engine's to ask.
 package keyring
@@ -61,7 +61,7 @@ type Ring struct {
 	keys     *cache.Cache[keyAt, *Key]
 	names    *cache.Cache[nameAt, kms.ID]
 	versions *cache.Cache[versionAt, *Version]
-	keks     *cache.Cache[kms.Namespace, *seal.KEK]
+	keks     *cache.Cache[kms.Namespace, *namespaceKEK]
 }
 
 type keyAt struct {
@@ -93,27 +93,49 @@ func (k *Key) Ended() bool { return k.ended.Load() }
 type Version struct {
 	kms.Version
 	Handle provider.Handle
-	holds  atomic.Int64 // 1 for the cache, 1 for each user
+	holds  holds
 }
 
-func (v *Version) hold() bool {
+func (v *Version) hold() bool { return v.holds.take() }
+
+// Release gives the version back.
+func (v *Version) Release() {
+	if v.holds.last() {
+		v.Handle.Close()
+	}
+}
+
+// namespaceKEK is an opened KEK. It is erased when it left the cache and its last user is done, neither before nor later.
+type namespaceKEK struct {
+	*seal.KEK
+	holds holds
+}
+
+func (k *namespaceKEK) hold() bool { return k.holds.take() }
+
+func (k *namespaceKEK) release() {
+	if k.holds.last() {
+		k.Zero()
+	}
+}
+
+// holds counts who needs a value: 1 for the cache, 1 for each user. At 0 it ends, for good.
+type holds struct{ n atomic.Int64 }
+
+func (h *holds) take() bool {
 	for {
-		n := v.holds.Load()
+		n := h.n.Load()
 		if n <= 0 {
 			return false
 		}
-		if v.holds.CompareAndSwap(n, n+1) {
+		if h.n.CompareAndSwap(n, n+1) {
 			return true
 		}
 	}
 }
 
-// Release gives the version back.
-func (v *Version) Release() {
-	if v.holds.Add(-1) == 0 {
-		v.Handle.Close()
-	}
-}
+// last gives a hold back, and tells whether it was the last.
+func (h *holds) last() bool { return h.n.Add(-1) == 0 }
 
 // New makes a keyring.
 func New(cfg Config) *Ring {
@@ -134,7 +156,7 @@ func New(cfg Config) *Ring {
 		keys:     cache.New[keyAt](cfg.Keys, func(k *Key) bool { return !k.ended.Load() }, func(k *Key) { k.ended.Store(true) }),
 		names:    cache.New[nameAt](2*cfg.Keys, func(kms.ID) bool { return true }, func(kms.ID) {}),
 		versions: cache.New[versionAt](cfg.Versions, (*Version).hold, (*Version).Release),
-		keks:     cache.New[kms.Namespace](namespaces, func(*seal.KEK) bool { return true }, func(*seal.KEK) {}),
+		keks:     cache.New[kms.Namespace](namespaces, (*namespaceKEK).hold, (*namespaceKEK).release),
 	}
 }
 
@@ -226,7 +248,7 @@ func (r *Ring) openVersion(ctx context.Context, ns kms.Namespace, id kms.ID, n u
 		return nil, err
 	}
 	v := &Version{Version: rec.Version, Handle: h}
-	v.holds.Store(1)
+	v.holds.n.Store(1)
 	return v, nil
 }
 
@@ -263,15 +285,16 @@ func (r *Ring) NewPlace(ctx context.Context, ns kms.Namespace, id kms.ID, n uint
 }
 
 func (r *Ring) wrapping(ctx context.Context, ns kms.Namespace, shred *secret.Bytes, place []byte) (*box.Key, error) {
-	kek, err := r.keks.Load(ctx, ns, func(ctx context.Context) (*seal.KEK, error) { return r.openKEK(ctx, ns, nil) })
+	kek, err := r.keks.Load(ctx, ns, func(ctx context.Context) (*namespaceKEK, error) { return r.openKEK(ctx, ns, nil) })
 	if err != nil {
 		return nil, err
 	}
+	defer kek.release()
 	return kek.Wrapping(shred, place)
 }
 
 // openKEK does the same for a namespace's KEK.
-func (r *Ring) openKEK(ctx context.Context, ns kms.Namespace, was []byte) (*seal.KEK, error) {
+func (r *Ring) openKEK(ctx context.Context, ns kms.Namespace, was []byte) (*namespaceKEK, error) {
 	rec, err := r.cfg.Records.Namespace(ctx, ns)
 	if err != nil {
 		return nil, err
@@ -292,7 +315,13 @@ func (r *Ring) openKEK(ctx context.Context, ns kms.Namespace, was []byte) (*seal
 		return nil, err
 	}
 	defer shred.Zero()
-	return r.cfg.Root.UnwrapKEK(rec.KEK, shred, place)
+	opened, err := r.cfg.Root.UnwrapKEK(rec.KEK, shred, place)
+	if err != nil {
+		return nil, err
+	}
+	kek := &namespaceKEK{KEK: opened}
+	kek.holds.n.Store(1)
+	return kek, nil
 }
 
 // Forget drops what a change made stale. It returns when no later Resolve can see the old state.
