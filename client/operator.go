@@ -29,6 +29,14 @@ type Status struct {
 	Clock          Clock       `json:"clock,omitzero"` // zero: dates go by the machine's clock
 	AuditSinks     []AuditSink `json:"audit_sinks,omitempty"`
 	Witnesses      []Witness   `json:"witnesses,omitempty"` // of the audit log
+	Memory         Memory      `json:"memory,omitzero"`
+}
+
+// Memory is how the server keeps secrets in memory.
+type Memory struct {
+	Kind    string `json:"kind"`              // of the root key and the keys below it: memfd_secret, mlock or none
+	Full    uint64 `json:"full,omitempty"`    // secrets that found no place since the start, and live on the heap
+	Erasing bool   `json:"erasing,omitempty"` // what short-lived material leaves on stack and heap is erased
 }
 
 // Clock is how the time by which dates take effect stands to the machine's clock.
@@ -242,6 +250,7 @@ func toStatus(s *keyholdv1.ServerStatus) Status {
 		}),
 		AuditSinks: each(s.GetAuditSinks(), toSink),
 		Witnesses:  each(s.GetWitnesses(), toWitness),
+		Memory:     Memory{Kind: s.GetMemory().GetKind(), Full: s.GetMemory().GetFull(), Erasing: s.GetMemory().GetErasing()},
 	}
 }
 

@@ -22,7 +22,7 @@ var table = []layer{
 	}},
 	{"assembly: the parts list of a server, the command line", []row{
 		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/config", "internal/dialect/native", "internal/engine", "internal/kms",
-			"internal/provider/soft", "internal/records", "internal/seal", "internal/seal/keyfile", "internal/secret", "internal/server", "internal/store", "internal/store/pebble", "internal/tlsca"},
+			"internal/provider/soft", "internal/records", "internal/seal", "internal/seal/keyfile", "internal/secret", "internal/secret/arena", "internal/server", "internal/store", "internal/store/pebble", "internal/tlsca"},
 			ext: []string{"golang.org/x/mod/sumdb/note"}},
 		{path: "internal/cli", may: []string{"client", "client/envelope", "internal/audit/verify", "internal/config", "internal/kms", "internal/seal/keyfile"},
 			ext: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
@@ -45,7 +45,7 @@ var table = []layer{
 	}},
 	{"engine: the path", []row{
 		{path: "internal/engine", may: []string{"internal/audit", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy",
-			"internal/provider", "internal/records", "internal/seal", "internal/secret", "internal/store", "internal/wire/blob", "internal/wire/token"},
+			"internal/provider", "internal/records", "internal/seal", "internal/secret", "internal/secret/arena", "internal/store", "internal/wire/blob", "internal/wire/token"},
 			ext: []string{"github.com/go-json-experiment/json", "golang.org/x/mod/sumdb/note", "golang.org/x/time"}},
 	}},
 	{"domain: keys, decisions, the trail", []row{

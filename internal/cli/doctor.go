@@ -272,6 +272,7 @@ func (a *app) serverHealth(ctx context.Context, d *diagnosis, c *client.Client) 
 	}
 	d.sinks(s.AuditSinks)
 	d.witnesses(s.Witnesses)
+	d.memory(s.Memory)
 	switch k := s.Clock; {
 	case k.DestructionSuspended:
 		d.add("time", findingFailed, "set the server's clock; if it is right: keyhold operator confirm-clock", "the server's clock jumped from %s to %s: nothing is destroyed by date", moment(k.Trusted), moment(k.Machine))

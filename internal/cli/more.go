@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"runtime"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -67,6 +69,7 @@ type versionInfo struct {
 	Go       string `json:"go"`
 	Platform string `json:"platform"`
 	FIPS     string `json:"fips,omitempty"` // the FIPS 140-3 module that was built in
+	Erasing  bool   `json:"erasing"`        // what short-lived keys leave in memory is erased (runtime/secret)
 }
 
 func (a *app) versionCommand() *cobra.Command {
@@ -86,6 +89,8 @@ func (a *app) versionCommand() *cobra.Command {
 						v.Modified = s.Value == "true"
 					case "GOFIPS140":
 						v.FIPS = s.Value
+					case "GOEXPERIMENT":
+						v.Erasing = slices.Contains(strings.Split(s.Value, ","), "runtimesecret")
 					}
 				}
 			}
@@ -98,6 +103,9 @@ func (a *app) versionCommand() *cobra.Command {
 			}
 			if err == nil && v.FIPS != "" {
 				_, err = fmt.Fprintf(a.out, "FIPS 140-3 module %s\n", v.FIPS)
+			}
+			if err == nil && v.Erasing {
+				_, err = fmt.Fprintln(a.out, "erases what short-lived keys leave in memory (runtime/secret)")
 			}
 			return err
 		},

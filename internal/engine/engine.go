@@ -24,6 +24,7 @@ import (
 	"github.com/keyhold/keyhold/internal/provider"
 	"github.com/keyhold/keyhold/internal/records"
 	"github.com/keyhold/keyhold/internal/seal"
+	"github.com/keyhold/keyhold/internal/secret/arena"
 	"github.com/keyhold/keyhold/internal/store"
 )
 
@@ -53,6 +54,7 @@ type Config struct {
 	Keys        int           // keyring cache sizes; 0: defaults
 	Versions    int           //
 	EpochPeriod time.Duration // how often the shred epoch rolls; 0: 24 h
+	Memory      *arena.Arena  // where the root key lives, and every key that is opened under it; nil: the heap
 	Logger      *slog.Logger
 	Forget      []func(Touch)                   // told of every change before it is answered
 	Observe     func(kms.Action, time.Duration) // told how long each operation took, its durable record included; may be nil

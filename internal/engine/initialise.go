@@ -41,6 +41,9 @@ func (e *Engine) Init(ctx context.Context, c kms.Call, in InitInput) (out InitOu
 		return out, err
 	}
 	defer root.Zero()
+	if err := root.Move(e.cfg.Memory); err != nil {
+		return out, err
+	}
 	if c.DryRun {
 		for _, s := range shares {
 			s.Zero()

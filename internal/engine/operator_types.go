@@ -5,6 +5,7 @@ import (
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/secret/arena"
 )
 
 // InitInput initialises an empty store. At least two recipients of the root key result.
@@ -55,6 +56,8 @@ type Status struct {
 	Sinks       []SinkStatus
 	Witnesses   []WitnessStatus
 	Clock       ClockStatus
+	Memory      arena.Figures // of the root key and the keys below it
+	Erasing     bool          // whether this program erases what short-lived material leaves on stack and heap
 }
 
 // SinkStatus is how it stands with a place where the audit log is copied to.

@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/keyhold/keyhold/internal/seal"
+	"github.com/keyhold/keyhold/internal/secret"
 )
 
 // Status tells the server's condition. It names no secrets, and needs no credential.
@@ -16,6 +17,7 @@ func (e *Engine) Status(ctx context.Context) Status {
 func (e *Engine) status(ctx context.Context) Status {
 	s := Status{Sealed: true, Problem: e.Health()}
 	s.Ready = s.Problem == nil
+	s.Memory, s.Erasing = e.cfg.Memory.Figures(), secret.Erasing
 	if e.cfg.Sinks != nil {
 		s.Sinks = e.cfg.Sinks()
 	}

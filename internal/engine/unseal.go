@@ -118,6 +118,9 @@ func (e *Engine) openWith(ctx context.Context, c kms.Call, sys records.System, c
 			o.zero()
 		}
 	}()
+	if err := root.Move(e.cfg.Memory); err != nil {
+		return err
+	}
 	if err := root.Verify(config); err != nil {
 		return err
 	}

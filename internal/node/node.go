@@ -27,6 +27,7 @@ import (
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/provider/soft"
 	"github.com/keyhold/keyhold/internal/records"
+	"github.com/keyhold/keyhold/internal/secret/arena"
 	"github.com/keyhold/keyhold/internal/server"
 	"github.com/keyhold/keyhold/internal/store"
 	"github.com/keyhold/keyhold/internal/store/pebble"
@@ -62,6 +63,7 @@ type Node struct {
 	log    *audit.Log
 	sinks  *sink.Set
 	cosign *cosign.Publisher
+	memory *arena.Arena
 	engine *engine.Engine
 	server *server.Server
 }
@@ -114,12 +116,15 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	if err != nil {
 		return n, err
 	}
+	if n.memory, err = openMemory(opt.Log); err != nil {
+		return n, err
+	}
 	var auth *authn.Authenticator
 	metrics := server.NewMetrics(opt.Version)
 	n.engine, err = engine.New(engine.Config{
 		Cluster: cluster, Store: n.store, Log: n.log, Provider: provider, Profile: profile, Dev: opt.Dev, Restore: opt.AcceptRestore,
 		ShredDir: filepath.Join(set.DataDir, shredDir), EscrowDir: filepath.Join(set.DataDir, escrowDir),
-		Keys: set.Keyring.Entries, Versions: set.Keyring.Entries, EpochPeriod: set.Shred.Epoch, MaxJump: set.Clock.MaxJump, Logger: opt.Log,
+		Keys: set.Keyring.Entries, Versions: set.Keyring.Entries, EpochPeriod: set.Shred.Epoch, MaxJump: set.Clock.MaxJump, Memory: n.memory, Logger: opt.Log,
 		Observe: metrics.Observe, Sinks: n.sinkStatus, Witnesses: n.cosign.States,
 		Forget: []func(engine.Touch){func(t engine.Touch) { forget(auth, t) }},
 	})
@@ -131,6 +136,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	n.measure(metrics, auth)
 	n.measureSinks(metrics)
 	n.measureWitnesses(metrics)
+	n.measureMemory(metrics)
 	api := native.Handler(native.Config{Engine: n.engine, Authn: auth, Logger: opt.Log})
 	n.server, err = server.New(server.Config{
 		Settings: set, Authn: auth, Version: opt.Version, Log: opt.Log, Strangers: strangers, Metrics: metrics,
@@ -178,6 +184,7 @@ func (n *Node) close(ctx context.Context) error {
 	if n.store != nil {
 		errs = append(errs, n.store.Close())
 	}
+	errs = append(errs, n.memory.Close()) // when nobody is left to read it
 	return errors.Join(errs...)
 }
 

@@ -155,6 +155,7 @@ var masks = []struct {
 	{regexp.MustCompile(`[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}`), "ID"},
 	{regexp.MustCompile(`\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(\.\d+)?Z`), "TIME"},
 	{regexp.MustCompile(`n1-\d{6}-\d+`), "POSITION"},
+	{regexp.MustCompile(`"kind": "(memfd_secret|mlock|none)"`), `"kind": "MEMORY"`}, // what the kernel gives
 	{regexp.MustCompile(`kh_[a-z2-7]{26}_[A-Za-z0-9_-]{43}`), "TOKEN"},
 	{regexp.MustCompile(`"(ciphertext|plaintext|signature|mac|random|public_key|check_value|principal_alias|bundle|checkpoint|context_digest|root)": "[^"]*"`), `"$1": "BYTES"`},
 	{regexp.MustCompile(`"(audit_key|verifier_key)": "[^"]*"`), `"$1": "KEY"`},

@@ -55,7 +55,9 @@ type ServerStatus struct {
 	// Places where the audit log is copied to.
 	AuditSinks []*AuditSink `protobuf:"bytes,14,rep,name=audit_sinks,json=auditSinks,proto3" json:"audit_sinks,omitempty"`
 	// How the time by which dates take effect stands to the machine's clock. Unset: they go by the machine's clock.
-	Clock         *ClockStatus `protobuf:"bytes,15,opt,name=clock,proto3" json:"clock,omitempty"`
+	Clock *ClockStatus `protobuf:"bytes,15,opt,name=clock,proto3" json:"clock,omitempty"`
+	// How the server keeps secrets in memory.
+	Memory        *SecretMemory `protobuf:"bytes,16,opt,name=memory,proto3" json:"memory,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -195,6 +197,78 @@ func (x *ServerStatus) GetClock() *ClockStatus {
 	return nil
 }
 
+func (x *ServerStatus) GetMemory() *SecretMemory {
+	if x != nil {
+		return x.Memory
+	}
+	return nil
+}
+
+// SecretMemory is how a server keeps secrets in memory.
+type SecretMemory struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Where the root key and the keys below it live: `memfd_secret` (no other process reads it, and it is not swapped), `mlock` (not
+	// swapped) or `none` (ordinary memory, which may be swapped).
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Secrets that found no place since the start, and live on the heap.
+	Full uint64 `protobuf:"varint,2,opt,name=full,proto3" json:"full,omitempty"`
+	// What short-lived material leaves on stack and heap is erased.
+	Erasing       bool `protobuf:"varint,3,opt,name=erasing,proto3" json:"erasing,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SecretMemory) Reset() {
+	*x = SecretMemory{}
+	mi := &file_keyhold_v1_status_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SecretMemory) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SecretMemory) ProtoMessage() {}
+
+func (x *SecretMemory) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_status_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SecretMemory.ProtoReflect.Descriptor instead.
+func (*SecretMemory) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *SecretMemory) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *SecretMemory) GetFull() uint64 {
+	if x != nil {
+		return x.Full
+	}
+	return 0
+}
+
+func (x *SecretMemory) GetErasing() bool {
+	if x != nil {
+		return x.Erasing
+	}
+	return false
+}
+
 // ClockStatus is how the time by which dates take effect stands to the machine's clock.
 type ClockStatus struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -214,7 +288,7 @@ type ClockStatus struct {
 
 func (x *ClockStatus) Reset() {
 	*x = ClockStatus{}
-	mi := &file_keyhold_v1_status_proto_msgTypes[1]
+	mi := &file_keyhold_v1_status_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -226,7 +300,7 @@ func (x *ClockStatus) String() string {
 func (*ClockStatus) ProtoMessage() {}
 
 func (x *ClockStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_status_proto_msgTypes[1]
+	mi := &file_keyhold_v1_status_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -239,7 +313,7 @@ func (x *ClockStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ClockStatus.ProtoReflect.Descriptor instead.
 func (*ClockStatus) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{1}
+	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *ClockStatus) GetTime() *timestamppb.Timestamp {
@@ -310,7 +384,7 @@ type AuditSink struct {
 
 func (x *AuditSink) Reset() {
 	*x = AuditSink{}
-	mi := &file_keyhold_v1_status_proto_msgTypes[2]
+	mi := &file_keyhold_v1_status_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -322,7 +396,7 @@ func (x *AuditSink) String() string {
 func (*AuditSink) ProtoMessage() {}
 
 func (x *AuditSink) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_status_proto_msgTypes[2]
+	mi := &file_keyhold_v1_status_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -335,7 +409,7 @@ func (x *AuditSink) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditSink.ProtoReflect.Descriptor instead.
 func (*AuditSink) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{2}
+	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AuditSink) GetName() string {
@@ -450,7 +524,7 @@ type Witness struct {
 
 func (x *Witness) Reset() {
 	*x = Witness{}
-	mi := &file_keyhold_v1_status_proto_msgTypes[3]
+	mi := &file_keyhold_v1_status_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -462,7 +536,7 @@ func (x *Witness) String() string {
 func (*Witness) ProtoMessage() {}
 
 func (x *Witness) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_status_proto_msgTypes[3]
+	mi := &file_keyhold_v1_status_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -475,7 +549,7 @@ func (x *Witness) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Witness.ProtoReflect.Descriptor instead.
 func (*Witness) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{3}
+	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Witness) GetName() string {
@@ -541,7 +615,7 @@ type Recipient struct {
 
 func (x *Recipient) Reset() {
 	*x = Recipient{}
-	mi := &file_keyhold_v1_status_proto_msgTypes[4]
+	mi := &file_keyhold_v1_status_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -553,7 +627,7 @@ func (x *Recipient) String() string {
 func (*Recipient) ProtoMessage() {}
 
 func (x *Recipient) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_status_proto_msgTypes[4]
+	mi := &file_keyhold_v1_status_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -566,7 +640,7 @@ func (x *Recipient) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Recipient.ProtoReflect.Descriptor instead.
 func (*Recipient) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{4}
+	return file_keyhold_v1_status_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *Recipient) GetId() string {
@@ -602,7 +676,7 @@ var File_keyhold_v1_status_proto protoreflect.FileDescriptor
 const file_keyhold_v1_status_proto_rawDesc = "" +
 	"\n" +
 	"\x17keyhold/v1/status.proto\x12\n" +
-	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16keyhold/v1/error.proto\"\xc0\x04\n" +
+	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16keyhold/v1/error.proto\"\xf2\x04\n" +
 	"\fServerStatus\x12 \n" +
 	"\vinitialised\x18\x01 \x01(\bR\vinitialised\x12\x16\n" +
 	"\x06sealed\x18\x02 \x01(\bR\x06sealed\x12 \n" +
@@ -623,7 +697,12 @@ const file_keyhold_v1_status_proto_rawDesc = "" +
 	"\twitnesses\x18\r \x03(\v2\x13.keyhold.v1.WitnessR\twitnesses\x126\n" +
 	"\vaudit_sinks\x18\x0e \x03(\v2\x15.keyhold.v1.AuditSinkR\n" +
 	"auditSinks\x12-\n" +
-	"\x05clock\x18\x0f \x01(\v2\x17.keyhold.v1.ClockStatusR\x05clock\"\x91\x02\n" +
+	"\x05clock\x18\x0f \x01(\v2\x17.keyhold.v1.ClockStatusR\x05clock\x120\n" +
+	"\x06memory\x18\x10 \x01(\v2\x18.keyhold.v1.SecretMemoryR\x06memory\"P\n" +
+	"\fSecretMemory\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04full\x18\x02 \x01(\x04R\x04full\x12\x18\n" +
+	"\aerasing\x18\x03 \x01(\bR\aerasing\"\x91\x02\n" +
 	"\vClockStatus\x12.\n" +
 	"\x04time\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x04time\x124\n" +
 	"\amachine\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\amachine\x121\n" +
@@ -672,36 +751,38 @@ func file_keyhold_v1_status_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_status_proto_rawDescData
 }
 
-var file_keyhold_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_keyhold_v1_status_proto_msgTypes = make([]protoimpl.MessageInfo, 6)
 var file_keyhold_v1_status_proto_goTypes = []any{
 	(*ServerStatus)(nil),          // 0: keyhold.v1.ServerStatus
-	(*ClockStatus)(nil),           // 1: keyhold.v1.ClockStatus
-	(*AuditSink)(nil),             // 2: keyhold.v1.AuditSink
-	(*Witness)(nil),               // 3: keyhold.v1.Witness
-	(*Recipient)(nil),             // 4: keyhold.v1.Recipient
-	(*ErrorDetail)(nil),           // 5: keyhold.v1.ErrorDetail
-	(*timestamppb.Timestamp)(nil), // 6: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),   // 7: google.protobuf.Duration
+	(*SecretMemory)(nil),          // 1: keyhold.v1.SecretMemory
+	(*ClockStatus)(nil),           // 2: keyhold.v1.ClockStatus
+	(*AuditSink)(nil),             // 3: keyhold.v1.AuditSink
+	(*Witness)(nil),               // 4: keyhold.v1.Witness
+	(*Recipient)(nil),             // 5: keyhold.v1.Recipient
+	(*ErrorDetail)(nil),           // 6: keyhold.v1.ErrorDetail
+	(*timestamppb.Timestamp)(nil), // 7: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 8: google.protobuf.Duration
 }
 var file_keyhold_v1_status_proto_depIdxs = []int32{
-	4,  // 0: keyhold.v1.ServerStatus.recipients:type_name -> keyhold.v1.Recipient
-	5,  // 1: keyhold.v1.ServerStatus.problem:type_name -> keyhold.v1.ErrorDetail
-	3,  // 2: keyhold.v1.ServerStatus.witnesses:type_name -> keyhold.v1.Witness
-	2,  // 3: keyhold.v1.ServerStatus.audit_sinks:type_name -> keyhold.v1.AuditSink
-	1,  // 4: keyhold.v1.ServerStatus.clock:type_name -> keyhold.v1.ClockStatus
-	6,  // 5: keyhold.v1.ClockStatus.time:type_name -> google.protobuf.Timestamp
-	6,  // 6: keyhold.v1.ClockStatus.machine:type_name -> google.protobuf.Timestamp
-	7,  // 7: keyhold.v1.ClockStatus.behind:type_name -> google.protobuf.Duration
-	6,  // 8: keyhold.v1.ClockStatus.trusted:type_name -> google.protobuf.Timestamp
-	7,  // 9: keyhold.v1.AuditSink.behind:type_name -> google.protobuf.Duration
-	6,  // 10: keyhold.v1.AuditSink.last_success:type_name -> google.protobuf.Timestamp
-	6,  // 11: keyhold.v1.AuditSink.since:type_name -> google.protobuf.Timestamp
-	6,  // 12: keyhold.v1.Witness.cosigned_at:type_name -> google.protobuf.Timestamp
-	13, // [13:13] is the sub-list for method output_type
-	13, // [13:13] is the sub-list for method input_type
-	13, // [13:13] is the sub-list for extension type_name
-	13, // [13:13] is the sub-list for extension extendee
-	0,  // [0:13] is the sub-list for field type_name
+	5,  // 0: keyhold.v1.ServerStatus.recipients:type_name -> keyhold.v1.Recipient
+	6,  // 1: keyhold.v1.ServerStatus.problem:type_name -> keyhold.v1.ErrorDetail
+	4,  // 2: keyhold.v1.ServerStatus.witnesses:type_name -> keyhold.v1.Witness
+	3,  // 3: keyhold.v1.ServerStatus.audit_sinks:type_name -> keyhold.v1.AuditSink
+	2,  // 4: keyhold.v1.ServerStatus.clock:type_name -> keyhold.v1.ClockStatus
+	1,  // 5: keyhold.v1.ServerStatus.memory:type_name -> keyhold.v1.SecretMemory
+	7,  // 6: keyhold.v1.ClockStatus.time:type_name -> google.protobuf.Timestamp
+	7,  // 7: keyhold.v1.ClockStatus.machine:type_name -> google.protobuf.Timestamp
+	8,  // 8: keyhold.v1.ClockStatus.behind:type_name -> google.protobuf.Duration
+	7,  // 9: keyhold.v1.ClockStatus.trusted:type_name -> google.protobuf.Timestamp
+	8,  // 10: keyhold.v1.AuditSink.behind:type_name -> google.protobuf.Duration
+	7,  // 11: keyhold.v1.AuditSink.last_success:type_name -> google.protobuf.Timestamp
+	7,  // 12: keyhold.v1.AuditSink.since:type_name -> google.protobuf.Timestamp
+	7,  // 13: keyhold.v1.Witness.cosigned_at:type_name -> google.protobuf.Timestamp
+	14, // [14:14] is the sub-list for method output_type
+	14, // [14:14] is the sub-list for method input_type
+	14, // [14:14] is the sub-list for extension type_name
+	14, // [14:14] is the sub-list for extension extendee
+	0,  // [0:14] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_status_proto_init() }
@@ -716,7 +797,7 @@ func file_keyhold_v1_status_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_status_proto_rawDesc), len(file_keyhold_v1_status_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   6,
 			NumExtensions: 0,
 			NumServices:   0,
 		},
