@@ -2,6 +2,7 @@ package verify
 
 import (
 	"bytes"
+	mrand "math/rand/v2"
 	"os"
 	"path/filepath"
 	"strings"
@@ -276,4 +277,142 @@ func FuzzRetired(f *testing.F) {
 			t.Fatalf("%q is written as %q", text, r.Text())
 		}
 	})
+}
+
+// unpacked is what a compressed segment holds.
+func unpacked(t testing.TB, f segment.File) ([]byte, error) {
+	t.Helper()
+	src, err := segment.Open(f)
+	if err != nil {
+		return nil, err
+	}
+	defer src.Close() //nolint:errcheck // read only
+	data := make([]byte, src.Size())
+	_, err = src.ReadAt(data, 0)
+	return data, err
+}
+
+// repacked compresses whatever bytes somebody might put into a segment.
+func repacked(t testing.TB, first uint64, data []byte) []byte {
+	t.Helper()
+	p, err := segment.NewPacker()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out []byte
+	if len(data) > 0 {
+		out = p.Add(out, &segment.Batch{Header: segment.Header{First: first, Count: 1 << 20}, Raw: data})
+	}
+	return p.Finish(out)
+}
+
+// TestEveryMutationOfACompressedLogIsFound changes compressed segments: what they hold, in all the ways of the plain ones, and their own bytes.
+func TestEveryMutationOfACompressedLogIsFound(t *testing.T) {
+	rounds := 10
+	if long() {
+		rounds = 10_000/len(mutations) + 1
+	}
+	s, anchor := aged(t, everything)
+	var files []segment.File
+	for epoch := uint64(1); epoch <= 3; epoch++ {
+		files = append(files, names(t, s.dir, epoch)...)
+	}
+	try := func(t *testing.T, f segment.File, data []byte) *Report {
+		t.Helper()
+		was, err := os.ReadFile(f.Path)
+		do(t, err)
+		do(t, os.WriteFile(f.Path, data, 0o600))
+		rep := verifyDir(t, s.dir, s.pub, anchor)
+		do(t, os.WriteFile(f.Path, was, 0o600))
+		return rep
+	}
+	for name, mutate := range mutations {
+		t.Run(name, func(t *testing.T) {
+			for round := range rounds {
+				rnd := mrand.New(mrand.NewPCG(uint64(round), 11))
+				f := files[rnd.IntN(len(files))]
+				was, err := unpacked(t, f)
+				do(t, err)
+				e := &editor{t: t, rnd: rnd, data: bytes.Clone(was), first: f.First, all: batches(t, was, f.First)}
+				if len(e.all) < 2 {
+					continue
+				}
+				mutate(e)
+				if rep := try(t, f, repacked(t, f.First, e.data)); rep.Verified || len(rep.Findings) == 0 || rep.Findings[0].File == "" {
+					t.Fatalf("round %d in %s: not found", round, f.Path)
+				}
+			}
+		})
+	}
+	t.Run("the file itself", func(t *testing.T) {
+		for round := range 20 * rounds {
+			rnd := mrand.New(mrand.NewPCG(uint64(round), 12))
+			f := files[rnd.IntN(len(files))]
+			data, err := os.ReadFile(f.Path)
+			do(t, err)
+			was, err := unpacked(t, f)
+			do(t, err)
+			switch at := rnd.IntN(len(data)); rnd.IntN(4) {
+			case 0:
+				data = data[:at]
+			case 1:
+				data = append(data[:at:at], append([]byte{0}, data[at:]...)...)
+			default:
+				data[at] ^= 1 << rnd.IntN(8)
+			}
+			copied := segment.File{Path: filepath.Join(t.TempDir(), "x"), First: f.First, Packed: true}
+			do(t, os.WriteFile(copied.Path, data, 0o600))
+			if now, err := unpacked(t, copied); err == nil && bytes.Equal(now, was) {
+				continue // a bit that stands for nothing
+			}
+			if rep := try(t, f, data); rep.Verified {
+				t.Fatalf("round %d in %s: not found", round, f.Path)
+			}
+		}
+	})
+	if rep := verifyDir(t, s.dir, s.pub, anchor); !rep.Verified {
+		t.Fatalf("after all changes were undone: %+v", rep)
+	}
+}
+
+// TestEveryChangeOfADroppedRecordsHashIsFound flips bits of the leaf hashes that stand for dropped records.
+func TestEveryChangeOfADroppedRecordsHashIsFound(t *testing.T) {
+	rounds := 60
+	if long() {
+		rounds = 5000
+	}
+	s, anchor := aged(t, func(last audit.Position) bool { return !last.Before(audit.Position{Node: "n1", Epoch: 3, Seq: 600}) })
+	rep := verifyDir(t, s.dir, s.pub, anchor)
+	if !rep.Verified {
+		t.Fatalf("before any change: %+v", rep)
+	}
+	for round := range rounds {
+		rnd := mrand.New(mrand.NewPCG(uint64(round), 13))
+		e := rep.Epochs[rnd.IntN(3)]
+		seq := rnd.Uint64N(e.Retired)
+		dir := filepath.Join(s.dir, "n1", folderName(e.Epoch))
+		full := filepath.Join(dir, tree.TilePath(0, seq/256, 256))
+		all, err := filepath.Glob(full + ".p/*") // of a tile that is not full there may be several
+		do(t, err)
+		if _, err := os.Stat(full); err == nil {
+			all = append(all, full)
+		}
+		at, bit := int(seq%256)*32+rnd.IntN(32), byte(1)<<rnd.IntN(8)
+		flip := func() {
+			for _, path := range all {
+				data, err := os.ReadFile(path)
+				do(t, err)
+				if at < len(data) {
+					data[at] ^= bit
+					do(t, os.WriteFile(path, data, 0o600))
+				}
+			}
+		}
+		flip()
+		now := verifyDir(t, s.dir, s.pub, anchor)
+		flip()
+		if now.Verified {
+			t.Fatalf("round %d: record %d of epoch %d: not found", round, seq, e.Epoch)
+		}
+	}
 }

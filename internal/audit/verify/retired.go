@@ -38,7 +38,7 @@ func (c claims) add(n claim) {
 }
 
 // claim notes what a RetireAudit record says.
-func (b *block) claim(body []byte) {
+func (b *block) claim(seq uint64, body []byte) {
 	r, err := audit.DecodeBody(body)
 	if err != nil || r.Action != kms.RetireAudit || r.Outcome != audit.OK || r.Prev == (audit.Link{}) {
 		return
@@ -46,7 +46,7 @@ func (b *block) claim(body []byte) {
 	if len(b.claims) == maxClaims {
 		b.claims = b.claims[1:]
 	}
-	b.claims = append(b.claims, claim{r.Prev.Origin, r.Prev.Size, audit.Position{Seq: b.tree.Next}, r.Detail})
+	b.claims = append(b.claims, claim{r.Prev.Origin, r.Prev.Size, audit.Position{Seq: seq}, r.Detail})
 }
 
 // account finds the record that tells of each epoch's dropped records.
@@ -100,15 +100,6 @@ func (c *cutter) leaves(ctx context.Context, to uint64) error {
 		err = flush()
 	}
 	return err
-}
-
-// leaves adds the leaf hashes of dropped records to the tree.
-func (b *block) leaves() {
-	b.tree.Reset(b.from)
-	due := b.due
-	for rest := b.data; len(rest) > 0; rest = rest[32:] {
-		b.leaf(tree.Hash(rest), &due)
-	}
 }
 
 func num(n uint64) string { return strconv.FormatUint(n, 10) }
