@@ -80,7 +80,7 @@ func group[M any](items []M, look func(M) item) ([]members, error) {
 	if len(items) == 0 || len(items) > engine.MaxItems {
 		return nil, kms.Errorf(kms.CodeTooLarge, "the batch has %d items: want 1 to %d", len(items), engine.MaxItems)
 	}
-	total := 0
+	total, g := 0, 0
 	var groups []members
 	place := map[use]int{}
 	for i, m := range items {
@@ -88,11 +88,13 @@ func group[M any](items []M, look func(M) item) ([]members, error) {
 		if total += it.size; total > engine.MaxBatch {
 			return nil, kms.Errorf(kms.CodeTooLarge, "the batch has more than %d bytes of input", engine.MaxBatch)
 		}
-		g, there := place[it.use]
-		if !there {
-			g = len(groups)
-			place[it.use] = g
-			groups = append(groups, members{use: it.use})
+		if g == len(groups) || groups[g].use != it.use { // most items are of the same use as the one before
+			var there bool
+			if g, there = place[it.use]; !there {
+				g = len(groups)
+				place[it.use] = g
+				groups = append(groups, members{use: it.use})
+			}
 		}
 		groups[g].at = append(groups[g].at, i)
 	}

@@ -9,18 +9,21 @@ import (
 	"sync"
 	"time"
 
-	"github.com/keyhold/keyhold/internal/engine"
+	keyholdv1 "github.com/keyhold/keyhold/api/keyhold/v1"
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/secret"
 )
 
-// The short path: single cryptographic requests in plain JSON are read, answered and erased without the protocol library.
-// Its reader (scan.go) understands the JSON that every encoder writes, and no more: what it does not understand goes to the
-// library's codec, whose word is final. So both paths answer and refuse alike by construction, and a fuzz test holds them to it.
+// The short path: cryptographic requests in plain JSON, single or in batches, are read, answered and erased without the
+// protocol library. Its reader (scan.go) understands the JSON that every encoder writes, and no more: what it does not
+// understand goes to the library's codec, whose word is final. So both paths answer and refuse alike by construction, and a
+// fuzz test holds them to it.
 
 // Limits of the short path, in bytes. Longer bodies go to the library.
 const (
-	leanBody = 256 << 10
-	leanKept = 64 << 10 // of a buffer that is kept for other requests
+	leanBody  = 256 << 10  // of a single request
+	leanBatch = MaxMessage // of a batch
+	leanKept  = 256 << 10  // of a buffer that is kept for other requests
 )
 
 // leanRequest is one request on the short path, with the buffers it was read into.
@@ -29,27 +32,40 @@ type leanRequest struct {
 	plain []byte // what its base64 held
 	out   []byte // the answer
 
+	key     string       // of a batch: for items that name none
+	items   []leanItem   // of a single request: one
+	results []leanResult // of each item
+}
+
+// leanItem is one item as it was read.
+type leanItem struct {
 	key, scheme             string
-	data, proof, aad        []byte // data: plaintext, ciphertext or message; proof: signature or MAC. They lie in plain
+	data, proof, aad        []byte // data: plaintext, ciphertext or message; proof: signature or MAC. They lie in the request's plain
 	context                 kms.Context
 	version, length         uint32
 	raw, digested, withheld bool
+}
 
-	// Room for the one item of the engine's input.
-	encrypt [1]engine.EncryptItem
-	decrypt [1]engine.DecryptItem
-	sign    [1]engine.SignItem
-	verify  [1]engine.VerifyItem
-	mac     [1]engine.MACItem
-	check   [1]engine.VerifyMACItem
+// leanResult is what came of one item.
+type leanResult struct {
+	plain   secret.Released
+	data    []byte // ciphertext, signature or MAC
+	key     kms.ID
+	version uint32
+	scheme  kms.Scheme
+	failed  *keyholdv1.ErrorDetail // nil: it succeeded
 }
 
 var leanRequests = sync.Pool{New: func() any { return new(leanRequest) }}
 
-// release erases the buffers, which held plaintexts, and keeps them for other requests.
+// release erases what was released and the buffers, which held plaintexts, and keeps them for other requests.
 func (q *leanRequest) release() {
-	body, plain, out := erased(q.body), erased(q.plain), erased(q.out)
-	*q = leanRequest{body: body, plain: plain, out: out}
+	for i := range q.results {
+		q.results[i].plain.Zero()
+	}
+	clear(q.results)
+	clear(q.items)
+	*q = leanRequest{body: erased(q.body), plain: erased(q.plain), out: erased(q.out), items: q.items[:0], results: q.results[:0]}
 	leanRequests.Put(q)
 }
 
@@ -63,24 +79,32 @@ func erased(b []byte) []byte {
 
 // leanMethod is one method on the short path.
 type leanMethod struct {
-	fields []leanField
-	call   func(context.Context, *engine.Engine, *leanRequest, kms.Call) error // fills out
+	*leanOperation
+	batch bool
+}
+
+// most is how long a body may be, in bytes.
+func (m *leanMethod) most() int64 {
+	if m.batch {
+		return leanBatch
+	}
+	return leanBody
 }
 
 // serve answers a request, or tells that it is not one for the short path.
 func (m *leanMethod) serve(h *handler, w http.ResponseWriter, r *http.Request, x *exchange, library http.Handler) bool {
-	limit, ok := fit(r)
+	limit, ok := fit(r, m.most())
 	if !ok {
 		return false
 	}
 	q := leanRequests.Get().(*leanRequest) //nolint:errcheck,forcetypeassert // the pool holds nothing else
 	defer q.release()
-	rest, err := q.read(r)
+	rest, err := q.read(r, m.most())
 	if err != nil {
 		h.refuse(w, r, kms.Errorf(kms.CodeCancelled, "the request's body ended before its time").Because(err))
 		return true
 	}
-	if rest || !q.scan(m.fields) {
+	if rest || !q.scan(m) {
 		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(q.body), r.Body))
 		h.byLibrary(w, r, x, library)
 		return true
@@ -93,7 +117,7 @@ func (m *leanMethod) serve(h *handler, w http.ResponseWriter, r *http.Request, x
 	}
 	err = ctx.Err() // the time limit may be over already
 	if err == nil {
-		err = m.call(ctx, h.engine, q, x.call)
+		err = m.answer(ctx, h.engine, q, x.call)
 	}
 	if err != nil {
 		h.refuse(w, r, err)
@@ -111,9 +135,9 @@ func (m *leanMethod) serve(h *handler, w http.ResponseWriter, r *http.Request, x
 var leanType = []string{"application/json"}
 
 // fit tells whether a request is for the short path, and its time limit: negative for none.
-func fit(r *http.Request) (time.Duration, bool) {
+func fit(r *http.Request, most int64) (time.Duration, bool) {
 	h := r.Header
-	if t := h["Content-Type"]; len(t) != 1 || t[0] != "application/json" || r.ContentLength > leanBody {
+	if t := h["Content-Type"]; len(t) != 1 || t[0] != "application/json" || r.ContentLength > most {
 		return 0, false
 	}
 	if len(h["Content-Encoding"]) > 0 {
@@ -134,7 +158,7 @@ func fit(r *http.Request) (time.Duration, bool) {
 }
 
 // read reads the body; rest tells that it is longer than the short path takes.
-func (q *leanRequest) read(r *http.Request) (rest bool, err error) {
+func (q *leanRequest) read(r *http.Request, most int64) (rest bool, err error) {
 	b := q.body[:0]
 	if n := int(r.ContentLength); n >= cap(b) {
 		b = make([]byte, 0, n+1)
@@ -142,7 +166,7 @@ func (q *leanRequest) read(r *http.Request) (rest bool, err error) {
 		b = make([]byte, 0, 1024)
 	}
 	for {
-		if len(b) > leanBody {
+		if int64(len(b)) > most {
 			q.body = b
 			return true, nil
 		}

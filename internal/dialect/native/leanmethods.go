@@ -2,39 +2,38 @@ package native
 
 import (
 	"context"
-	"encoding/base64"
-	"encoding/hex"
-	"strconv"
+	"slices"
 
+	keyholdv1 "github.com/keyhold/keyhold/api/keyhold/v1"
 	"github.com/keyhold/keyhold/api/keyhold/v1/keyholdv1connect"
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
-	"github.com/keyhold/keyhold/internal/secret/release"
 )
 
 // leanMethods are the methods that have a short path.
 var leanMethods = map[string]*leanMethod{
-	keyholdv1connect.CryptoServiceEncryptProcedure: {
-		fields: []leanField{fieldKey, {"plaintext", "plaintext", inData}, fieldContext, fieldAAD, fieldVersion, fieldScheme, fieldRaw}, call: leanEncrypt,
-	},
-	keyholdv1connect.CryptoServiceDecryptProcedure: {
-		fields: []leanField{fieldKey, {"ciphertext", "ciphertext", inData}, fieldContext, fieldAAD, fieldVersion, fieldScheme, fieldRaw}, call: leanDecrypt,
-	},
-	keyholdv1connect.CryptoServiceGenerateDataKeyProcedure: {
-		fields: []leanField{fieldKey, {"length", "length", inLength}, fieldContext, fieldAAD, {"withoutPlaintext", "without_plaintext", inWithheld}}, call: leanDataKey,
-	},
-	keyholdv1connect.CryptoServiceSignProcedure: {
-		fields: []leanField{fieldKey, fieldMessage, fieldDigested, fieldVersion, fieldScheme}, call: leanSign,
-	},
-	keyholdv1connect.CryptoServiceVerifyProcedure: {
-		fields: []leanField{fieldKey, fieldMessage, fieldDigested, {"signature", "signature", inProof}, fieldVersion, fieldScheme}, call: leanVerify,
-	},
-	keyholdv1connect.CryptoServiceGenerateMacProcedure: {
-		fields: []leanField{fieldKey, fieldMessage, fieldVersion}, call: leanMAC,
-	},
-	keyholdv1connect.CryptoServiceVerifyMacProcedure: {
-		fields: []leanField{fieldKey, fieldMessage, {"mac", "mac", inProof}, fieldVersion}, call: leanVerifyMAC,
-	},
+	keyholdv1connect.CryptoServiceEncryptProcedure:              {&leanEncryption, false},
+	keyholdv1connect.CryptoServiceEncryptBatchProcedure:         {&leanEncryption, true},
+	keyholdv1connect.CryptoServiceDecryptProcedure:              {&leanDecryption, false},
+	keyholdv1connect.CryptoServiceDecryptBatchProcedure:         {&leanDecryption, true},
+	keyholdv1connect.CryptoServiceGenerateDataKeyProcedure:      {&leanDataKey, false},
+	keyholdv1connect.CryptoServiceGenerateDataKeyBatchProcedure: {&leanDataKey, true},
+	keyholdv1connect.CryptoServiceSignProcedure:                 {&leanSigning, false},
+	keyholdv1connect.CryptoServiceSignBatchProcedure:            {&leanSigning, true},
+	keyholdv1connect.CryptoServiceVerifyProcedure:               {&leanVerification, false},
+	keyholdv1connect.CryptoServiceVerifyBatchProcedure:          {&leanVerification, true},
+	keyholdv1connect.CryptoServiceGenerateMacProcedure:          {&leanMAC, false},
+	keyholdv1connect.CryptoServiceGenerateMacBatchProcedure:     {&leanMAC, true},
+	keyholdv1connect.CryptoServiceVerifyMacProcedure:            {&leanMACCheck, false},
+	keyholdv1connect.CryptoServiceVerifyMacBatchProcedure:       {&leanMACCheck, true},
+}
+
+// leanOperation is what a method and its batch have in common.
+type leanOperation struct {
+	fields []leanField                                                                     // of an item
+	look   func(*leanRequest, leanItem) item                                               // what is looked at before the engine does
+	run    func(context.Context, *engine.Engine, kms.Call, *leanRequest, use, []int) error // fills the results of items that are one operation
+	output string                                                                          // name of a result's data
 }
 
 // Fields that several methods share.
@@ -49,38 +48,109 @@ var (
 	fieldDigested = leanField{"digested", "digested", inDigested}
 )
 
-func leanEncrypt(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.Call) error {
-	scheme, err := kms.ParseScheme(q.scheme)
+// answer runs a request and fills its out.
+func (m *leanMethod) answer(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.Call) error {
+	q.results = slices.Grow(q.results, len(q.items))[:len(q.items)]
+	if !m.batch {
+		if err := m.run(ctx, e, c, q, m.look(q, q.items[0]).use, []int{0}); err != nil {
+			return err
+		}
+		q.write(m.output, &q.results[0])
+		return nil
+	}
+	err := batch(q.items,
+		func(it leanItem) item { return m.look(q, it) },
+		func(u use, members []int) error { return m.run(ctx, e, c, q, u, members) },
+		func(i int, why *keyholdv1.ErrorDetail) { q.results[i].failed = why })
 	if err != nil {
 		return err
 	}
-	q.encrypt[0] = engine.EncryptItem{Plaintext: q.data, Context: q.context, AAD: q.aad}
-	out, err := e.Encrypt(ctx, c, engine.EncryptInput{Key: kms.Ref(q.key), Version: q.version, Scheme: scheme, Raw: q.raw, Items: q.encrypt[:]})
+	return q.writeAll(m.output)
+}
+
+// failed is what a batch's caller learns of an item.
+func failed(e *kms.Error) *keyholdv1.ErrorDetail {
+	if e == nil {
+		return nil
+	}
+	return detailOf(e)
+}
+
+var leanEncryption = leanOperation{
+	fields: []leanField{fieldKey, {"plaintext", "plaintext", inData}, fieldContext, fieldAAD, fieldVersion, fieldScheme, fieldRaw}, output: "ciphertext",
+	look: func(q *leanRequest, it leanItem) item {
+		return item{use{key: or(it.key, q.key), version: it.version, scheme: it.scheme, raw: it.raw}, len(it.data) + len(it.aad) + contextSize(it.context)}
+	},
+	run: leanEncrypt,
+}
+
+func leanEncrypt(ctx context.Context, e *engine.Engine, c kms.Call, q *leanRequest, u use, members []int) error {
+	scheme, err := kms.ParseScheme(u.scheme)
 	if err != nil {
 		return err
 	}
-	q.open().bytes("ciphertext", at(out.Items, 0).Ciphertext).id(out.Key).version32(out.Version).close()
+	out, err := e.Encrypt(ctx, c, engine.EncryptInput{Key: kms.Ref(u.key), Version: u.version, Scheme: scheme, Raw: u.raw,
+		Items: pick(q.items, members, func(it leanItem) engine.EncryptItem {
+			return engine.EncryptItem{Plaintext: it.data, Context: it.context, AAD: it.aad}
+		})})
+	if err != nil {
+		return err
+	}
+	for j, i := range members {
+		it := at(out.Items, j)
+		q.results[i] = leanResult{data: it.Ciphertext, key: out.Key, version: out.Version, failed: failed(it.Err)}
+	}
 	return nil
 }
 
-func leanDecrypt(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.Call) error {
-	scheme, err := kms.ParseScheme(q.scheme)
+var leanDecryption = leanOperation{
+	fields: []leanField{fieldKey, {"ciphertext", "ciphertext", inData}, fieldContext, fieldAAD, fieldVersion, fieldScheme, fieldRaw},
+	look: func(q *leanRequest, it leanItem) item {
+		key := or(it.key, q.key)
+		if len(q.items) > 1 { // else there is nothing to group, and the engine finds the key
+			key = maker(key, it.data, it.raw)
+		}
+		return item{use{key: key, version: it.version, scheme: it.scheme, raw: it.raw}, len(it.data) + len(it.aad) + contextSize(it.context)}
+	},
+	run: leanDecrypt,
+}
+
+func leanDecrypt(ctx context.Context, e *engine.Engine, c kms.Call, q *leanRequest, u use, members []int) error {
+	scheme, err := kms.ParseScheme(u.scheme)
 	if err != nil {
 		return err
 	}
-	q.decrypt[0] = engine.DecryptItem{Ciphertext: q.data, Context: q.context, AAD: q.aad}
-	out, err := e.Decrypt(ctx, c, engine.DecryptInput{Key: kms.Ref(q.key), Version: q.version, Scheme: scheme, Raw: q.raw, Items: q.decrypt[:]})
+	out, err := e.Decrypt(ctx, c, engine.DecryptInput{Key: kms.Ref(u.key), Version: u.version, Scheme: scheme, Raw: u.raw,
+		Items: pick(q.items, members, func(it leanItem) engine.DecryptItem {
+			return engine.DecryptItem{Ciphertext: it.data, Context: it.context, AAD: it.aad}
+		})})
 	if err != nil {
 		return err
 	}
-	it := at(out.Items, 0)
-	q.open().bytes("plaintext", it.Plaintext.Wire(release.Wire{})).id(out.Key).version32(it.Version).close()
-	it.Plaintext.Zero()
+	for j, i := range members {
+		it := at(out.Items, j)
+		q.results[i] = leanResult{plain: it.Plaintext, key: out.Key, version: it.Version, failed: failed(it.Err)}
+	}
 	return nil
 }
 
-func leanDataKey(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.Call) error {
-	in := engine.DataKeyInput{Key: kms.Ref(q.key), Bytes: int(q.length), Count: 1, Context: q.context, AAD: q.aad, WithoutPlaintext: q.withheld}
+var leanDataKey = leanOperation{
+	fields: []leanField{fieldKey, {"length", "length", inLength}, fieldContext, fieldAAD, {"withoutPlaintext", "without_plaintext", inWithheld}}, output: "ciphertext",
+	look: func(q *leanRequest, it leanItem) item {
+		u := use{key: or(it.key, q.key), version: it.length, raw: it.withheld}
+		if len(q.items) > 1 {
+			u.apart = contextText(it.context, it.aad)
+		}
+		return item{u, int(it.length) + len(it.aad) + contextSize(it.context)}
+	},
+	run: leanGenerate,
+}
+
+func leanGenerate(ctx context.Context, e *engine.Engine, c kms.Call, q *leanRequest, u use, members []int) error {
+	first := &q.items[members[0]]
+	in := engine.DataKeyInput{
+		Key: kms.Ref(u.key), Bytes: int(first.length), Count: len(members), Context: first.context, AAD: first.aad, WithoutPlaintext: first.withheld,
+	}
 	if in.Bytes == 0 {
 		in.Bytes = defaultDataKey
 	}
@@ -88,134 +158,103 @@ func leanDataKey(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.Ca
 	if err != nil {
 		return err
 	}
-	it := at(out.Items, 0)
-	q.open().bytes("plaintext", it.Plaintext.Wire(release.Wire{})).bytes("ciphertext", it.Ciphertext).id(out.Key).version32(out.Version).close()
-	it.Plaintext.Zero()
+	for j, i := range members {
+		it := at(out.Items, j)
+		q.results[i] = leanResult{plain: it.Plaintext, data: it.Ciphertext, key: out.Key, version: out.Version}
+	}
 	return nil
 }
 
-func leanSign(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.Call) error {
-	scheme, err := kms.ParseScheme(q.scheme)
+var leanSigning = leanOperation{
+	fields: []leanField{fieldKey, fieldMessage, fieldDigested, fieldVersion, fieldScheme}, output: "signature",
+	look: func(q *leanRequest, it leanItem) item {
+		return item{use{key: or(it.key, q.key), version: it.version, scheme: it.scheme}, len(it.data)}
+	},
+	run: leanSign,
+}
+
+func leanSign(ctx context.Context, e *engine.Engine, c kms.Call, q *leanRequest, u use, members []int) error {
+	scheme, err := kms.ParseScheme(u.scheme)
 	if err != nil {
 		return err
 	}
-	q.sign[0] = engine.SignItem{Message: q.data, Digested: q.digested}
-	out, err := e.Sign(ctx, c, engine.SignInput{Key: kms.Ref(q.key), Version: q.version, Scheme: scheme, Items: q.sign[:]})
+	out, err := e.Sign(ctx, c, engine.SignInput{Key: kms.Ref(u.key), Version: u.version, Scheme: scheme,
+		Items: pick(q.items, members, func(it leanItem) engine.SignItem {
+			return engine.SignItem{Message: it.data, Digested: it.digested}
+		})})
 	if err != nil {
 		return err
 	}
-	q.open().bytes("signature", at(out.Items, 0).Signature).id(out.Key).version32(out.Version).schemed(out.Scheme).close()
+	for j, i := range members {
+		it := at(out.Items, j)
+		q.results[i] = leanResult{data: it.Signature, key: out.Key, version: out.Version, scheme: out.Scheme, failed: failed(it.Err)}
+	}
 	return nil
 }
 
-func leanVerify(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.Call) error {
-	scheme, err := kms.ParseScheme(q.scheme)
+var leanVerification = leanOperation{
+	fields: []leanField{fieldKey, fieldMessage, fieldDigested, {"signature", "signature", inProof}, fieldVersion, fieldScheme},
+	look: func(q *leanRequest, it leanItem) item {
+		return item{use{key: or(it.key, q.key), version: it.version, scheme: it.scheme}, len(it.data) + len(it.proof)}
+	},
+	run: leanVerify,
+}
+
+func leanVerify(ctx context.Context, e *engine.Engine, c kms.Call, q *leanRequest, u use, members []int) error {
+	scheme, err := kms.ParseScheme(u.scheme)
 	if err != nil {
 		return err
 	}
-	q.verify[0] = engine.VerifyItem{Message: q.data, Digested: q.digested, Signature: q.proof}
-	out, err := e.Verify(ctx, c, engine.VerifyInput{Key: kms.Ref(q.key), Version: q.version, Scheme: scheme, Items: q.verify[:]})
+	out, err := e.Verify(ctx, c, engine.VerifyInput{Key: kms.Ref(u.key), Version: u.version, Scheme: scheme,
+		Items: pick(q.items, members, func(it leanItem) engine.VerifyItem {
+			return engine.VerifyItem{Message: it.data, Digested: it.digested, Signature: it.proof}
+		})})
 	if err != nil {
 		return err
 	}
-	q.open().id(out.Key).version32(out.Version).schemed(out.Scheme).close()
+	q.verified(&out, members)
 	return nil
 }
 
-func leanMAC(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.Call) error {
-	q.mac[0] = engine.MACItem{Message: q.data}
-	out, err := e.GenerateMAC(ctx, c, engine.MACInput{Key: kms.Ref(q.key), Version: q.version, Items: q.mac[:]})
-	if err != nil {
-		return err
-	}
-	q.open().bytes("mac", at(out.Items, 0).MAC).id(out.Key).version32(out.Version).schemed(out.Scheme).close()
-	return nil
+var leanMAC = leanOperation{
+	fields: []leanField{fieldKey, fieldMessage, fieldVersion}, output: "mac",
+	look: func(q *leanRequest, it leanItem) item {
+		return item{use{key: or(it.key, q.key), version: it.version}, len(it.data)}
+	},
+	run: func(ctx context.Context, e *engine.Engine, c kms.Call, q *leanRequest, u use, members []int) error {
+		out, err := e.GenerateMAC(ctx, c, engine.MACInput{Key: kms.Ref(u.key), Version: u.version,
+			Items: pick(q.items, members, func(it leanItem) engine.MACItem { return engine.MACItem{Message: it.data} })})
+		if err != nil {
+			return err
+		}
+		for j, i := range members {
+			it := at(out.Items, j)
+			q.results[i] = leanResult{data: it.MAC, key: out.Key, version: out.Version, scheme: out.Scheme, failed: failed(it.Err)}
+		}
+		return nil
+	},
 }
 
-func leanVerifyMAC(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.Call) error {
-	q.check[0] = engine.VerifyMACItem{Message: q.data, MAC: q.proof}
-	out, err := e.VerifyMAC(ctx, c, engine.VerifyMACInput{Key: kms.Ref(q.key), Version: q.version, Items: q.check[:]})
-	if err != nil {
-		return err
-	}
-	q.open().id(out.Key).version32(out.Version).schemed(out.Scheme).close()
-	return nil
+var leanMACCheck = leanOperation{
+	fields: []leanField{fieldKey, fieldMessage, {"mac", "mac", inProof}, fieldVersion},
+	look: func(q *leanRequest, it leanItem) item {
+		return item{use{key: or(it.key, q.key), version: it.version}, len(it.data) + len(it.proof)}
+	},
+	run: func(ctx context.Context, e *engine.Engine, c kms.Call, q *leanRequest, u use, members []int) error {
+		out, err := e.VerifyMAC(ctx, c, engine.VerifyMACInput{Key: kms.Ref(u.key), Version: u.version,
+			Items: pick(q.items, members, func(it leanItem) engine.VerifyMACItem {
+				return engine.VerifyMACItem{Message: it.data, MAC: it.proof}
+			})})
+		if err != nil {
+			return err
+		}
+		q.verified(&out, members)
+		return nil
+	},
 }
 
-// The answer is written as the codec writes it: fields that are empty or 0 are left out. Nothing that is written needs
-// escaping: base64, ids and names of schemes.
-
-func (q *leanRequest) open() *leanRequest {
-	q.out = append(q.out[:0], '{')
-	return q
-}
-
-func (q *leanRequest) name(n string) {
-	if len(q.out) > 1 {
-		q.out = append(q.out, ',')
+func (q *leanRequest) verified(out *engine.VerifyOutput, members []int) {
+	for j, i := range members {
+		q.results[i] = leanResult{key: out.Key, version: out.Version, scheme: out.Scheme, failed: failed(at(out.Items, j).Err)}
 	}
-	q.out = append(q.out, '"')
-	q.out = append(q.out, n...)
-	q.out = append(q.out, '"', ':')
 }
-
-func (q *leanRequest) bytes(name string, b []byte) *leanRequest {
-	if len(b) == 0 {
-		return q
-	}
-	q.name(name)
-	q.room(base64.StdEncoding.EncodedLen(len(b)) + 128)
-	q.out = append(q.out, '"')
-	q.out = base64.StdEncoding.AppendEncode(q.out, b)
-	q.out = append(q.out, '"')
-	return q
-}
-
-// room grows the answer by itself, so that what append would leave behind is erased.
-func (q *leanRequest) room(n int) {
-	if cap(q.out)-len(q.out) >= n {
-		return
-	}
-	grown := make([]byte, len(q.out), 2*len(q.out)+n)
-	copy(grown, q.out)
-	clear(q.out)
-	q.out = grown
-}
-
-func (q *leanRequest) schemed(used kms.Scheme) *leanRequest {
-	s := schemeText(used)
-	if s == "" {
-		return q
-	}
-	q.name("scheme")
-	q.out = append(q.out, '"')
-	q.out = append(q.out, s...)
-	q.out = append(q.out, '"')
-	return q
-}
-
-// id writes a key's id as kms.ID.String does, without a string of its own.
-func (q *leanRequest) id(id kms.ID) *leanRequest {
-	if id.IsZero() {
-		return q
-	}
-	q.name("keyId")
-	q.out = append(q.out, '"')
-	q.out = hex.AppendEncode(q.out, id[:4])
-	for _, part := range [...][]byte{id[4:6], id[6:8], id[8:10], id[10:]} {
-		q.out = hex.AppendEncode(append(q.out, '-'), part)
-	}
-	q.out = append(q.out, '"')
-	return q
-}
-
-func (q *leanRequest) version32(n uint32) *leanRequest {
-	if n == 0 {
-		return q
-	}
-	q.name("version")
-	q.out = strconv.AppendUint(q.out, uint64(n), 10)
-	return q
-}
-
-func (q *leanRequest) close() { q.out = append(q.out, '}') }

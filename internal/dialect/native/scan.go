@@ -6,6 +6,7 @@ import (
 	"math"
 	"unicode/utf8"
 
+	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
 )
 
@@ -30,7 +31,11 @@ const (
 	inRaw
 	inDigested
 	inWithheld
+	inItems
 )
+
+// batchFields are the fields of every batch.
+var batchFields = []leanField{fieldKey, {"items", "items", inItems}}
 
 // scanner reads the JSON that encoders write (RFC 8259) without what they hardly ever write: escapes, null, fractions,
 // numbers in strings, base64 with the URL alphabet. Every method answers false for what it does not understand.
@@ -40,17 +45,30 @@ type scanner struct {
 }
 
 // scan reads the body. False: let the codec read it, which may understand it or says what is wrong with it.
-func (q *leanRequest) scan(fields []leanField) bool {
+func (q *leanRequest) scan(m *leanMethod) bool {
 	s := scanner{b: q.body}
 	// What base64 holds is shorter than the body, so that plain never grows and slices of it stay good.
 	if cap(q.plain) < len(q.body) {
 		q.plain = make([]byte, 0, len(q.body))
 	}
+	var one leanItem
+	if m.batch {
+		ok := q.object(&s, batchFields, m.fields, &one) && s.end()
+		q.key = one.key
+		return ok
+	}
+	ok := q.object(&s, m.fields, nil, &one) && s.end()
+	q.items = append(q.items, one)
+	return ok
+}
+
+// object reads an object with some of the fields. What stands in a list of items has the fields of each.
+func (q *leanRequest) object(s *scanner, fields, each []leanField, to *leanItem) bool {
 	if !s.byte('{') {
 		return false
 	}
 	if s.byte('}') {
-		return s.end()
+		return true
 	}
 	var seen uint32
 	for {
@@ -59,17 +77,48 @@ func (q *leanRequest) scan(fields []leanField) bool {
 			return false
 		}
 		f := find(fields, name)
-		if f == nil || seen&(1<<f.in) != 0 || !q.value(&s, f.in) {
+		if f == nil || seen&(1<<f.in) != 0 {
 			return false
 		}
 		seen |= 1 << f.in
+		if f.in == inItems {
+			ok = q.list(s, each)
+		} else {
+			ok = q.value(s, f.in, to)
+		}
+		if !ok {
+			return false
+		}
 		if s.byte('}') {
-			return s.end()
+			return true
 		}
 		if !s.byte(',') {
 			return false
 		}
 	}
+}
+
+// list reads the items of a batch.
+func (q *leanRequest) list(s *scanner, fields []leanField) bool {
+	if !s.byte('[') {
+		return false
+	}
+	if s.byte(']') {
+		return true
+	}
+	for len(q.items) < engine.MaxItems {
+		q.items = append(q.items, leanItem{})
+		if !q.object(s, fields, nil, &q.items[len(q.items)-1]) {
+			return false
+		}
+		if s.byte(']') {
+			return true
+		}
+		if !s.byte(',') {
+			return false
+		}
+	}
+	return false
 }
 
 func find(fields []leanField, name []byte) *leanField {
@@ -82,30 +131,30 @@ func find(fields []leanField, name []byte) *leanField {
 }
 
 // value reads the value of one field.
-func (q *leanRequest) value(s *scanner, in leanKind) (ok bool) {
+func (q *leanRequest) value(s *scanner, in leanKind, to *leanItem) (ok bool) {
 	switch in {
 	case inKey:
-		q.key, ok = s.text()
+		to.key, ok = s.text()
 	case inScheme:
-		q.scheme, ok = s.text()
+		to.scheme, ok = s.text()
 	case inData:
-		q.data, ok = q.base64(s)
+		to.data, ok = q.base64(s)
 	case inProof:
-		q.proof, ok = q.base64(s)
+		to.proof, ok = q.base64(s)
 	case inAAD:
-		q.aad, ok = q.base64(s)
+		to.aad, ok = q.base64(s)
 	case inContext:
-		q.context, ok = s.context()
+		to.context, ok = s.context()
 	case inVersion:
-		q.version, ok = s.number()
+		to.version, ok = s.number()
 	case inLength:
-		q.length, ok = s.number()
+		to.length, ok = s.number()
 	case inRaw:
-		q.raw, ok = s.bool()
+		to.raw, ok = s.bool()
 	case inDigested:
-		q.digested, ok = s.bool()
+		to.digested, ok = s.bool()
 	case inWithheld:
-		q.withheld, ok = s.bool()
+		to.withheld, ok = s.bool()
 	}
 	return ok
 }

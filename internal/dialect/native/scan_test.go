@@ -9,41 +9,102 @@ import (
 
 	"google.golang.org/protobuf/encoding/protojson"
 	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/reflect/protoreflect"
 
 	keyholdv1 "github.com/keyhold/keyhold/api/keyhold/v1"
 	"github.com/keyhold/keyhold/api/keyhold/v1/keyholdv1connect"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/secret/release"
 )
 
 // asMessages gives what the short path read of each method as the message that the codec would have read.
 var asMessages = map[string]func(*leanRequest) (fresh, read proto.Message){
 	keyholdv1connect.CryptoServiceEncryptProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
-		return &keyholdv1.EncryptRequest{}, &keyholdv1.EncryptRequest{Key: q.key, Plaintext: q.data, Context: q.context, Aad: q.aad, Version: q.version, Scheme: q.scheme, Raw: q.raw}
+		return &keyholdv1.EncryptRequest{}, readEncrypt(q.items[0])
+	},
+	keyholdv1connect.CryptoServiceEncryptBatchProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.EncryptBatchRequest{}, &keyholdv1.EncryptBatchRequest{Key: q.key, Items: pick(q.items, all(q), readEncrypt)}
 	},
 	keyholdv1connect.CryptoServiceDecryptProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
-		return &keyholdv1.DecryptRequest{}, &keyholdv1.DecryptRequest{Key: q.key, Ciphertext: q.data, Context: q.context, Aad: q.aad, Version: q.version, Scheme: q.scheme, Raw: q.raw}
+		return &keyholdv1.DecryptRequest{}, readDecrypt(q.items[0])
+	},
+	keyholdv1connect.CryptoServiceDecryptBatchProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.DecryptBatchRequest{}, &keyholdv1.DecryptBatchRequest{Key: q.key, Items: pick(q.items, all(q), readDecrypt)}
 	},
 	keyholdv1connect.CryptoServiceGenerateDataKeyProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
-		return &keyholdv1.GenerateDataKeyRequest{}, &keyholdv1.GenerateDataKeyRequest{Key: q.key, Length: q.length, Context: q.context, Aad: q.aad, WithoutPlaintext: q.withheld}
+		return &keyholdv1.GenerateDataKeyRequest{}, readGenerateDataKey(q.items[0])
+	},
+	keyholdv1connect.CryptoServiceGenerateDataKeyBatchProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.GenerateDataKeyBatchRequest{}, &keyholdv1.GenerateDataKeyBatchRequest{Key: q.key, Items: pick(q.items, all(q), readGenerateDataKey)}
 	},
 	keyholdv1connect.CryptoServiceSignProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
-		return &keyholdv1.SignRequest{}, &keyholdv1.SignRequest{Key: q.key, Message: q.data, Digested: q.digested, Version: q.version, Scheme: q.scheme}
+		return &keyholdv1.SignRequest{}, readSign(q.items[0])
+	},
+	keyholdv1connect.CryptoServiceSignBatchProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.SignBatchRequest{}, &keyholdv1.SignBatchRequest{Key: q.key, Items: pick(q.items, all(q), readSign)}
 	},
 	keyholdv1connect.CryptoServiceVerifyProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
-		return &keyholdv1.VerifyRequest{}, &keyholdv1.VerifyRequest{Key: q.key, Message: q.data, Digested: q.digested, Signature: q.proof, Version: q.version, Scheme: q.scheme}
+		return &keyholdv1.VerifyRequest{}, readVerify(q.items[0])
+	},
+	keyholdv1connect.CryptoServiceVerifyBatchProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.VerifyBatchRequest{}, &keyholdv1.VerifyBatchRequest{Key: q.key, Items: pick(q.items, all(q), readVerify)}
 	},
 	keyholdv1connect.CryptoServiceGenerateMacProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
-		return &keyholdv1.GenerateMacRequest{}, &keyholdv1.GenerateMacRequest{Key: q.key, Message: q.data, Version: q.version}
+		return &keyholdv1.GenerateMacRequest{}, readGenerateMac(q.items[0])
+	},
+	keyholdv1connect.CryptoServiceGenerateMacBatchProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.GenerateMacBatchRequest{}, &keyholdv1.GenerateMacBatchRequest{Key: q.key, Items: pick(q.items, all(q), readGenerateMac)}
 	},
 	keyholdv1connect.CryptoServiceVerifyMacProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
-		return &keyholdv1.VerifyMacRequest{}, &keyholdv1.VerifyMacRequest{Key: q.key, Message: q.data, Mac: q.proof, Version: q.version}
+		return &keyholdv1.VerifyMacRequest{}, readVerifyMac(q.items[0])
 	},
+	keyholdv1connect.CryptoServiceVerifyMacBatchProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		return &keyholdv1.VerifyMacBatchRequest{}, &keyholdv1.VerifyMacBatchRequest{Key: q.key, Items: pick(q.items, all(q), readVerifyMac)}
+	},
+}
+
+func all(q *leanRequest) []int {
+	at := make([]int, len(q.items))
+	for i := range at {
+		at[i] = i
+	}
+	return at
+}
+
+func readEncrypt(i leanItem) *keyholdv1.EncryptRequest {
+	return &keyholdv1.EncryptRequest{Key: i.key, Plaintext: i.data, Context: i.context, Aad: i.aad, Version: i.version, Scheme: i.scheme, Raw: i.raw}
+}
+
+func readDecrypt(i leanItem) *keyholdv1.DecryptRequest {
+	return &keyholdv1.DecryptRequest{Key: i.key, Ciphertext: i.data, Context: i.context, Aad: i.aad, Version: i.version, Scheme: i.scheme, Raw: i.raw}
+}
+
+func readGenerateDataKey(i leanItem) *keyholdv1.GenerateDataKeyRequest {
+	return &keyholdv1.GenerateDataKeyRequest{Key: i.key, Length: i.length, Context: i.context, Aad: i.aad, WithoutPlaintext: i.withheld}
+}
+
+func readSign(i leanItem) *keyholdv1.SignRequest {
+	return &keyholdv1.SignRequest{Key: i.key, Message: i.data, Digested: i.digested, Version: i.version, Scheme: i.scheme}
+}
+
+func readVerify(i leanItem) *keyholdv1.VerifyRequest {
+	return &keyholdv1.VerifyRequest{Key: i.key, Message: i.data, Digested: i.digested, Signature: i.proof, Version: i.version, Scheme: i.scheme}
+}
+
+func readGenerateMac(i leanItem) *keyholdv1.GenerateMacRequest {
+	return &keyholdv1.GenerateMacRequest{Key: i.key, Message: i.data, Version: i.version}
+}
+
+func readVerifyMac(i leanItem) *keyholdv1.VerifyMacRequest {
+	return &keyholdv1.VerifyMacRequest{Key: i.key, Message: i.data, Mac: i.proof, Version: i.version}
 }
 
 // agree checks one body: what the short path reads, the codec reads too, and the same.
 func agree(t *testing.T, path string, body []byte) (read bool) {
 	t.Helper()
 	q := &leanRequest{body: bytes.Clone(body)}
-	if !q.scan(leanMethods[path].fields) {
+	if !q.scan(leanMethods[path]) {
 		return false
 	}
 	want, got := asMessages[path](q)
@@ -61,22 +122,32 @@ func TestEveryFieldOfALeanMethodIsReadByBothNames(t *testing.T) {
 		t.Fatalf("%d methods have a short path, %d are tested", len(leanMethods), len(asMessages))
 	}
 	for path, m := range leanMethods {
-		fresh, _ := asMessages[path](&leanRequest{})
-		fields := fresh.ProtoReflect().Descriptor().Fields()
-		if fields.Len() != len(m.fields) {
-			t.Errorf("%s: the message has %d fields, the short path %d", path, fields.Len(), len(m.fields))
+		fresh, _ := asMessages[path](&leanRequest{items: make([]leanItem, 1)})
+		d := fresh.ProtoReflect().Descriptor()
+		if m.batch {
+			sameFields(t, d, batchFields)
+			d = d.Fields().ByName("items").Message()
 		}
-		for _, f := range m.fields {
-			d := fields.ByJSONName(f.camel)
-			if d == nil || string(d.Name()) != f.snake {
-				t.Errorf("%s: no field is called %s and %s", path, f.camel, f.snake)
-			}
+		sameFields(t, d, m.fields)
+	}
+}
+
+func sameFields(t *testing.T, d protoreflect.MessageDescriptor, read []leanField) {
+	t.Helper()
+	fields := d.Fields()
+	if fields.Len() != len(read) {
+		t.Errorf("%s has %d fields, the short path %d", d.FullName(), fields.Len(), len(read))
+	}
+	for _, f := range read {
+		if n := fields.ByJSONName(f.camel); n == nil || string(n.Name()) != f.snake {
+			t.Errorf("%s: no field is called %s and %s", d.FullName(), f.camel, f.snake)
 		}
 	}
 }
 
 // The bodies that encoders write are read on the short path; the rest goes to the codec.
 func TestWhatTheShortPathReads(t *testing.T) {
+	many := strings.Repeat("{},", 1023) + "{}"
 	long := base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 65536))
 	for _, test := range []struct {
 		body string
@@ -102,6 +173,21 @@ func TestWhatTheShortPathReads(t *testing.T) {
 			t.Errorf("%.80s: got %v, want %v", test.body, got, test.read)
 		}
 	}
+	for _, test := range []struct {
+		body string
+		read bool
+	}{
+		{`{}`, true}, {`{"items":[]}`, true}, {`{"items":[{}]}`, true}, {` { "items" : [ { } , { "plaintext" : "AA" } ] , "key" : "a" } `, true},
+		{`{"key":"a","items":[{"plaintext":"aGVsbG8=","context":{"order":"17"}},{"key":"b","plaintext":"aGVsbG8=","version":2,"raw":false}]}`, true},
+		{`{"items":[` + many + `]}`, true}, {`{"items":[` + many + `,{}]}`, false},
+		{`{"items":null}`, false}, {`{"items":{}}`, false}, {`{"items":[null]}`, false}, {`{"items":[{},]}`, false}, {`{"items":[,]}`, false}, {`{"items":[{}}`, false},
+		{`{"items":[{}`, false}, {`{"items":[{} {}]}`, false}, {`{"items":[[{}]]}`, false}, {`{"items":[{}],"items":[]}`, false}, {`{"items":[{"items":[]}]}`, false},
+		{`{"plaintext":"AA=="}`, false}, {`{"items":[{"plaintext":"AA==","plaintext":"AA=="}]}`, false}, {`{"items":[{}]}]`, false}, {`[{}]`, false},
+	} {
+		if got := agree(t, keyholdv1connect.CryptoServiceEncryptBatchProcedure, []byte(test.body)); got != test.read {
+			t.Errorf("%.80s: got %v, want %v", test.body, got, test.read)
+		}
+	}
 	if !agree(t, keyholdv1connect.CryptoServiceGenerateDataKeyProcedure, []byte(`{"length":16,"without_plaintext":true}`)) ||
 		agree(t, keyholdv1connect.CryptoServiceGenerateDataKeyProcedure, []byte(`{"withoutPlaintext":true,"without_plaintext":true}`)) {
 		t.Error("a field is read by either name, but once")
@@ -122,13 +208,38 @@ func TestTheShortPathReadsWhatProtojsonWrites(t *testing.T) {
 
 func TestTheShortPathErasesItsBuffers(t *testing.T) {
 	q := &leanRequest{body: []byte(`{"plaintext":"c2VjcmV0"}`)}
-	if !q.scan(leanMethods[keyholdv1connect.CryptoServiceEncryptProcedure].fields) || string(q.data) != "secret" {
-		t.Fatalf("got %q", q.data)
+	if !q.scan(leanMethods[keyholdv1connect.CryptoServiceEncryptProcedure]) || string(q.items[0].data) != "secret" {
+		t.Fatalf("got %q", q.items[0].data)
 	}
-	q.open().bytes("plaintext", []byte("secret")).close()
-	seen := [][]byte{q.body, q.plain, q.data, q.out}
+	q.results = []leanResult{{plain: secret.Release([]byte("secret"))}}
+	q.write("", &q.results[0])
+	seen := [][]byte{q.body, q.plain, q.items[0].data, q.results[0].plain.Wire(release.Wire{}), q.out}
 	q.release()
 	for i, b := range seen {
+		if strings.Trim(string(b), "\x00") != "" {
+			t.Errorf("buffer %d still holds %q", i, b)
+		}
+	}
+}
+
+// What grows moves, and leaves nothing behind.
+func TestAnAnswerThatGrowsErasesWhereItWas(t *testing.T) {
+	q := &leanRequest{results: make([]leanResult, 64)}
+	for i := range q.results {
+		q.results[i] = leanResult{plain: secret.Release(bytes.Repeat([]byte("secret"), 100)), key: kms.ID{1}, version: 4294967295}
+	}
+	q.text("")
+	var before [][]byte
+	for i := range q.results {
+		if was := q.out[:cap(q.out)]; len(before) == 0 || cap(before[len(before)-1]) != cap(was) {
+			before = append(before, was)
+		}
+		q.write("", &q.results[i])
+	}
+	if before = before[:len(before)-1]; len(before) < 3 {
+		t.Fatalf("it moved %d times only", len(before))
+	}
+	for i, b := range before {
 		if strings.Trim(string(b), "\x00") != "" {
 			t.Errorf("buffer %d still holds %q", i, b)
 		}
@@ -147,8 +258,9 @@ func FuzzShortPathAgreesWithTheCodec(f *testing.F) {
 			`{}`, `{"key":"a","plaintext":"aGVsbG8=","context":{"a":"b"},"aad":"","version":1,"scheme":"aes-gcm","raw":false}`,
 			`{"key":"a","message":"aGVsbG8","signature":"AA==","mac":"AAAA","digested":true,"version":07}`,
 			`{"length":32,"withoutPlaintext":true,"without_plaintext":false}`, "{\"key\":\"\xc3\x28\"}", `{"context":{"a":"","a":""}}`, `{"key":"\ud800"}`,
+			`{"key":"a","items":[{"plaintext":"aGVsbG8=","context":{"a":"b"}},{"key":"b"},{}]}`, `{"items":[]}`, `{"items":[{}],"items":[]}`, `{"items":[{"items":[]}]}`,
 		} {
-			f.Add(uint8(i), []byte(seed)) //nolint:gosec // G115: seven
+			f.Add(uint8(i), []byte(seed)) //nolint:gosec // G115: few
 		}
 	}
 	f.Fuzz(func(t *testing.T, which uint8, body []byte) { agree(t, paths[int(which)%len(paths)], body) })
@@ -174,7 +286,7 @@ func BenchmarkScan(b *testing.B) {
 			q := &leanRequest{plain: make([]byte, 0, len(body))}
 			for b.Loop() {
 				q.body, q.plain = body, q.plain[:0]
-				if !q.scan(leanMethods[keyholdv1connect.CryptoServiceEncryptProcedure].fields) {
+				if !q.scan(leanMethods[keyholdv1connect.CryptoServiceEncryptProcedure]) {
 					b.Fatal("not read")
 				}
 			}
