@@ -91,11 +91,13 @@ type LockOut struct {
 
 // Audit is where and how the audit log is kept.
 type Audit struct {
-	Dir          string
-	SegmentBytes int64
-	ReserveBytes int64
-	Sinks        []Sink // copies of the log elsewhere
-	Witnessing   Witnessing
+	Dir           string
+	SegmentBytes  int64
+	ReserveBytes  int64
+	CompressAfter time.Duration // 0: never
+	Retention     time.Duration // 0: for ever
+	Sinks         []Sink        // copies of the log elsewhere
+	Witnessing    Witnessing
 }
 
 // Store is how the embedded store is kept.
