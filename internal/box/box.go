@@ -174,11 +174,15 @@ func (k *Key) Derive(shred *secret.Bytes, place []byte) (*Key, error) {
 	if len(parent) != KeySize || shred.Len() != KeySize {
 		return nil, errors.New("box key or shred secret was erased")
 	}
-	ikm := make([]byte, 0, 2*KeySize)
-	ikm = append(ikm, parent...)
-	ikm = append(ikm, shred.Reveal(reveal.Key{})...)
-	okm, err := hkdf.Key(sha512.New, ikm, []byte("keyhold/wrap/v1"), string(place), KeySize)
-	clear(ikm)
+	var okm []byte
+	var err error
+	secret.Do(func() {
+		ikm := make([]byte, 0, 2*KeySize)
+		ikm = append(ikm, parent...)
+		ikm = append(ikm, shred.Reveal(reveal.Key{})...)
+		okm, err = hkdf.Key(sha512.New, ikm, []byte("keyhold/wrap/v1"), string(place), KeySize)
+		clear(ikm)
+	})
 	if err != nil {
 		return nil, fmt.Errorf("derive wrapping key: %w", err)
 	}

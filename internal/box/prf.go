@@ -6,6 +6,8 @@ import (
 	"hash"
 	"sync"
 	"weak"
+
+	"github.com/keyhold/keyhold/internal/secret"
 )
 
 // prf computes HMAC-SHA-512 under one key, over and over: the key is absorbed once and not for every message, which is most of
@@ -22,7 +24,7 @@ type state struct{ h hash.Hash }
 // sum is HMAC-SHA-512(key, message). Two callers at a time do not wait for each other: the second makes a state of its own.
 func (p *prf) sum(key, message []byte) (out [sha512.Size]byte) {
 	if !p.mu.TryLock() {
-		h := hmac.New(sha512.New, key)
+		h := absorb(key)
 		h.Write(message)
 		h.Sum(out[:0])
 		return out
@@ -30,13 +32,19 @@ func (p *prf) sum(key, message []byte) (out [sha512.Size]byte) {
 	defer p.mu.Unlock()
 	s := p.kept.Value()
 	if s == nil {
-		s = &state{hmac.New(sha512.New, key)}
+		s = &state{absorb(key)}
 		p.kept = weak.Make(s)
 	}
 	s.h.Reset()
 	s.h.Write(message)
 	s.h.Sum(out[:0])
 	return out
+}
+
+// absorb begins an HMAC. What it keeps of the key is erased when it is collected (package secret).
+func absorb(key []byte) (h hash.Hash) {
+	secret.Do(func() { h = hmac.New(sha512.New, key) })
+	return h
 }
 
 // forget lets go of what is kept.

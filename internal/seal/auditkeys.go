@@ -52,7 +52,7 @@ func (k *Keychain) AuditEpoch() uint32 { return k.audit[len(k.audit)-1].epoch }
 
 // MAC is HMAC-SHA-256 over the parts, one after the other without separation, under the audit MAC key of an epoch.
 // Errors: CodeNotFound if there is no such epoch, CodeSealed.
-func (k *Keychain) MAC(epoch uint32, parts ...[]byte) ([32]byte, error) {
+func (k *Keychain) MAC(epoch uint32, parts ...[]byte) (mac [32]byte, err error) {
 	for i := len(k.audit) - 1; i >= 0; i-- {
 		a := &k.audit[i]
 		if a.epoch != epoch {
@@ -61,11 +61,14 @@ func (k *Keychain) MAC(epoch uint32, parts ...[]byte) ([32]byte, error) {
 		if a.mac.Len() == 0 {
 			return [32]byte{}, errErased()
 		}
-		h := hmac.New(sha256.New, a.mac.Reveal(reveal.Key{}))
-		for _, p := range parts {
-			h.Write(p)
-		}
-		return [32]byte(h.Sum(nil)), nil
+		secret.Do(func() {
+			h := hmac.New(sha256.New, a.mac.Reveal(reveal.Key{}))
+			for _, p := range parts {
+				h.Write(p)
+			}
+			h.Sum(mac[:0])
+		})
+		return mac, nil
 	}
 	return [32]byte{}, kms.Errorf(kms.CodeNotFound, "there is no audit key of epoch %d", epoch)
 }

@@ -45,10 +45,11 @@ func (k *KEK) Check() (check [8]byte) {
 	if k.raw.Len() == 0 {
 		return check
 	}
-	out, err := hkdf.Expand(sha512.New, k.raw.Reveal(reveal.Key{}), "keyhold/kek-check/v1\x00", len(check))
-	if err == nil {
-		copy(check[:], out)
-	}
+	secret.Do(func() {
+		if out, err := hkdf.Expand(sha512.New, k.raw.Reveal(reveal.Key{}), "keyhold/kek-check/v1\x00", len(check)); err == nil {
+			copy(check[:], out)
+		}
+	})
 	return check
 }
 

@@ -99,7 +99,9 @@ func (r *Root) derive(k rootKey, label string, n int) ([]byte, error) {
 	info := append([]byte(label), 0)
 	info = append(info, r.cluster[:]...)
 	info = binary.BigEndian.AppendUint32(info, k.generation)
-	out, err := hkdf.Expand(sha512.New, raw, string(info), n)
+	var out []byte
+	var err error
+	secret.Do(func() { out, err = hkdf.Expand(sha512.New, raw, string(info), n) })
 	if err != nil {
 		return nil, fmt.Errorf("derive %s: %w", label, err)
 	}

@@ -60,7 +60,12 @@ func hpkeInfo(head [sealedHeadSize]byte, context []byte) []byte {
 const exportLabel = "keyhold/box-key/v1"
 
 // sealTo seals a 32-byte key to a public key: header ‖ enc ‖ box.
-func sealTo(public []byte, p purpose, context []byte, key *secret.Bytes) ([]byte, error) {
+func sealTo(public []byte, p purpose, context []byte, key *secret.Bytes) (out []byte, err error) {
+	secret.Do(func() { out, err = encapsulated(public, p, context, key) })
+	return out, err
+}
+
+func encapsulated(public []byte, p purpose, context []byte, key *secret.Bytes) ([]byte, error) {
 	pk, err := kem().NewPublicKey(public)
 	if err != nil {
 		return nil, fmt.Errorf("recipient's public key: %w", err)
@@ -82,7 +87,12 @@ func sealTo(public []byte, p purpose, context []byte, key *secret.Bytes) ([]byte
 }
 
 // openFrom opens what sealTo made. It has one error for every reason to fail.
-func openFrom(sk hpke.PrivateKey, p purpose, context, sealed []byte) (*secret.Bytes, error) {
+func openFrom(sk hpke.PrivateKey, p purpose, context, sealed []byte) (raw *secret.Bytes, err error) {
+	secret.Do(func() { raw, err = decapsulated(sk, p, context, sealed) })
+	return raw, err
+}
+
+func decapsulated(sk hpke.PrivateKey, p purpose, context, sealed []byte) (*secret.Bytes, error) {
 	head := sealedHead(p)
 	if len(sealed) != sealedSize || [sealedHeadSize]byte(sealed) != head {
 		return nil, box.ErrOpen
@@ -119,12 +129,15 @@ func privateFrom(seed *secret.Bytes) (hpke.PrivateKey, error) {
 		return nil, kms.Errorf(kms.CodeBadRequest, "the seed of a recipient has %d bytes, want %d", seed.Len(), SeedSize)
 	}
 	info := string(binary.BigEndian.AppendUint16([]byte("keyhold/recipient-seed/v1\x00"), kemID))
-	derived, err := hkdf.Expand(sha512.New, seed.Reveal(reveal.Key{}), info, 32)
-	if err != nil {
-		return nil, fmt.Errorf("derive recipient key: %w", err)
-	}
-	defer clear(derived)
-	sk, err := kem().NewPrivateKey(derived)
+	var sk hpke.PrivateKey
+	var err error
+	secret.Do(func() { // the expanded key is erased when it is collected
+		var derived []byte
+		if derived, err = hkdf.Expand(sha512.New, seed.Reveal(reveal.Key{}), info, 32); err == nil {
+			sk, err = kem().NewPrivateKey(derived)
+			clear(derived)
+		}
+	})
 	if err != nil {
 		return nil, fmt.Errorf("make recipient key: %w", err)
 	}

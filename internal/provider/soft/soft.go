@@ -10,6 +10,7 @@ import (
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/provider"
+	"github.com/keyhold/keyhold/internal/secret"
 )
 
 // Limits of a provider.
@@ -124,6 +125,12 @@ func (p *Provider) Generate(a kms.Algorithm, bytes int, wrap *box.Key, place []b
 		}
 		defer leave()
 	}
+	var made provider.Generated
+	secret.Do(func() { made, err = p.generate(kind, a, bytes, wrap, place) })
+	return made, err
+}
+
+func (p *Provider) generate(kind *kind, a kms.Algorithm, bytes int, wrap *box.Key, place []byte) (provider.Generated, error) {
 	m, err := p.make(kind, a, bytes)
 	if err != nil {
 		return provider.Generated{}, err
@@ -166,7 +173,9 @@ func (p *Provider) Open(a kms.Algorithm, wrapped []byte, wrap *box.Key, place, c
 	if err := kms.CheckLoad(a, p.profile); err != nil {
 		return nil, err
 	}
-	h, err := p.open(kind, a, wrapped, wrap, place, check)
+	var h *handle
+	var err error
+	secret.Do(func() { h, err = p.open(kind, a, wrapped, wrap, place, check) }) // what the handle holds is erased after it is put away
 	if err != nil {
 		return nil, err
 	}
