@@ -46,6 +46,8 @@ func run() error {
 	flag.StringVar(&who.access, "access-key", os.Getenv("AWS_ACCESS_KEY_ID"), "of the aws protocol (default $AWS_ACCESS_KEY_ID)")
 	flag.StringVar(&who.secret, "secret-key", os.Getenv("AWS_SECRET_ACCESS_KEY"), "of the aws protocol (default $AWS_SECRET_ACCESS_KEY)")
 	flag.StringVar(&who.region, "region", cmp.Or(os.Getenv("AWS_REGION"), "us-east-1"), "of the aws protocol")
+	flag.StringVar(&p.Key, "key", "", "a key that is there, instead of a new one; with -keys, what their names begin with")
+	flag.Uint64Var(&p.Keys, "keys", 0, "load over this many keys, as fill makes them: -key f- -keys 1000000")
 	flag.IntVar(&p.Conns, "conns", 16, "connections, each with one request under way")
 	flag.BoolVar(&p.Reconnect, "reconnect", false, "a connection and a TLS handshake for each request")
 	flag.DurationVar(&p.Warmup, "warmup", 500*time.Millisecond, "time before the window")

@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/keyhold/keyhold/bench/internal/wire"
 )
@@ -153,6 +154,22 @@ func Prepare(a API, do Do, op Op, name string) (wire.Request, error) {
 	if made.Key != "" {
 		in.Key = made.Key
 	}
+	return prepare(a, do, op, in)
+}
+
+// PrepareWith is Prepare with a key that is there already, of the kind that the operation wants. Its name may hold wire.Counter, for load over many keys;
+// then the operation must be one that needs no earlier answer, which would be about one of them.
+func PrepareWith(a API, do Do, op Op, name string) (wire.Request, error) {
+	if _, needed := before[op.Verb]; op.Verb == Create || needed && strings.Contains(name, wire.Counter) {
+		return wire.Request{}, fmt.Errorf("%s: there is no such load over keys that are there", op.Name)
+	}
+	in := Input{Kind: op.Kind, Key: name, Plain: make([]byte, op.Size), Items: op.Items}
+	rand.Read(in.Plain) //nolint:errcheck // never fails since Go 1.24
+	return prepare(a, do, op, in)
+}
+
+// prepare asks for what the operation needs, and checks its first answer.
+func prepare(a API, do Do, op Op, in Input) (wire.Request, error) {
 	if first, needed := before[op.Verb]; needed {
 		_, got, err := call(a, do, first, in)
 		if err != nil {

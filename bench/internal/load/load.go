@@ -24,6 +24,7 @@ import (
 // Limits.
 const (
 	MaxConns  = 1024
+	MaxKeys   = 1e10        // the numbers in their names have ten digits
 	MaxWindow = time.Minute // latencies are kept one by one
 	grace     = 30 * time.Second
 )
@@ -33,6 +34,8 @@ type Plan struct {
 	Server         *wire.Server
 	API            api.API
 	Op             api.Op
+	Key            string // one that is there; empty: a new one
+	Keys           uint64 // load over so many keys, named Key and ten digits, from 0; 0: over one
 	Conns          int
 	Reconnect      bool // a connection, and a TLS handshake, for each request
 	Warmup, Window time.Duration
@@ -43,6 +46,9 @@ type Plan struct {
 func (p *Plan) Check() error {
 	if p.Conns < 1 || p.Conns > MaxConns {
 		return fmt.Errorf("%d connections: want 1 to %d", p.Conns, MaxConns)
+	}
+	if p.Keys > 0 && p.Key == "" || p.Keys > MaxKeys {
+		return fmt.Errorf("%d keys: want at most %d, and what their names begin with", p.Keys, uint64(MaxKeys))
 	}
 	if p.Warmup < 0 || p.Warmup > MaxWindow || p.Window <= 0 || p.Window > MaxWindow {
 		return fmt.Errorf("a window of %v after %v: at most %v each", p.Window, p.Warmup, MaxWindow)
@@ -95,6 +101,14 @@ func prepare(ctx context.Context, p *Plan, q *wire.Sequence) (wire.Request, erro
 	}
 	defer conn.Close()
 	do := func(r wire.Request) (int, []byte, error) { return conn.Do(p.Server.Serialise(r), q) }
+	if p.Key != "" {
+		name := p.Key
+		if p.Keys > 0 {
+			q.Scatter(p.Keys)
+			name += wire.Counter
+		}
+		return api.PrepareWith(p.API, do, p.Op, name)
+	}
 	return api.Prepare(p.API, do, p.Op, fmt.Sprintf("bench-%d", time.Now().UnixNano()))
 }
 

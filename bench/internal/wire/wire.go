@@ -81,16 +81,34 @@ func (s *Server) Serialise(r Request) *Message {
 }
 
 // Sequence numbers requests. One is shared by all connections of a run.
-type Sequence struct{ n atomic.Uint64 }
+type Sequence struct {
+	n     atomic.Uint64
+	below uint64
+}
 
 // Start sets where the numbers begin: runs against one server must not repeat them.
 func (q *Sequence) Start(at uint64) { q.n.Store(at) }
+
+// Scatter makes the numbers spread evenly below n, in no order and with repetitions, instead of going up. Call it before the first request.
+func (q *Sequence) Scatter(n uint64) { q.below = n }
+
+func (q *Sequence) next() uint64 {
+	n := q.n.Add(1)
+	if q.below == 0 {
+		return n
+	}
+	// SplitMix64 (Steele, Lea and Flood 2014): numbers in a row become as if random.
+	n *= 0x9e3779b97f4a7c15
+	n = (n ^ n>>30) * 0xbf58476d1ce4e5b9
+	n = (n ^ n>>27) * 0x94d049bb133111eb
+	return (n ^ n>>31) % q.below
+}
 
 func (m *Message) stamp(q *Sequence) {
 	if len(m.stamps) == 0 {
 		return
 	}
-	n := q.n.Add(1)
+	n := q.next()
 	for _, at := range m.stamps {
 		digits := m.b[at : at+len(Counter)]
 		for i, v := len(digits)-1, n; i >= 0; i, v = i-1, v/10 {
