@@ -34,7 +34,7 @@ type jobs struct {
 	mu    sync.Mutex // guards info
 	info  map[string]*JobInfo
 	wake  chan struct{}
-	rolls rolls
+	epoch sync.Mutex // one roll at a time
 	// placing is held by changes from wrapping a shred secret to storing it: before the rows under an epoch are counted,
 	// everything that was wrapped under it must be among them.
 	placing sync.RWMutex
@@ -50,7 +50,6 @@ func (j *jobs) init(*Engine) {
 		j.info[n] = &JobInfo{Name: n, State: "idle"}
 	}
 	j.wake = make(chan struct{}, 1)
-	j.rolls.quit, j.rolls.claims = make(chan struct{}), map[uint32]int{}
 }
 
 func (j *jobs) kick() {
@@ -78,7 +77,6 @@ func (j *jobs) all() []JobInfo {
 
 // runJobs runs for the engine's life.
 func (e *Engine) runJobs(ctx context.Context) {
-	defer close(e.jobs.rolls.quit)
 	tick := time.NewTicker(destroyEvery)
 	defer tick.Stop()
 	var next agenda

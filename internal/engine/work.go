@@ -30,7 +30,6 @@ type work struct {
 	// Of changes only.
 	stamp   func(leaf [32]byte) error
 	pending *committed
-	claimed uint32 // the epoch that a secret of this work may be wrapped under; 0: none
 }
 
 // admitted is a key that the caller may use for one role.
@@ -94,7 +93,6 @@ func (w *work) end() {
 	for _, v := range w.more {
 		v.Release()
 	}
-	w.unclaim()
 	if w.o != nil {
 		w.o.users.Add(-1)
 	}
