@@ -134,22 +134,14 @@ func (k *Key) Open(dst []byte, label Label, header, sealed, aad []byte) ([]byte,
 	return out, nil
 }
 
-// derive is HKDF-Expand of the key over the message's context. Its output is never longer than one block of SHA-512, for which
-// RFC 5869 §2.3 comes to T(1) = HMAC(K, info ‖ 01), cut to size.
+// derive makes a message's cipher and the commitment to key and context.
 func (k *Key) derive(label Label, header, salt, aad []byte) (aead cipher.AEAD, commitment [commitmentSize]byte, err error) {
 	key := k.k.Reveal(reveal.Key{})
 	size := len(key)
 	if size == 0 {
 		return nil, commitment, errors.New("box key was erased")
 	}
-	digest := sha512.Sum512_256(aad)
-	var buf [160]byte // on the stack: label and header are short
-	info := append(buf[:0], label...)
-	info = append(info, 0)
-	info = append(info, header...)
-	info = append(info, salt...)
-	info = append(info, digest[:]...)
-	okm := k.prf.sum(key, append(info, 1))
+	okm := k.prf.expand(key, label, header, salt, aad)
 	aead, err = k.aead(okm[:size])
 	copy(commitment[:], okm[size:])
 	clear(okm[:])

@@ -5,19 +5,27 @@ import (
 	"crypto/hkdf"
 	"crypto/sha512"
 	"runtime"
+	"slices"
 	"testing"
 
 	"github.com/keyhold/keyhold/internal/secret"
 )
 
 // TestKeptStateIsHKDFExpand: with a kept state, without one, after a collection, and while another caller holds it, the derivation
-// is HKDF-Expand for every key and output size in use.
+// is HKDF-Expand for every key and output size in use,
+// whether associated data are those of the message before or not.
 func TestKeptStateIsHKDFExpand(t *testing.T) {
 	for _, size := range []int{16, 24, 32} {
 		key := bytes.Repeat([]byte{byte(size)}, size)
 		var p prf
-		for n := range 200 {
-			info := bytes.Repeat([]byte{byte(n)}, n)
+		for n := range 600 {
+			// Each length of associated data comes twice, so that what is kept of the first is used; then with another ending.
+			header, salt, aad := bytes.Repeat([]byte{byte(n)}, n%60), bytes.Repeat([]byte{byte(n + 1)}, saltSize), bytes.Repeat([]byte{7}, n/2)
+			if n%5 == 0 && len(aad) > 0 {
+				aad[len(aad)-1] = byte(n)
+			}
+			digest := sha512.Sum512_256(aad)
+			info := slices.Concat([]byte(Blob), []byte{0}, header, salt, digest[:])
 			want, err := hkdf.Expand(sha512.New, key, string(info), size+commitmentSize)
 			if err != nil {
 				t.Fatal(err)
@@ -25,12 +33,12 @@ func TestKeptStateIsHKDFExpand(t *testing.T) {
 			if n%50 == 49 {
 				runtime.GC()
 			}
-			got := p.sum(key, append(bytes.Clone(info), 1))
+			got := p.expand(key, Blob, header, salt, aad)
 			p.mu.Lock() // as another caller would
-			contended := p.sum(key, append(bytes.Clone(info), 1))
+			contended := p.expand(key, Blob, header, salt, aad)
 			p.mu.Unlock()
 			if !bytes.Equal(got[:len(want)], want) || contended != got {
-				t.Fatalf("key of %d bytes, info of %d: got %x and %x want %x", size, n, got, contended, want)
+				t.Fatalf("key of %d bytes, message %d: got %x and %x want %x", size, n, got, contended, want)
 			}
 		}
 	}
@@ -59,7 +67,7 @@ func TestErasedKeyKeepsNothing(t *testing.T) {
 func TestUnusedKeysKeepNothing(t *testing.T) {
 	keys := make([]prf, 1000)
 	for i := range keys {
-		keys[i].sum([]byte("0123456789abcdef"), []byte("once"))
+		keys[i].expand([]byte("0123456789abcdef"), Blob, nil, nil, []byte("once"))
 	}
 	runtime.GC()
 	runtime.GC()
