@@ -4,7 +4,9 @@ import (
 	"context"
 	"crypto/rand"
 	"encoding/hex"
+	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/http"
 	"runtime/debug"
@@ -147,8 +149,21 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // byLibrary lets the protocol library decode the request, and erases what was released when it is written.
 func (h *handler) byLibrary(w http.ResponseWriter, r *http.Request, x *exchange, library http.Handler) {
 	defer x.erase()
-	r.Body = http.MaxBytesReader(w, r.Body, maxBody)
+	r.Body = http.MaxBytesReader(w, wholeBody{r.Body}, maxBody)
 	library.ServeHTTP(w, r.WithContext(context.WithValue(r.Context(), exchangeKey{}, x)))
+}
+
+// wholeBody gives the end of a body that came before its time, or cannot be read as it is framed, the name that it has on the short path: the library
+// would call it an unknown error, status 500, as if it were the server's.
+type wholeBody struct{ io.ReadCloser }
+
+func (b wholeBody) Read(p []byte) (int, error) {
+	n, err := b.ReadCloser.Read(p)
+	var tooLarge *http.MaxBytesError // of the server's own limit: the library knows it
+	if err == nil || errors.Is(err, io.EOF) || errors.As(err, &tooLarge) {
+		return n, err
+	}
+	return n, wireError(kms.Errorf(kms.CodeCancelled, "the request's body ended before its time").Because(err))
 }
 
 // recovered answers a panic: the caller learns that something failed, the log learns what.

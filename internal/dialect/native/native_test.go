@@ -7,9 +7,11 @@ import (
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/http/httptest"
 	"regexp"
 	"strings"
 	"testing"
+	"testing/iotest"
 
 	keyholdv1 "github.com/keyhold/keyhold/api/keyhold/v1"
 	"github.com/keyhold/keyhold/internal/dialect/native/nativetest"
@@ -419,6 +421,21 @@ func TestUnknownMethodsAndWrongVerbs(t *testing.T) {
 	}
 	if status, _, _ := ask(t, s, "AdminService/WhoAmI", s.User, `{}`, "Content-Type", "text/plain"); status != http.StatusUnsupportedMediaType {
 		t.Errorf("text: got %d", status)
+	}
+}
+
+// Both paths call it the same: a request that is no error of the server's.
+func TestABodyThatBreaksOffIsTheCallersFault(t *testing.T) {
+	s := nativetest.Open(t)
+	for _, method := range []string{"CryptoService/Encrypt", "KeyService/CreateKey"} { // the short path, the library's
+		r := httptest.NewRequest(http.MethodPost, "/keyhold.v1."+method, iotest.TimeoutReader(iotest.OneByteReader(strings.NewReader(`{"name":"x"}`))))
+		r.Header.Set("Authorization", "Bearer "+s.Admin)
+		r.Header.Set("Content-Type", "application/json")
+		w := httptest.NewRecorder()
+		s.Handler.ServeHTTP(w, r)
+		if w.Code != 499 || !strings.Contains(w.Body.String(), kms.CodeCancelled.String()) {
+			t.Errorf("%s: got %d %s", method, w.Code, w.Body)
+		}
 	}
 }
 
