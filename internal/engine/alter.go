@@ -93,8 +93,7 @@ func commit[In, Out any](ctx context.Context, w *work, d *change[In, Out], in *I
 		}
 	}()
 	if d.prepare != nil {
-		w.e.jobs.placing.RLock()
-		defer w.e.jobs.placing.RUnlock()
+		w.claim() // before anything is wrapped; it ends with the work
 		if err = d.prepare(ctx, w, in); err != nil {
 			return out, err
 		}

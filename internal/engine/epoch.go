@@ -3,82 +3,254 @@ package engine
 import (
 	"context"
 	"fmt"
+	"sync"
+	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/records"
 	"github.com/keyhold/keyhold/internal/seal"
 )
 
-// rollIfDue rolls the epoch when its period is over, and goes on with a roll that was interrupted.
-func (e *Engine) rollIfDue(ctx context.Context, o *opened) error {
-	list := o.epochs.List()
-	current := list[len(list)-1]
-	e.jobs.set(jobEpoch, func(i *JobInfo) { i.NextRun = current.Created.Add(e.cfg.EpochPeriod).UTC() })
-	if len(list) == 1 && e.clock.Trusted().Before(current.Created.Add(e.cfg.EpochPeriod)) {
-		return nil
-	}
-	return e.rollEpoch(ctx, o, kms.Call{Namespace: kms.SystemNamespace}, len(list) == 1)
+// How a roll shares the machine with what is served meanwhile.
+const (
+	rollShare  = 4                // of its time it works one part
+	rollRests  = time.Second      // at most, between two pages
+	rollAtOnce = 50               // pages that go without a rest: a small store is done at once
+	rollWait   = 10 * time.Second // how long who asks for a roll waits for its end
+	claimWait  = 20 * time.Millisecond
+)
+
+// rolls is the replacement of shred epochs: what is under way, and what it has to wait for.
+type rolls struct {
+	begin sync.Mutex    // one begins at a time
+	quit  chan struct{} // closed when the engine stops
+
+	mu     sync.Mutex     // guards what follows
+	ended  chan struct{}  // closed when what is under way has ended; nil: nothing is
+	by     kms.Call       // who began it
+	failed error          // how the last one ended
+	claims map[uint32]int // secrets that are being wrapped, or wait to be stored, by the epoch that was current when that began
 }
 
-// rollEpoch makes a new epoch KEK if asked to, brings every shred row under the newest one, and destroys the older ones when
-// a count of the rows under them reads 0.
-func (e *Engine) rollEpoch(ctx context.Context, o *opened, c kms.Call, begin bool) error {
-	e.jobs.epoch.Lock()
-	defer e.jobs.epoch.Unlock()
-	if begin {
-		n, err := o.epochs.Roll(o.config, e.clock.Trusted())
-		if err != nil {
-			return err
-		}
-		err = e.direct(ctx, o, c, kms.RollEpoch, func(w *work, tx *records.Tx) error {
-			w.rec.Detail = fmt.Sprintf("epoch %d begins", n)
-			return tx.PutJob(records.Job{Name: jobEpoch, State: "running", Target: n, LastRun: w.now.UTC()})
-		})
-		if err != nil {
-			return err
+// claim says that a secret is about to be wrapped. Until the work ends, no epoch is destroyed that the secret may be under: it is in no row yet
+// that could be counted.
+func (w *work) claim() {
+	r := &w.e.jobs.rolls
+	if w.claimed != 0 {
+		return
+	}
+	w.claimed = w.o.epochs.Current()
+	r.mu.Lock()
+	r.claims[w.claimed]++
+	r.mu.Unlock()
+}
+
+func (w *work) unclaim() {
+	if w.claimed == 0 {
+		return
+	}
+	r := &w.e.jobs.rolls
+	r.mu.Lock()
+	if r.claims[w.claimed]--; r.claims[w.claimed] == 0 {
+		delete(r.claims, w.claimed)
+	}
+	r.mu.Unlock()
+	w.claimed = 0
+}
+
+// claimed tells whether a secret may come to be stored under an epoch before another one.
+func (r *rolls) claimed(before uint32) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for epoch := range r.claims {
+		if epoch < before {
+			return true
 		}
 	}
-	e.jobs.placing.Lock()   // what began under an older epoch ends
-	e.jobs.placing.Unlock() //nolint:staticcheck // SA2001: nothing is to be done meanwhile
-	done, err := e.rewrapRows(ctx, o)
+	return false
+}
+
+// rollIfDue begins an epoch when the period of the one before is over. older tells that there are some to be ended, also by a roll that was
+// interrupted.
+func (e *Engine) rollIfDue(ctx context.Context, o *opened) (older bool, err error) {
+	list := o.epochs.List()
+	current := list[len(list)-1]
+	due := current.Created.Add(e.cfg.EpochPeriod)
+	e.jobs.set(jobEpoch, func(i *JobInfo) { i.NextRun = due.UTC() })
+	if len(list) > 1 {
+		return true, nil
+	}
+	if e.clock.Trusted().Before(due) {
+		return false, nil
+	}
+	return true, e.beginEpoch(ctx, o, byItself)
+}
+
+// byItself is the call of what the server does on its own.
+var byItself = kms.Call{Namespace: kms.SystemNamespace}
+
+// beginEpoch makes a new epoch KEK, under which every secret is wrapped from then on.
+func (e *Engine) beginEpoch(ctx context.Context, o *opened, c kms.Call) error {
+	e.jobs.rolls.begin.Lock()
+	defer e.jobs.rolls.begin.Unlock()
+	n, err := o.epochs.Roll(o.config, e.clock.Trusted())
 	if err != nil {
 		return err
 	}
-	return e.retireEpochs(ctx, o, c, done)
+	return e.direct(ctx, o, c, kms.RollEpoch, func(w *work, tx *records.Tx) error {
+		w.rec.Detail = fmt.Sprintf("epoch %d begins", n)
+		return tx.PutJob(records.Job{Name: jobEpoch, State: "running", Target: n, LastRun: w.now.UTC()})
+	})
 }
 
-func (e *Engine) rewrapRows(ctx context.Context, o *opened) (done uint64, err error) {
-	e.jobs.set(jobEpoch, func(i *JobInfo) { i.State, i.Done, i.Total = "running", 0, 0 })
-	for after := []byte(nil); ; {
-		rows, next, err := o.records.ShredRows(ctx, after, pageOfRows)
-		if err != nil {
-			return done, err
-		}
-		_, _, err = o.records.Update(ctx, func(tx *records.Tx) error {
-			for _, row := range rows {
-				out, changed, err := o.epochs.Rewrap(row.Row, placeOf(row))
-				if err != nil {
+// endEpochs brings every shred row under the newest epoch and destroys the older ones, beside whatever else happens: with millions of keys it takes
+// its time. What it answers is closed at the end. It needs no memory of how far it came: rows that are under the newest epoch are passed over.
+func (e *Engine) endEpochs(c kms.Call) (ended <-chan struct{}) {
+	r := &e.jobs.rolls
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.by = c
+	if r.ended != nil { // it goes on until one epoch is left
+		return r.ended
+	}
+	r.ended, r.failed = make(chan struct{}), nil
+	over := r.ended
+	e.work.Go(func() {
+		defer r.end(over)
+		e.do(jobEpoch, func() error {
+			for {
+				left, err := e.endOlder()
+				r.mu.Lock()
+				if err != nil || !left {
+					r.ended, r.failed = nil, err // who asks from here on starts anew
+					r.mu.Unlock()
 					return err
 				}
-				if !changed {
-					continue
-				}
-				if _, err := tx.ReplaceShred(row, records.Shred{Row: out, Namespace: row.Namespace}); err != nil {
-					return err
-				}
+				r.mu.Unlock()
 			}
-			return nil
 		})
-		if err != nil {
-			return done, err
+	})
+	return over
+}
+
+// end tells who waits, whatever the end was.
+func (r *rolls) end(over chan struct{}) {
+	r.mu.Lock()
+	if r.ended == over {
+		r.ended = nil
+	}
+	r.mu.Unlock()
+	close(over)
+}
+
+// rolling tells whether older epochs are being ended.
+func (e *Engine) rolling() bool {
+	r := &e.jobs.rolls
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.ended != nil
+}
+
+// endOlder makes one pass over all rows, and if none was under an older epoch, destroys those. left tells that there is more to do.
+func (e *Engine) endOlder() (left bool, err error) {
+	r := &e.jobs.rolls
+	o := e.open.Load()
+	if o == nil {
+		return false, nil
+	}
+	target := o.epochs.Current()
+	// What was wrapped under an older epoch before the roll began, and is not stored yet, has to be: no scan would find it.
+	for r.claimed(target) {
+		if !e.rest(claimWait) {
+			return false, nil
 		}
-		done += uint64(len(rows))
-		e.jobs.set(jobEpoch, func(i *JobInfo) { i.Done = done })
+	}
+	seen, older, err := e.passRows(target)
+	if err != nil || seen < 0 || older > 0 {
+		return older > 0 && err == nil, err
+	}
+	return e.retireEpochs(target, uint64(seen)) //nolint:gosec // G115: not negative
+}
+
+// rest pauses, and tells whether to go on.
+func (e *Engine) rest(d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return e.open.Load() != nil && !e.closed.Load()
+	case <-e.jobs.rolls.quit:
+		return false
+	}
+}
+
+// passRows looks at every shred row and brings it under the newest epoch. older counts those that were not; seen is -1 if the server was sealed or
+// stopped before the end.
+func (e *Engine) passRows(target uint32) (seen, older int, err error) {
+	var after []byte
+	for page := 0; ; page++ {
+		began := time.Now()
+		n, changed, next, err := e.passPage(after, target)
+		if err != nil || n < 0 {
+			return -1, older, err
+		}
+		seen, older = seen+n, older+changed
+		e.jobs.set(jobEpoch, func(i *JobInfo) {
+			i.State, i.Done = "running", uint64(seen) //nolint:gosec // G115: not negative
+			i.Total = max(i.Total, i.Done+1)          // as far as is known
+		})
 		if next == nil {
-			return done, nil
+			return seen, older, nil
+		}
+		if page >= rollAtOnce && !e.rest(min(time.Since(began)*(rollShare-1), rollRests)) {
+			return -1, older, nil
 		}
 		after = next
 	}
+}
+
+// passPage looks at a page of rows. n is -1 if the server is sealed.
+func (e *Engine) passPage(after []byte, target uint32) (n, older int, next []byte, err error) {
+	o := e.open.Load()
+	if o == nil || e.closed.Load() {
+		return -1, 0, nil, nil
+	}
+	o.users.Add(1)
+	defer o.users.Add(-1)
+	if e.open.Load() != o { // sealing may not have seen us
+		return -1, 0, nil, nil
+	}
+	ctx := context.Background() // a page is short
+	rows, next, err := o.records.ShredRows(ctx, after, pageOfRows)
+	if err != nil {
+		return 0, 0, nil, err
+	}
+	var stale []records.ShredRow
+	for _, row := range rows {
+		epoch, err := seal.WrappedUnder(row.Row)
+		if err != nil {
+			return 0, 0, nil, err
+		}
+		if epoch < target {
+			stale = append(stale, row)
+		}
+	}
+	if len(stale) == 0 {
+		return len(rows), 0, next, nil
+	}
+	_, _, err = o.records.Update(ctx, func(tx *records.Tx) error {
+		for _, row := range stale {
+			out, _, err := o.epochs.Rewrap(row.Row, placeOf(row))
+			if err != nil {
+				return err
+			}
+			if _, err := tx.ReplaceShred(row, records.Shred{Row: out, Namespace: row.Namespace}); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+	return len(rows), len(stale), next, err
 }
 
 func placeOf(row records.ShredRow) []byte {
@@ -88,46 +260,37 @@ func placeOf(row records.ShredRow) []byte {
 	return seal.Place{Kind: seal.PlaceVersion, Namespace: row.Namespace, Key: row.Key, Version: row.Version}.Bytes()
 }
 
-// retireEpochs counts the rows under each older epoch at a confirmed head and destroys those that have none.
-func (e *Engine) retireEpochs(ctx context.Context, o *opened, c kms.Call, done uint64) error {
+// retireEpochs destroys, at a confirmed head, the epochs before one under which all rows are now. left tells that a newer one has begun.
+func (e *Engine) retireEpochs(target uint32, rows uint64) (left bool, err error) {
+	ctx := context.Background()
 	if _, err := e.cfg.Store.Confirm(ctx); err != nil {
-		return kms.Errorf(kms.CodeStoreUnavailable, "the store does not answer").Because(err)
+		return false, kms.Errorf(kms.CodeStoreUnavailable, "the store does not answer").Because(err)
 	}
-	under := map[uint32]int{}
-	for after := []byte(nil); ; {
-		rows, next, err := o.records.ShredRows(ctx, after, 1000)
-		if err != nil {
-			return err
-		}
-		for _, row := range rows {
-			n, err := seal.WrappedUnder(row.Row)
-			if err != nil {
-				return err
-			}
-			under[n]++
-		}
-		if next == nil {
-			break
-		}
-		after = next
+	o := e.open.Load()
+	if o == nil {
+		return false, nil
 	}
+	r := &e.jobs.rolls
+	r.mu.Lock()
+	c := r.by
+	r.mu.Unlock()
 	for _, ep := range o.epochs.List() {
-		if ep.Current || under[ep.Number] > 0 {
+		if ep.Number >= target {
 			continue
 		}
-		if err := o.epochs.Retire(ep.Number, under[ep.Number]); err != nil {
-			return err
+		if err := o.epochs.Retire(ep.Number, 0); err != nil {
+			return false, err
 		}
 		err := e.direct(ctx, o, c, kms.RollEpoch, func(w *work, tx *records.Tx) error {
 			w.rec.Detail = fmt.Sprintf("epoch %d destroyed: 0 rows are under it", ep.Number)
-			return tx.PutJob(records.Job{Name: jobEpoch, State: "idle", Target: o.epochs.Current(), LastRun: w.now.UTC(), Done: done, Total: done})
+			return tx.PutJob(records.Job{Name: jobEpoch, State: "idle", Target: o.epochs.Current(), LastRun: w.now.UTC(), Done: rows, Total: rows})
 		})
 		if err != nil {
-			return err
+			return false, err
 		}
 	}
 	e.jobs.set(jobEpoch, func(i *JobInfo) {
-		i.Total, i.LastNote = done, fmt.Sprintf("%d secrets under epoch %d", done, o.epochs.Current())
+		i.Done, i.Total, i.LastNote = rows, rows, fmt.Sprintf("%d secrets under epoch %d", rows, target)
 	})
-	return nil
+	return o.epochs.Current() > target, nil
 }

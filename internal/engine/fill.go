@@ -27,6 +27,7 @@ func (e *Engine) Fill(ctx context.Context, ns kms.Namespace, a kms.Algorithm, na
 	}
 	c := kms.Call{Namespace: ns, Principal: system}
 	w := &work{e: e, o: o, call: &c, now: e.now()}
+	w.claim()
 	defer w.unclaim()
 	all := make([]CreateKeyInput, len(names))
 	for i, name := range names {

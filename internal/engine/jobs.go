@@ -34,10 +34,7 @@ type jobs struct {
 	mu    sync.Mutex // guards info
 	info  map[string]*JobInfo
 	wake  chan struct{}
-	epoch sync.Mutex // one roll at a time
-	// placing is held by changes from wrapping a shred secret to storing it: before the rows under an epoch are counted,
-	// everything that was wrapped under it must be among them.
-	placing sync.RWMutex
+	rolls rolls
 }
 
 func jobNames() []string {
@@ -50,6 +47,7 @@ func (j *jobs) init(*Engine) {
 		j.info[n] = &JobInfo{Name: n, State: "idle"}
 	}
 	j.wake = make(chan struct{}, 1)
+	j.rolls.quit, j.rolls.claims = make(chan struct{}), map[uint32]int{}
 }
 
 func (j *jobs) kick() {
@@ -77,6 +75,7 @@ func (j *jobs) all() []JobInfo {
 
 // runJobs runs for the engine's life.
 func (e *Engine) runJobs(ctx context.Context) {
+	defer close(e.jobs.rolls.quit)
 	tick := time.NewTicker(destroyEvery)
 	defer tick.Stop()
 	var next agenda
@@ -127,9 +126,13 @@ func (e *Engine) useOpened(ctx context.Context, o *opened, next *agenda) (rotati
 	if o.root.Rotating() {
 		return true
 	}
-	if r.Trusted.After(next.epoch) {
+	if r.Trusted.After(next.epoch) && !e.rolling() {
 		next.epoch = r.Trusted.Add(retryAfter)
-		e.unlessSuspended(&r, jobEpoch, func() error { return e.rollIfDue(ctx, o) })
+		older := false
+		e.unlessSuspended(&r, jobEpoch, func() (err error) { older, err = e.rollIfDue(ctx, o); return err })
+		if older {
+			e.endEpochs(byItself)
+		}
 	}
 	return false
 }

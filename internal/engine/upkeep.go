@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"io"
+	"time"
 
 	"github.com/keyhold/keyhold/internal/keyring"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -40,16 +41,30 @@ func (e *Engine) RollEpoch(ctx context.Context, c kms.Call) (JobsOutput, error) 
 	if c.DryRun {
 		return JobsOutput{Jobs: e.jobs.all()}, nil
 	}
-	o, err := e.Identities().enter(ctx)
-	if err != nil {
+	if err := e.begin(ctx, c); err != nil {
 		return JobsOutput{}, err
 	}
-	defer o.users.Add(-1)
-	e.do(jobEpoch, func() error {
-		err = e.rollEpoch(context.WithoutCancel(ctx), o, c, true)
+	r := &e.jobs.rolls
+	patience := time.NewTimer(rollWait)
+	defer patience.Stop()
+	select {
+	case <-e.endEpochs(c):
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return JobsOutput{Jobs: e.jobs.all()}, r.failed
+	case <-patience.C: // it goes on; the list of jobs tells how far it is
+	case <-ctx.Done():
+	}
+	return JobsOutput{Jobs: e.jobs.all()}, nil
+}
+
+func (e *Engine) begin(ctx context.Context, c kms.Call) error {
+	o, err := e.Identities().enter(ctx)
+	if err != nil {
 		return err
-	})
-	return JobsOutput{Jobs: e.jobs.all()}, err
+	}
+	defer o.users.Add(-1)
+	return e.beginEpoch(context.WithoutCancel(ctx), o, c)
 }
 
 // Jobs lists the scheduled work and how it stands.

@@ -30,6 +30,7 @@ type work struct {
 	// Of changes only.
 	stamp   func(leaf [32]byte) error
 	pending *committed
+	claimed uint32 // the epoch that a secret of this work may be wrapped under; 0: none
 }
 
 // admitted is a key that the caller may use for one role.
@@ -93,6 +94,7 @@ func (w *work) end() {
 	for _, v := range w.more {
 		v.Release()
 	}
+	w.unclaim()
 	if w.o != nil {
 		w.o.users.Add(-1)
 	}
