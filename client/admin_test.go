@@ -174,6 +174,42 @@ func TestTheTrailIsListedAndProven(t *testing.T) {
 		r.Keys[0].KeyID != k.ID || r.Keys[0].Version != 1 || r.Bytes != 5 || r.Reason != "a test" || len(r.ContextDigest) != 32 || r.Remote == "" || r.Credential == "" || len(r.PrincipalAlias) != 16 {
 		t.Errorf("got %+v", r)
 	}
+	if _, err := user.DescribeKey(t.Context(), "none"); err == nil {
+		t.Fatal("a key that is not there was described")
+	}
+	for name, tc := range map[string]struct {
+		filter client.AuditFilter
+		want   int
+	}{
+		"key by name":        {client.AuditFilter{Key: "orders", Action: "Encrypt"}, 1},
+		"key by id":          {client.AuditFilter{Key: k.ID, Action: "Encrypt"}, 1},
+		"a key that is gone": {client.AuditFilter{Key: "01890a5d-ac96-774b-bcce-b302099a8057"}, 0},
+		"alias":              {client.AuditFilter{PrincipalAlias: r.PrincipalAlias, Action: "Encrypt"}, 1},
+		"alias of nobody":    {client.AuditFilter{PrincipalAlias: make([]byte, 16), Action: "Encrypt"}, 0},
+		"principal":          {client.AuditFilter{Principal: "svc/orders", Action: "Encrypt"}, 1},
+		"nobody":             {client.AuditFilter{Principal: "nobody"}, 0},
+		"code":               {client.AuditFilter{Code: "KH1301", Principal: "svc/orders"}, 1},
+		"another code":       {client.AuditFilter{Code: "KH1201", Principal: "svc/orders"}, 0},
+		"dialect":            {client.AuditFilter{Dialect: "native", RequestID: "r-17"}, 1},
+		"other dialect":      {client.AuditFilter{Dialect: "kmip", RequestID: "r-17"}, 0},
+		"resource":           {client.AuditFilter{Resource: "no such policy"}, 0},
+		"own namespace":      {client.AuditFilter{Namespace: "default", RequestID: "r-17"}, 1},
+	} {
+		if got := all(t, auditor.ListRecords(t.Context(), tc.filter)); len(got) != tc.want {
+			t.Errorf("%s: got %d records want %d", name, len(got), tc.want)
+		}
+	}
+	for name, f := range map[string]client.AuditFilter{
+		"a key that is not there": {Key: "none"}, "no code": {Code: "KH1"}, "no protocol": {Dialect: "gopher"}, "a short alias": {PrincipalAlias: []byte{1}},
+		"another namespace": {Namespace: "other"}, "no namespace": {Namespace: "NO"},
+	} {
+		for _, err := range auditor.ListRecords(t.Context(), f) {
+			if err == nil {
+				t.Errorf("%s was accepted", name)
+			}
+			break
+		}
+	}
 	proof, err := auditor.ProveRecord(t.Context(), r.Position)
 	if err != nil || len(proof.Bundle) == 0 || proof.VerifierKey == "" {
 		t.Errorf("got %d bytes, %v", len(proof.Bundle), err)

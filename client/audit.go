@@ -54,14 +54,20 @@ type AuditItem struct {
 
 // AuditFilter selects records; zero fields select all.
 type AuditFilter struct {
-	Principal   string
-	Action      string
-	KeyID       string
-	Outcome     string
-	RequestID   string
-	Since       time.Time
-	Until       time.Time
-	ChangesOnly bool
+	Principal      string
+	PrincipalAlias []byte // keyed hash of the principal, as records have it; it remains when the name is erased
+	Action         string
+	KeyID          string
+	Key            string // id, name or alias/NAME
+	Outcome        string
+	Code           string // for example KH1201
+	Dialect        string // native, aws, vault, …
+	Namespace      string // in the system namespace: only records of this one
+	Resource       string // a policy, token, namespace, …
+	RequestID      string
+	Since          time.Time
+	Until          time.Time
+	ChangesOnly    bool
 }
 
 // ListRecords goes through the audit records of the namespace, newest first.
@@ -70,6 +76,7 @@ func (c *Client) ListRecords(ctx context.Context, f AuditFilter, options ...Opti
 		res, err := invoke(ctx, c, c.audit.ListRecords, &keyholdv1.ListRecordsRequest{
 			Principal: f.Principal, Action: f.Action, KeyId: f.KeyID, Outcome: f.Outcome, RequestId: f.RequestID,
 			Since: stamp(f.Since), Until: stamp(f.Until), ChangesOnly: f.ChangesOnly, PageToken: token,
+			PrincipalAlias: f.PrincipalAlias, Key: f.Key, Code: f.Code, Dialect: f.Dialect, Namespace: f.Namespace, Resource: f.Resource,
 		}, reads, options)
 		return each(res.GetRecords(), toRecord), res.GetNextPageToken(), err
 	})

@@ -22,6 +22,14 @@ const (
 	maxAnchor = 4 << 20
 )
 
+// dialects are the protocols that requests come in by.
+func dialects() (all []string) {
+	for _, d := range kms.AllDialects()[1:] { // the first is the server itself
+		all = append(all, d.String())
+	}
+	return all
+}
+
 var outcomes = []string{"ok", "denied", "refused", "failed", "withheld", "dry-run", "replayed"}
 
 func (a *app) auditCommand() *cobra.Command {
@@ -35,7 +43,6 @@ the id of the decision: keyhold policy explain takes it.`,
 
 func (a *app) auditList() *cobra.Command {
 	var f client.AuditFilter
-	var key string
 	var since, until instant
 	var limit int
 	cmd := &cobra.Command{
@@ -56,9 +63,10 @@ func (a *app) auditList() *cobra.Command {
 					return err
 				}
 			}
-			var err error
-			if f.KeyID, err = a.keyID(ctx, c, key); err != nil {
-				return err
+			if f.Dialect != "" {
+				if err := oneOf("a protocol", f.Dialect, dialects()); err != nil {
+					return err
+				}
 			}
 			f.Since, f.Until = since.Time, until.Time
 			return listing(a, "records", limit, c.ListRecords(ctx, f, a.options()...),
@@ -69,27 +77,20 @@ func (a *app) auditList() *cobra.Command {
 	fl := cmd.Flags()
 	fl.StringVar(&f.Principal, "principal", "", "only records of this principal")
 	choice(cmd, &f.Action, "action", "only records of this action, for example Encrypt", actionNames())
-	fl.StringVar(&key, "key", "", "only records that touched this key")
+	fl.BytesHexVar(&f.PrincipalAlias, "principal-alias", nil, "only records of the principal with this keyed hash, which remains when a name is erased")
+	fl.StringVar(&f.Key, "key", "", "only records that touched this key: id, name or alias/NAME; one that is gone, by its id")
 	must(cmd.RegisterFlagCompletionFunc("key", a.completeKeys))
 	choice(cmd, &f.Outcome, "outcome", "only records that ended so: "+strings.Join(outcomes, ", "), outcomes)
+	fl.StringVar(&f.Code, "code", "", "only records with this error code, for example KH1201")
+	choice(cmd, &f.Dialect, "dialect", "only records of requests by this protocol: "+strings.Join(dialects(), ", "), dialects())
+	fl.StringVar(&f.Resource, "resource", "", "only records about this policy, token, namespace, …")
+	fl.StringVar(&f.Namespace, "of-namespace", "", "in the namespace "+string(kms.SystemNamespace)+": only records of this one")
 	fl.StringVar(&f.RequestID, "of-request", "", "only records of this request id")
 	fl.Var(&since, "since", "only records at or after this time: a date, a time, or how long ago (15m, 2d)")
 	fl.Var(&until, "until", "only records before this time")
 	fl.BoolVar(&f.ChangesOnly, "changes", false, "only records of changes")
 	limitFlag(cmd, &limit, 50)
 	return cmd
-}
-
-// keyID is the id of a key, which the trail knows keys by. A key that is gone from sight can be given by id.
-func (a *app) keyID(ctx context.Context, c *client.Client, key string) (string, error) {
-	if key == "" {
-		return "", nil
-	}
-	if id, ok := kms.ParseID(key); ok {
-		return id.String(), nil
-	}
-	k, err := c.DescribeKey(ctx, key, a.options()...)
-	return k.ID, err
 }
 
 func recordRow(r client.AuditRecord) []cell {

@@ -54,7 +54,22 @@ func (w *work) sees(r *audit.Record) bool {
 func doListAudit(ctx context.Context, w *work, in *AuditListInput) (AuditListOutput, error) {
 	f := in.Filter
 	if w.call.Namespace != kms.SystemNamespace {
+		if f.Namespace != "" && f.Namespace != w.call.Namespace {
+			return AuditListOutput{}, kms.Errorf(kms.CodeBadRequest, "the records of other namespaces are listed in the namespace %s", kms.SystemNamespace)
+		}
 		f.Namespace = w.call.Namespace
+	}
+	if in.Key != "" {
+		var err error
+		if f.Key, err = w.keyOf(ctx, in.Key); err != nil {
+			return AuditListOutput{}, err
+		}
+	}
+	if f.Name != "" && len(f.Aliases) == 0 {
+		var err error
+		if f.Aliases, err = w.aliasesOf(ctx, f.Name); err != nil {
+			return AuditListOutput{}, err
+		}
 	}
 	page, err := w.e.cfg.Log.List(ctx, f, in.Page, in.Limit)
 	if err != nil {
@@ -65,6 +80,36 @@ func doListAudit(ctx context.Context, w *work, in *AuditListInput) (AuditListOut
 		out.Entries = append(out.Entries, AuditEntry{Position: at.Position, Record: at.Record})
 	}
 	return out, nil
+}
+
+// keyOf is the id that records have for a key. An id needs no key to be there: the trail remembers those that are gone.
+func (w *work) keyOf(ctx context.Context, ref kms.Ref) (kms.ID, error) {
+	form, id, _, err := ref.Parse()
+	if err != nil || form == kms.ByID {
+		return id, err
+	}
+	k, err := w.o.ring.Resolve(ctx, w.call.Namespace, ref)
+	if err != nil {
+		return kms.ID{}, err
+	}
+	return k.ID, nil
+}
+
+// maxHomes bounds the namespaces whose principals of a name are looked up by alias; with more of them the names in the records are read.
+const maxHomes = 200
+
+// aliasesOf gives the keyed hashes that records can have for a name: of a principal of that name in any namespace, or of none (records of the server itself). Names
+// are in no index, so that erasing one reaches everything; aliases are.
+func (w *work) aliasesOf(ctx context.Context, name string) ([][16]byte, error) {
+	homes, more, err := w.o.records.Namespaces(ctx, "", maxHomes)
+	if err != nil || more != "" {
+		return nil, err
+	}
+	aliases := [][16]byte{{}}
+	for i := range homes {
+		aliases = append(aliases, w.o.aliasOf(homes[i].Name, name))
+	}
+	return append(aliases, w.o.aliasOf(kms.SystemNamespace, name)), nil
 }
 
 func doProve(ctx context.Context, w *work, in *ProveInput) (ProveOutput, error) {

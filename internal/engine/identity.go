@@ -82,8 +82,13 @@ func (i Identities) enter(ctx context.Context) (*opened, error) {
 
 // identify computes, once for a credential, what its records carry instead of the name.
 func (o *opened) identify(p *kms.Principal) {
-	p.Alias = o.chain.Alias(string(p.Namespace) + "\x00" + p.Name)
+	p.Alias = o.aliasOf(p.Namespace, p.Name)
 	rand.Read(p.Salt[:]) //nolint:errcheck // never fails since Go 1.24
+}
+
+// aliasOf is the keyed hash that stands for a principal in records.
+func (o *opened) aliasOf(home kms.Namespace, name string) [16]byte {
+	return o.chain.Alias(string(home) + "\x00" + name)
 }
 
 func unknownCredential() error {

@@ -3,6 +3,8 @@ package kms
 import (
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 )
 
 // Kind is the class of an error. The set is closed: each dialect owns one table from
@@ -224,6 +226,17 @@ func (c Code) Title() string { return codes[c].title }
 
 // Next is what to do about it, in general.
 func (c Code) Next() string { return codes[c].next }
+
+// ParseCode reads a code as String writes it.
+func ParseCode(s string) (Code, error) {
+	if digits, ok := strings.CutPrefix(s, "KH"); ok && len(digits) == 4 {
+		n, err := strconv.ParseUint(digits, 10, 16)
+		if _, known := codes[Code(n)]; known && err == nil {
+			return Code(n), nil
+		}
+	}
+	return 0, Errorf(CodeBadRequest, "%q is not an error code: want one like KH1201", clip(s))
+}
 
 func (c Code) String() string { return fmt.Sprintf("KH%04d", uint16(c)) }
 

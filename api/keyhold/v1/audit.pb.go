@@ -423,7 +423,7 @@ type ListRecordsRequest struct {
 	Principal string `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
 	// Only records of this action.
 	Action string `protobuf:"bytes,2,opt,name=action,proto3" json:"action,omitempty"`
-	// Only records that touched this key (id).
+	// Only records that touched this key (id). See also `key`.
 	KeyId string `protobuf:"bytes,3,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
 	// Only records that ended so.
 	Outcome string `protobuf:"bytes,4,opt,name=outcome,proto3" json:"outcome,omitempty"`
@@ -438,7 +438,19 @@ type ListRecordsRequest struct {
 	// Most records in the answer. 0: 100; at most 1,000.
 	PageSize uint32 `protobuf:"varint,9,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
 	// `next_page_token` of the previous answer.
-	PageToken     string `protobuf:"bytes,10,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	PageToken string `protobuf:"bytes,10,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	// Only records that touched this key: its id, its name, or `alias/NAME`. A key that is gone is found by its id.
+	Key string `protobuf:"bytes,11,opt,name=key,proto3" json:"key,omitempty"`
+	// Only records of the principal with this keyed hash (`principal_alias` of a record), which remains when the name is erased.
+	PrincipalAlias []byte `protobuf:"bytes,12,opt,name=principal_alias,json=principalAlias,proto3" json:"principal_alias,omitempty"`
+	// Only records with this error code, for example `KH1201`.
+	Code string `protobuf:"bytes,13,opt,name=code,proto3" json:"code,omitempty"`
+	// Only records of requests that came in by this protocol: `native`, `aws`, `vault`, …
+	Dialect string `protobuf:"bytes,14,opt,name=dialect,proto3" json:"dialect,omitempty"`
+	// Only records about this policy, token, namespace or whatever else a record names as its resource.
+	Resource string `protobuf:"bytes,15,opt,name=resource,proto3" json:"resource,omitempty"`
+	// In the system namespace: only records of this namespace.
+	Namespace     string `protobuf:"bytes,16,opt,name=namespace,proto3" json:"namespace,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -539,6 +551,48 @@ func (x *ListRecordsRequest) GetPageSize() uint32 {
 func (x *ListRecordsRequest) GetPageToken() string {
 	if x != nil {
 		return x.PageToken
+	}
+	return ""
+}
+
+func (x *ListRecordsRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ListRecordsRequest) GetPrincipalAlias() []byte {
+	if x != nil {
+		return x.PrincipalAlias
+	}
+	return nil
+}
+
+func (x *ListRecordsRequest) GetCode() string {
+	if x != nil {
+		return x.Code
+	}
+	return ""
+}
+
+func (x *ListRecordsRequest) GetDialect() string {
+	if x != nil {
+		return x.Dialect
+	}
+	return ""
+}
+
+func (x *ListRecordsRequest) GetResource() string {
+	if x != nil {
+		return x.Resource
+	}
+	return ""
+}
+
+func (x *ListRecordsRequest) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
 	}
 	return ""
 }
@@ -1011,7 +1065,7 @@ const file_keyhold_v1_audit_proto_rawDesc = "" +
 	"\brevision\x18\x03 \x01(\x04R\brevision\"5\n" +
 	"\tAuditItem\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x14\n" +
-	"\x05bytes\x18\x02 \x01(\rR\x05bytes\"\xdd\x02\n" +
+	"\x05bytes\x18\x02 \x01(\rR\x05bytes\"\x80\x04\n" +
 	"\x12ListRecordsRequest\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x16\n" +
 	"\x06action\x18\x02 \x01(\tR\x06action\x12\x15\n" +
@@ -1025,7 +1079,13 @@ const file_keyhold_v1_audit_proto_rawDesc = "" +
 	"\tpage_size\x18\t \x01(\rR\bpageSize\x12\x1d\n" +
 	"\n" +
 	"page_token\x18\n" +
-	" \x01(\tR\tpageToken\"p\n" +
+	" \x01(\tR\tpageToken\x12\x10\n" +
+	"\x03key\x18\v \x01(\tR\x03key\x12'\n" +
+	"\x0fprincipal_alias\x18\f \x01(\fR\x0eprincipalAlias\x12\x12\n" +
+	"\x04code\x18\r \x01(\tR\x04code\x12\x18\n" +
+	"\adialect\x18\x0e \x01(\tR\adialect\x12\x1a\n" +
+	"\bresource\x18\x0f \x01(\tR\bresource\x12\x1c\n" +
+	"\tnamespace\x18\x10 \x01(\tR\tnamespace\"p\n" +
 	"\x13ListRecordsResponse\x121\n" +
 	"\arecords\x18\x01 \x03(\v2\x17.keyhold.v1.AuditRecordR\arecords\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"0\n" +

@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"slices"
 
 	"connectrpc.com/connect"
 
@@ -25,7 +26,11 @@ func (s auditService) ListRecords(ctx context.Context, r *connect.Request[keyhol
 
 func recordFilter(in *engine.AuditListInput, m *keyholdv1.ListRecordsRequest) (err error) {
 	f := &in.Filter
-	f.Name, f.RequestID, f.Changes = m.GetPrincipal(), m.GetRequestId(), m.GetChangesOnly()
+	f.Name, f.RequestID, f.Changes, f.Resource = m.GetPrincipal(), m.GetRequestId(), m.GetChangesOnly(), m.GetResource()
+	in.Key = kms.Ref(m.GetKey())
+	if err := rarer(in, m); err != nil {
+		return err
+	}
 	if m.GetAction() != "" {
 		if f.Action, err = kms.ParseAction(m.GetAction()); err != nil {
 			return err
@@ -48,6 +53,35 @@ func recordFilter(in *engine.AuditListInput, m *keyholdv1.ListRecordsRequest) (e
 		return err
 	}
 	f.Until, err = moment(m.GetUntil(), "until")
+	return err
+}
+
+// rarer reads the filters that are seldom asked for.
+func rarer(in *engine.AuditListInput, m *keyholdv1.ListRecordsRequest) (err error) {
+	f := &in.Filter
+	if alias := m.GetPrincipalAlias(); len(alias) > 0 {
+		const size = len([16]byte{})
+		if len(alias) != size {
+			return kms.Errorf(kms.CodeBadRequest, "a principal's alias has %d bytes, not %d", size, len(alias))
+		}
+		f.Aliases = append(f.Aliases, [16]byte(alias))
+	}
+	if m.GetCode() != "" {
+		if f.Code, err = kms.ParseCode(m.GetCode()); err != nil {
+			return err
+		}
+	}
+	if m.GetDialect() != "" {
+		all := kms.AllDialects()[1:] // what the server does of itself came in by none
+		i := slices.IndexFunc(all, func(d kms.Dialect) bool { return d.String() == m.GetDialect() })
+		if i < 0 {
+			return kms.Errorf(kms.CodeBadRequest, "%q is not a protocol that requests come in by", clip(m.GetDialect()))
+		}
+		f.Dialect = all[i]
+	}
+	if m.GetNamespace() != "" {
+		f.Namespace, err = kms.ParseNamespace(m.GetNamespace())
+	}
 	return err
 }
 
