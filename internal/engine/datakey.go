@@ -77,12 +77,13 @@ func doDataKey(ctx context.Context, w *work, in *DataKeyInput) (DataKeyOutput, e
 	}
 	n := max(in.Count, 1)
 	out := DataKeyOutput{Key: k.ID, Version: v.Number, Items: make([]DataKeyItem, n)}
+	var share shared
 	for i := range out.Items {
 		plain, err := w.e.cfg.Provider.Random(in.Bytes)
 		if err != nil {
 			return out, err
 		}
-		c, err := sealItem(k, v, s, false, plain, in.Context, in.AAD)
+		c, err := sealItem(&share, k, v, s, false, plain, in.Context, in.AAD)
 		if err != nil {
 			clear(plain)
 			return out, err

@@ -56,7 +56,7 @@ func doDataKeyPair(ctx context.Context, w *work, in *DataKeyPairInput) (DataKeyP
 		return DataKeyPairOutput{}, err
 	}
 	out := DataKeyPairOutput{Key: k.ID, Version: v.Number, Algorithm: in.Algorithm, Public: p.public}
-	out.Ciphertext, err = sealItem(k, v, s, false, p.private.Reveal(reveal.Key{}), in.Context, in.AAD)
+	out.Ciphertext, err = sealItem(&shared{}, k, v, s, false, p.private.Reveal(reveal.Key{}), in.Context, in.AAD)
 	w.rec.Bytes = uint64(p.private.Len()) //nolint:gosec // G115: a length
 	if err != nil || in.WithoutPlaintext {
 		p.private.Zero()

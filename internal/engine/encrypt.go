@@ -105,9 +105,14 @@ func doEncrypt(ctx context.Context, w *work, in *EncryptInput) (EncryptOutput, e
 		return EncryptOutput{}, err
 	}
 	out := EncryptOutput{Key: k.ID, Version: v.Number, Items: make([]EncryptedItem, len(in.Items))}
+	total := 0
+	for i := range in.Items {
+		total += sealedSize + len(in.Items[i].Plaintext)
+	}
+	share := shared{room: make([]byte, 0, total)}
 	for i := range in.Items {
 		it := &in.Items[i]
-		c, err := sealItem(k, v, s, in.Raw, it.Plaintext, it.Context, it.AAD)
+		c, err := sealItem(&share, k, v, s, in.Raw, it.Plaintext, it.Context, it.AAD)
 		out.Items[i].Ciphertext = c
 		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Plaintext), err); err != nil {
 			return out, err
@@ -116,25 +121,45 @@ func doEncrypt(ctx context.Context, w *work, in *EncryptInput) (EncryptOutput, e
 	return out, nil
 }
 
-func sealItem(k admitted, v *keyring.Version, s kms.Scheme, raw bool, plaintext []byte, c kms.Context, a []byte) ([]byte, error) {
+// sealedSize is what a ciphertext is longer than its plaintext, for most suites.
+const sealedSize = blob.HeaderSize + box.Overhead
+
+// shared is what the items of an operation share, so that it is made once. The zero value is good for one item.
+type shared struct {
+	aad     []byte           // of the item under way
+	room    []byte           // for ciphertexts
+	version *keyring.Version // that opened the item before
+}
+
+// ciphertext is an empty slice with room for n bytes.
+func (s *shared) ciphertext(n int) []byte {
+	at := len(s.room)
+	if cap(s.room)-at < n {
+		return make([]byte, 0, n)
+	}
+	s.room = s.room[:at+n]
+	return s.room[at : at : at+n]
+}
+
+func sealItem(share *shared, k admitted, v *keyring.Version, s kms.Scheme, raw bool, plaintext []byte, c kms.Context, a []byte) ([]byte, error) {
 	suite := blob.Of(s)
 	if raw && suite.Boxed() {
 		return nil, kms.Errorf(kms.CodeAlgorithm, "only RSA ciphertexts have a raw form")
 	}
-	var buf [256]byte
-	aad := appendAAD(buf[:0], k.ID, c, a)
 	if raw {
 		return v.Handle.Seal(nil, nil, plaintext, a, s)
 	}
-	header := blob.AppendHeader(make([]byte, 0, blob.HeaderSize+len(plaintext)+box.Overhead), blob.Header{Suite: suite, Key: k.ID, Version: v.Number})
-	return v.Handle.Seal(header, header, plaintext, aad, s)
+	share.aad = appendAAD(share.aad[:0], k.ID, c, a)
+	header := blob.AppendHeader(share.ciphertext(sealedSize+len(plaintext)), blob.Header{Suite: suite, Key: k.ID, Version: v.Number})
+	return v.Handle.Seal(header, header, plaintext, share.aad, s)
 }
 
 func doDecrypt(ctx context.Context, w *work, in *DecryptInput) (DecryptOutput, error) {
 	out := DecryptOutput{Key: w.keys[0].ID, Items: make([]DecryptedItem, len(in.Items))}
+	var share shared
 	for i := range in.Items {
 		it := &in.Items[i]
-		plain, n, err := w.openItem(ctx, 0, it.Ciphertext, it.Context, it.AAD, in.Raw, in.Version, in.Scheme)
+		plain, n, err := w.openItem(ctx, &share, it.Ciphertext, it.Context, it.AAD, in.Raw, in.Version, in.Scheme)
 		out.Items[i].Plaintext, out.Items[i].Version = secret.Release(plain), n
 		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Ciphertext), err); err != nil {
 			return out, err
@@ -143,9 +168,9 @@ func doDecrypt(ctx context.Context, w *work, in *DecryptInput) (DecryptOutput, e
 	return out, nil
 }
 
-// openItem decrypts one ciphertext with the version that made it.
-func (w *work) openItem(ctx context.Context, i int, ciphertext []byte, c kms.Context, a []byte, raw bool, n uint32, s kms.Scheme) ([]byte, uint32, error) {
-	k := w.keys[i]
+// openItem decrypts one ciphertext of the first key with the version that made it.
+func (w *work) openItem(ctx context.Context, share *shared, ciphertext []byte, c kms.Context, a []byte, raw bool, n uint32, s kms.Scheme) ([]byte, uint32, error) {
+	k := w.keys[0]
 	var header []byte
 	sealed := ciphertext
 	aad := a
@@ -158,17 +183,20 @@ func (w *work) openItem(ctx context.Context, i int, ciphertext []byte, c kms.Con
 			return nil, 0, kms.Errorf(kms.CodeWrongKey, "the ciphertext was made by key %s, not by the key named", h.Key)
 		}
 		header, sealed, n = ciphertext[:len(ciphertext)-len(rest)], rest, h.Version
-		var buf [256]byte
-		aad = appendAAD(buf[:0], k.ID, c, a)
+		share.aad = appendAAD(share.aad[:0], k.ID, c, a)
+		aad = share.aad
 	} else if n == 0 {
 		n = k.Primary
 	}
 	if n > k.Latest {
 		return nil, 0, kms.Errorf(kms.CodeDecryptFailed, "the ciphertext does not open with this key and context")
 	}
-	v, err := w.version(ctx, i, n)
-	if err != nil {
-		return nil, 0, err
+	v, err := share.version, error(nil)
+	if v == nil || v.Number != n {
+		if v, err = w.version(ctx, 0, n); err != nil {
+			return nil, 0, err
+		}
+		share.version = v
 	}
 	if s, err = w.scheme(k, kms.EncryptDecrypt, s, false); err != nil {
 		return nil, 0, err
@@ -187,13 +215,14 @@ func doReEncrypt(ctx context.Context, w *work, in *ReEncryptInput) (ReEncryptOut
 		return ReEncryptOutput{}, err
 	}
 	out := ReEncryptOutput{From: w.keys[0].ID, To: to.ID, Version: v.Number, Items: make([]EncryptedItem, len(in.Items))}
+	var from, made shared
 	for i := range in.Items {
 		it := &in.Items[i]
-		plain, _, err := w.openItem(ctx, 0, it.Ciphertext, it.FromContext, it.FromAAD, false, 0, kms.NoScheme)
+		plain, _, err := w.openItem(ctx, &from, it.Ciphertext, it.FromContext, it.FromAAD, false, 0, kms.NoScheme)
 		if err == nil {
 			var s kms.Scheme
 			if s, err = w.scheme(to, kms.EncryptDecrypt, kms.NoScheme, true); err == nil {
-				out.Items[i].Ciphertext, err = sealItem(to, v, s, false, plain, it.ToContext, it.ToAAD)
+				out.Items[i].Ciphertext, err = sealItem(&made, to, v, s, false, plain, it.ToContext, it.ToAAD)
 			}
 			clear(plain)
 		}

@@ -53,6 +53,9 @@ func (w *work) note(n int, bytes int, err error) (*kms.Error, error) {
 	if e != nil {
 		it.Code = e.Code
 	}
+	if w.rec.Items == nil {
+		w.rec.Items = make([]audit.Item, 0, n)
+	}
 	w.rec.Items = append(w.rec.Items, it)
 	return e, nil
 }
