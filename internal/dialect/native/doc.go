@@ -12,6 +12,6 @@
 //     and no refusal repeats a value of the request.
 //   - What the engine releases is erased as soon as it is written.
 //   - Init and MintEnrollment are answered on the local socket only.
-//   - The short path for single cryptographic requests (lean.go) answers what the codec of the protocol library answers;
+//   - The short path for cryptographic requests and batches (lean.go) answers what the codec of the protocol library answers;
 //     what it does not understand at once it hands to that codec.
 package native
