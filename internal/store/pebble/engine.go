@@ -22,9 +22,11 @@ const (
 	memTableBytes  = 16 << 20 // of recent writes kept in memory before they are written out
 	memTables      = 4        // of them, at most, before commits wait for the disk
 	bloomBits      = 10       // per key: about one false positive in a hundred
-	openFiles      = 256
-	l0Compact      = 8  // twice the tables over one another that a compaction merges
-	l0Stop         = 40 // sublevels at which commits wait for a compaction
+	openFiles      = 1024     // tables kept open, with some KiB of memory each: those of ten million keys
+	l0Table        = 4 << 20  // bytes of a table that was just written out
+	baseTable      = 16 << 20 // of one in the first level below; twice as much in each further one
+	l0Compact      = 8        // twice the tables over one another that a compaction merges
+	l0Stop         = 40       // sublevels at which commits wait for a compaction
 	diskFormat     = pebble.FormatValueSeparation
 	largestMessage = 512 // bytes of one line of the engine in the log
 )
@@ -69,6 +71,7 @@ func options(c *Config, f *fence) *pebble.Options {
 			},
 		},
 	}
+	o.TargetFileSizes[0], o.TargetFileSizes[1] = l0Table, baseTable // the others follow
 	o.Experimental.SpanPolicyFunc = family
 	for i := range o.Levels {
 		o.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
