@@ -40,9 +40,8 @@ const maxAdmissions = 8
 // publish → release.
 func alter[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *change[In, Out], in *In) (out Out, err error) {
 	var none Out
-	w := &work{e: e, call: &c, now: e.now()}
-	w.begin(d.name)
-	defer w.end()
+	w := e.start(&c, d.name)
+	defer w.finish()
 	if err = w.enter(ctx); err != nil {
 		return none, err
 	}
@@ -73,7 +72,7 @@ func alter[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *change[In
 }
 
 func (w *work) readyToAdmit() {
-	w.n, w.rec.Keys, w.rec.PrevChange, w.rec.Detail, w.rec.Change = 0, nil, [32]byte{}, "", false
+	w.n, w.rec.Keys, w.rec.PrevChange, w.rec.Detail, w.rec.Change = 0, w.uses[:0], [32]byte{}, "", false
 	w.stamp, w.pending = nil, nil
 }
 

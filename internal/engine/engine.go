@@ -77,6 +77,7 @@ type Engine struct {
 	blocked atomic.Pointer[kms.Error]
 	counts  counters
 	denials denialLimiter
+	works   works
 	stamp   atomic.Uint64 // milliseconds and count of the last ordered id
 	// strangers limits the records of what nobody in particular attempts: wrong shares, wrong enrolment codes.
 	strangers *rate.Limiter

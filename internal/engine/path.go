@@ -31,9 +31,8 @@ type op[In, Out any] struct {
 
 // use runs an operation that changes nothing: admit → do → settle.
 func use[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *op[In, Out], in *In) (out Out, err error) {
-	w := &work{e: e, call: &c, now: e.now()}
-	w.begin(d.name)
-	defer w.end()
+	w := e.start(&c, d.name)
+	defer w.finish()
 	if err = w.enter(ctx); err != nil {
 		return out, err
 	}

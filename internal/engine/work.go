@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"sync"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/audit"
@@ -15,6 +16,8 @@ type work struct {
 	e     *Engine
 	o     *opened
 	call  *kms.Call
+	asked kms.Call // what call points to, where the work is one of works
+	uses  [2]audit.KeyUse
 	now   time.Time
 	began time.Time // by the monotonic clock
 	rules *rules
@@ -39,6 +42,30 @@ type admitted struct {
 	action kms.Action
 	need   lifecycle.Need
 	items  items
+}
+
+// works keeps what operations of the path are done with for other operations: it is a kilobyte or two. What goes back is empty.
+type works struct{ pool sync.Pool }
+
+// start begins an operation of the path. Its end gives the work back: nothing may hold it longer.
+func (e *Engine) start(c *kms.Call, a kms.Action) *work {
+	w, _ := e.works.pool.Get().(*work)
+	if w == nil {
+		w = new(work)
+	}
+	w.e, w.asked, w.now = e, *c, e.now()
+	w.call = &w.asked
+	w.rec.Keys = w.uses[:0]
+	w.begin(a)
+	return w
+}
+
+// finish ends an operation that start began.
+func (w *work) finish() {
+	w.end()
+	kept := &w.e.works.pool
+	*w = work{} // who asked, and for what, is nothing for the next one
+	kept.Put(w)
 }
 
 func (w *work) begin(a kms.Action) {
