@@ -34,9 +34,11 @@ type Config struct {
 	// CompressAfter is the age at which a full segment is compressed; 0: DefaultCompressAfter; negative: never.
 	CompressAfter time.Duration
 	// Retention is the age at which the data of records is dropped, segment by segment, while their hashes stay; 0: never. MayDrop is asked before, with the last
-	// record of a segment, whether it and all before it may go; it may be nil.
+	// record of a segment, whether it and all before it may go; it may be nil. Trusted is the time by which what cannot be undone is decided, or says that such
+	// things must wait; nil: it is Now.
 	Retention time.Duration
 	MayDrop   func(last Position) bool
+	Trusted   func() (now time.Time, ok bool)
 
 	Now    func() time.Time // nil: time.Now
 	Logger *slog.Logger     // nil: silent
@@ -83,6 +85,9 @@ func (c *Config) complete() error {
 	}
 	if c.Now == nil {
 		c.Now = time.Now
+	}
+	if c.Trusted == nil {
+		c.Trusted = func() (time.Time, bool) { return c.Now(), true }
 	}
 	if c.Logger == nil {
 		c.Logger = slog.New(slog.DiscardHandler)

@@ -66,7 +66,10 @@ func (k *keeper) expired(s sealed) (bool, error) {
 	return true, nil
 }
 
-func (k *keeper) old(t time.Time) bool { return k.l.cfg.Now().Sub(t) > k.l.cfg.Retention }
+func (k *keeper) old(t time.Time) bool {
+	now, ok := k.l.cfg.Trusted()
+	return ok && now.Sub(t) > k.l.cfg.Retention
+}
 
 // covering is the newest signed checkpoint of a segment's epoch.
 func (l *Log) covering(k *Keys, s sealed) (tree.Checkpoint, error) {

@@ -30,6 +30,12 @@ func TestRetentionWaits(t *testing.T) {
 		"a sink has not come so far": {change: func(c *Config) {
 			c.Retention, c.MayDrop = time.Minute, func(p Position) bool { asked = append(asked, p); return false }
 		}},
+		"the clock jumped": {change: func(c *Config) {
+			c.Retention, c.Trusted = time.Minute, func() (time.Time, bool) { return end.Add(time.Hour), false }
+		}},
+		"the clock is behind": {change: func(c *Config) {
+			c.Retention, c.Trusted = time.Minute, func() (time.Time, bool) { return all[0].Time, true }
+		}},
 		"the server is sealed": {change: func(c *Config) { c.Retention = time.Minute }, sealed: true},
 		"everything is ready":  {change: func(c *Config) { c.Retention = time.Minute }, drops: true},
 	} {

@@ -99,7 +99,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	if err != nil {
 		return n, err
 	}
-	if n.log, err = openLog(n.store, cluster, opt, witnesses, func(last audit.Position) bool { return n.sinks.Passed(last) }); err != nil {
+	if n.log, err = n.openLog(cluster, opt, witnesses); err != nil {
 		return n, err
 	}
 	if n.cosign, err = n.openCosign(witnesses); err != nil {
@@ -217,18 +217,24 @@ func openStore(set *config.Config, log *slog.Logger) (store.Store, error) {
 	return st, nil
 }
 
-func openLog(st store.Store, cluster kms.ID, opt Options, witnesses []cosign.Witness, mayDrop func(last audit.Position) bool) (*audit.Log, error) {
+// openLog opens the audit log. What it asks of sinks and engine it asks when the server is unsealed, and they are there.
+func (n *Node) openLog(cluster kms.ID, opt Options, witnesses []cosign.Witness) (*audit.Log, error) {
 	set := opt.Settings
 	compress := set.Audit.CompressAfter
 	if compress == 0 {
 		compress = -1 // never
 	}
 	return audit.Open(audit.Config{
-		CompressAfter: compress, Retention: set.Audit.Retention, MayDrop: mayDrop,
+		CompressAfter: compress, Retention: set.Audit.Retention,
+		MayDrop: func(last audit.Position) bool { return n.sinks.Passed(last) },
+		Trusted: func() (time.Time, bool) {
+			c := n.engine.Clock()
+			return c.Trusted, !c.Suspended
+		},
 		Dir: set.Audit.Dir, Node: nodeName, Cluster: cluster.String(), SegmentBytes: set.Audit.SegmentBytes, ReserveBytes: set.Audit.ReserveBytes,
 		Witnesses: keysOf(witnesses), Quorum: set.Audit.Witnessing.Quorum, SealAndRoll: opt.RollAlteredLog, Logger: opt.Log, Detail: "keyhold " + opt.Version,
 		Head: func() (kms.Rev, [32]byte) {
-			h, err := st.Confirm(context.Background())
+			h, err := n.store.Confirm(context.Background())
 			if err != nil {
 				return 0, [32]byte{}
 			}
