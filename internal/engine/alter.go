@@ -63,7 +63,10 @@ func alter[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *change[In
 	case errors.Is(err, errDry):
 		w.rec.Outcome, err = audit.DryRun, nil
 	case err == nil && w.pending != nil:
-		return out, w.publish(w.pending)
+		if err = w.publish(w.pending); err != nil {
+			return none, err // what it made is asked for again when the record is there
+		}
+		return out, nil
 	}
 	if err = w.settle(ctx, err); err != nil {
 		return none, err
