@@ -10,6 +10,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -33,6 +34,7 @@ type tape struct {
 }
 
 func (t *tape) keep(r audit.Record) {
+	r.Keys, r.Items = slices.Clone(r.Keys), slices.Clone(r.Items) // the engine uses what they stand in again
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.got[r.RequestID] = append(t.got[r.RequestID], r)
