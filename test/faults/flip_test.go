@@ -60,7 +60,6 @@ type specimen struct {
 	dir, token, anchor string
 	keys               map[string]client.Key
 	sealed             map[string][]byte
-	policy             string
 }
 
 const flipPolicy = "permit (principal == Principal::\"svc/x\", action == Action::\"Encrypt\", resource);\n"
