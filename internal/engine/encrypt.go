@@ -191,14 +191,16 @@ func (w *work) openItem(ctx context.Context, share *shared, ciphertext []byte, c
 	if n > k.Latest {
 		return nil, 0, kms.Errorf(kms.CodeDecryptFailed, "the ciphertext does not open with this key and context")
 	}
-	v, err := share.version, error(nil)
+	v := share.version
 	if v == nil || v.Number != n {
+		var err error
 		if v, err = w.version(ctx, 0, n); err != nil {
 			return nil, 0, err
 		}
 		share.version = v
 	}
-	if s, err = w.scheme(k, kms.EncryptDecrypt, s, false); err != nil {
+	s, err := w.scheme(k, kms.EncryptDecrypt, s, false)
+	if err != nil {
 		return nil, 0, err
 	}
 	if raw && blob.Of(s).Boxed() {
