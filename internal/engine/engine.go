@@ -18,6 +18,7 @@ import (
 	"golang.org/x/time/rate"
 
 	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/cache"
 	"github.com/keyhold/keyhold/internal/clock"
 	"github.com/keyhold/keyhold/internal/keyring"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -97,6 +98,7 @@ type opened struct {
 	records *records.Records
 	ring    *keyring.Ring
 	rules   *rulebook
+	shown   *cache.Cache[shownAt, []kms.Version]
 	root    *seal.Root
 	chain   *seal.Keychain
 	epochs  *seal.Epochs

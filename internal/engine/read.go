@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/cache"
+	"github.com/keyhold/keyhold/internal/keyring"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/lifecycle"
 	"github.com/keyhold/keyhold/internal/policy"
@@ -18,6 +20,9 @@ const (
 	pageMost      = 1000
 	shownAtOnce   = 20    // versions that DescribeKey answers
 	scannedAtMost = 10000 // keys that one ListKeys looks at; the answer then says where to go on
+	scanPage      = 500   // of them, read together
+	shownKeys     = 4096  // keys whose newest versions are kept in memory after they were described …
+	shownSteps    = 64    // … unless those have a longer history than this, all together
 )
 
 // The descriptors of what looks at metadata.
@@ -27,7 +32,7 @@ var (
 		roles: keyRole(kms.DescribeKey, lifecycle.Read),
 		do: func(ctx context.Context, w *work, _ *KeyInput) (KeyOutput, error) {
 			k := w.keys[0]
-			v, _, err := w.o.records.Versions(ctx, k.ID, k.Latest, 0, shownAtOnce)
+			v, err := w.o.newest(ctx, k.Key)
 			return KeyOutput{Key: k.Key.Key, Versions: v}, err
 		},
 	}
@@ -54,6 +59,36 @@ var (
 		do:    doListKeys,
 	}
 )
+
+// shownAt is where the versions that DescribeKey shows are kept: every change of a version is one of its key, and gives that a new revision.
+type shownAt struct {
+	key kms.ID
+	rev kms.Rev
+}
+
+func newShown() *cache.Cache[shownAt, []kms.Version] {
+	return cache.New[shownAt](shownKeys, func([]kms.Version) bool { return true }, func([]kms.Version) {})
+}
+
+// newest answers the newest versions of a key. They are shared: nobody may change them.
+func (o *opened) newest(ctx context.Context, k *keyring.Key) ([]kms.Version, error) {
+	at := shownAt{k.ID, k.Rev}
+	if v, ok := o.shown.Get(at); ok {
+		return v, nil
+	}
+	v, _, err := o.records.Versions(ctx, k.ID, k.Latest, 0, shownAtOnce)
+	if err != nil {
+		return nil, err
+	}
+	steps := 0
+	for i := range v {
+		steps += len(v[i].History)
+	}
+	if steps <= shownSteps {
+		return o.shown.Load(ctx, at, func(context.Context) ([]kms.Version, error) { return v, nil })
+	}
+	return v, nil
+}
 
 func checkLimit(limit *int) error {
 	if *limit < 0 || *limit > pageMost {
@@ -105,7 +140,9 @@ func doListKeys(ctx context.Context, w *work, in *ListKeysInput) (ListKeysOutput
 	}
 	var out ListKeysOutput
 	for scanned := 0; scanned < scannedAtMost; {
-		keys, next, err := w.o.records.Keys(ctx, w.call.Namespace, after, min(500, 4*in.Limit))
+		// At first as many as are wanted: mostly all of them are shown. If few are, more at a time.
+		page := max(in.Limit-len(out.Keys), scanned)
+		keys, next, err := w.o.records.Keys(ctx, w.call.Namespace, after, min(page, scanPage))
 		if err != nil {
 			return out, err
 		}
