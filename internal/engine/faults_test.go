@@ -3,6 +3,7 @@ package engine_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"reflect"
 	"strings"
 	"sync"
@@ -437,4 +438,19 @@ func empty(out any) bool {
 		}
 	}
 	return true
+}
+
+// hollow is a store whose records are whole, and whose feed is not.
+type hollow struct{ store.Store }
+
+func (hollow) Check(context.Context, func(store.Record) error) error {
+	return fmt.Errorf("feed row 7: %w", store.ErrDamaged)
+}
+
+func TestTheCheckReadsWhatLiesBesideTheRecords(t *testing.T) {
+	w := newWorldOn(t, hollow{mem.Open(mem.Config{})})
+	out, err := w.e.CheckStore(t.Context(), operator())
+	if err != nil || out.DamagedCount != 1 || len(out.Damaged) != 1 || !strings.Contains(out.Damaged[0], "feed row 7") {
+		t.Errorf("got %+v, %v; want the feed to be named", out, err)
+	}
 }

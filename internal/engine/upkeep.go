@@ -2,11 +2,13 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"io"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/keyring"
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/store"
 )
 
 // The descriptors of looking after the server.
@@ -97,6 +99,11 @@ func (e *Engine) ExportStore(ctx context.Context, c kms.Call, w io.Writer) (kms.
 
 const damagedShown = 100
 
+// checker is a store that can read all that it keeps: its feed, and the hash over it, beside the records.
+type checker interface {
+	Check(ctx context.Context, see func(store.Record) error) error
+}
+
 func doCheckStore(ctx context.Context, w *work, _ *struct{}) (out CheckStoreOutput, err error) {
 	found := func(what string) {
 		out.DamagedCount++
@@ -112,6 +119,14 @@ func doCheckStore(ctx context.Context, w *work, _ *struct{}) (out CheckStoreOutp
 	})
 	if err != nil {
 		return out, err
+	}
+	// What a store keeps beside the records, which nobody asks for until it is needed.
+	if whole, ok := w.e.cfg.Store.(checker); ok {
+		if err := whole.Check(ctx, func(store.Record) error { return nil }); errors.Is(err, store.ErrDamaged) {
+			found(err.Error())
+		} else if err != nil {
+			return out, kms.Errorf(kms.CodeStoreUnavailable, "the store could not be read to its end").Because(err)
+		}
 	}
 	// Every version is opened anew, past the cache.
 	fresh := keyring.New(keyring.Config{Records: w.o.records, Provider: w.e.cfg.Provider, Root: w.o.root, Epochs: w.o.epochs, Keys: 64, Versions: 64})

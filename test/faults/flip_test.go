@@ -30,7 +30,7 @@ var unread = []struct {
 	{regexp.MustCompile(`^tls/`), "names the server to its clients, who check it; and the text around PEM"},
 	{regexp.MustCompile(`^audit/.*/tile/`), "derived from the records, and made again when wrong; the verification does not read them"},
 	{regexp.MustCompile(`^audit/.*/index/`), "derived from the records; what is looked up by it is compared below"},
-	{regexp.MustCompile(`^store/[0-9]+\.sst$`), "what the check of the store does not read: the feed, tokens of transactions, properties of tables; reading them finds it by their checksums"},
+	{regexp.MustCompile(`^store/[0-9]+\.sst$`), "tokens of transactions and properties of tables, which the check of the store does not read; whoever reads them finds it by their checksums"},
 	{regexp.MustCompile(`^store/MANIFEST-`), "the engine takes a damaged end for a torn write; what that loses of what was acknowledged is missed by HEAD and by the log, and compared below"},
 	{regexp.MustCompile(`^store/OPTIONS-`), "how the engine was last set; the program sets it anew"},
 }
