@@ -9,6 +9,7 @@ import (
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 
+	keyholdv1 "github.com/keyhold/keyhold/api/keyhold/v1"
 	"github.com/keyhold/keyhold/internal/kms"
 )
 
@@ -26,6 +27,11 @@ func (c strictJSON) Marshal(m any) ([]byte, error) { return c.MarshalAppend(nil,
 
 // MarshalAppend spares the protocol library a copy.
 func (c strictJSON) MarshalAppend(dst []byte, m any) ([]byte, error) {
+	if k, ok := m.(*keyholdv1.KeyResponse); ok {
+		if b, ok := appendKeyResponse(dst, k); ok {
+			return b, nil
+		}
+	}
 	p, ok := m.(proto.Message)
 	if !ok {
 		return nil, notProto(m)

@@ -1,0 +1,181 @@
+package native
+
+import (
+	"encoding/base64"
+	"maps"
+	"slices"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"google.golang.org/protobuf/types/known/timestamppb"
+
+	keyholdv1 "github.com/keyhold/keyhold/api/keyhold/v1"
+)
+
+// What every method about a key answers is written by hand: by reflection it takes longer than storing the key. The result is the
+// protobuf JSON mapping's (https://protobuf.dev/programming-guides/json): names in camel case, fields in order, what is empty or 0 left
+// out, 64-bit numbers in strings. Text that needs escaping, times out of range and messages with fields that this program does not
+// other.
+
+// appendKeyResponse appends the JSON of an answer. False: let the codec write it.
+func appendKeyResponse(dst []byte, m *keyholdv1.KeyResponse) ([]byte, bool) {
+	w := jsonWriter{b: append(dst, '{')}
+	if k := m.GetKey(); k != nil {
+		w.name("key")
+		w.key(k)
+	}
+	if len(m.GetVersions()) > 0 {
+		w.name("versions")
+		list(&w, m.GetVersions(), w.version)
+	}
+	return append(w.b, '}'), !w.bad
+}
+
+func (w *jsonWriter) key(k *keyholdv1.Key) {
+	w.open()
+	w.text("id", k.GetId())
+	w.text("namespace", k.GetNamespace())
+	w.text("name", k.GetName())
+	if len(k.GetAliases()) > 0 {
+		w.name("aliases")
+		list(w, k.GetAliases(), w.string)
+	}
+	w.text("algorithm", k.GetAlgorithm())
+	w.text("usage", k.GetUsage())
+	w.text("origin", k.GetOrigin())
+	w.text("state", k.GetState())
+	w.number("primaryVersion", k.GetPrimaryVersion())
+	w.number("latestVersion", k.GetLatestVersion())
+	w.text("description", k.GetDescription())
+	if len(k.GetLabels()) > 0 {
+		w.name("labels")
+		w.open()
+		for _, l := range slices.Sorted(maps.Keys(k.GetLabels())) {
+			w.comma()
+			w.string(l)
+			w.b = append(w.b, ':')
+			w.string(k.GetLabels()[l])
+		}
+		w.close()
+	}
+	w.time("createdAt", k.GetCreatedAt())
+	w.time("changedAt", k.GetChangedAt())
+	w.time("destroyAt", k.GetDestroyAt())
+	w.time("destroyedAt", k.GetDestroyedAt())
+	if n := k.GetRevision(); n != 0 {
+		w.text("revision", strconv.FormatUint(n, 10))
+	}
+	w.number("bytes", k.GetBytes())
+	w.text("leaks", k.GetLeaks())
+	w.close()
+}
+
+func (w *jsonWriter) version(v *keyholdv1.KeyVersion) {
+	w.open()
+	w.number("version", v.GetVersion())
+	w.text("algorithm", v.GetAlgorithm())
+	w.text("state", v.GetState())
+	w.text("origin", v.GetOrigin())
+	w.text("source", v.GetSource())
+	w.time("createdAt", v.GetCreatedAt())
+	if len(v.GetHistory()) > 0 {
+		w.name("history")
+		list(w, v.GetHistory(), w.transition)
+	}
+	w.bytes("publicKey", v.GetPublicKey())
+	w.bytes("checkValue", v.GetCheckValue())
+	w.close()
+}
+
+func (w *jsonWriter) transition(t *keyholdv1.Transition) {
+	w.open()
+	w.text("state", t.GetState())
+	w.time("at", t.GetAt())
+	w.text("by", t.GetBy())
+	w.text("reason", t.GetReason())
+	w.close()
+}
+
+// jsonWriter appends JSON; bad says that something is for the codec to write.
+type jsonWriter struct {
+	b   []byte
+	bad bool
+}
+
+func (w *jsonWriter) open()  { w.b = append(w.b, '{') }
+func (w *jsonWriter) close() { w.b = append(w.b, '}') }
+
+// comma separates what follows from what stands before it in an object or a list.
+func (w *jsonWriter) comma() {
+	if last := w.b[len(w.b)-1]; last != '{' && last != '[' {
+		w.b = append(w.b, ',')
+	}
+}
+
+func (w *jsonWriter) name(n string) {
+	w.comma()
+	w.b = append(append(append(w.b, '"'), n...), '"', ':')
+}
+
+// string appends a string that needs no escaping (RFC 8259 §7).
+func (w *jsonWriter) string(s string) {
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+			w.bad = true
+		}
+	}
+	w.b = append(append(append(w.b, '"'), s...), '"')
+}
+
+func (w *jsonWriter) text(n, s string) {
+	if s != "" {
+		w.name(n)
+		w.string(s)
+	}
+}
+
+func (w *jsonWriter) number(n string, v uint32) {
+	if v != 0 {
+		w.name(n)
+		w.b = strconv.AppendUint(w.b, uint64(v), 10)
+	}
+}
+
+func (w *jsonWriter) bytes(n string, v []byte) {
+	if len(v) > 0 {
+		w.name(n)
+		w.b = append(base64.StdEncoding.AppendEncode(append(w.b, '"'), v), '"')
+	}
+}
+
+// time appends RFC 3339 with 0, 3, 6 or 9 digits of a second.
+func (w *jsonWriter) time(n string, t *timestamppb.Timestamp) {
+	if t == nil {
+		return
+	}
+	if t.CheckValid() != nil {
+		w.bad = true
+		return
+	}
+	layout := "2006-01-02T15:04:05.000000000Z"
+	switch nanos := t.GetNanos(); {
+	case nanos == 0:
+		layout = "2006-01-02T15:04:05Z"
+	case nanos%1e6 == 0:
+		layout = "2006-01-02T15:04:05.000Z"
+	case nanos%1e3 == 0:
+		layout = "2006-01-02T15:04:05.000000Z"
+	}
+	w.name(n)
+	w.b = append(time.Unix(t.GetSeconds(), int64(t.GetNanos())).UTC().AppendFormat(append(w.b, '"'), layout), '"')
+}
+
+func list[T any](w *jsonWriter, all []T, one func(T)) {
+	w.b = append(w.b, '[')
+	for _, v := range all {
+		w.comma()
+		one(v)
+	}
+	w.b = append(w.b, ']')
+}
