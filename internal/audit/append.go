@@ -17,6 +17,7 @@ type batch struct {
 	n      uint32
 	normal uint32 // records that may not use the reserve
 	part   bool   // put the keys away after it
+	fresh  bool   // begin a segment with it
 
 	done  chan struct{} // closed when the fields below are final
 	first uint64
@@ -47,13 +48,14 @@ type group struct {
 	n      uint32
 	urgent bool
 	part   bool
+	fresh  bool
 }
 
 var groups = sync.Pool{New: func() any { return new(group) }}
 
 func (g *group) reset() {
 	g.frames, g.leaves = g.frames[:0], g.leaves[:0]
-	g.n, g.urgent, g.part = 0, true, false
+	g.n, g.urgent, g.part, g.fresh = 0, true, false, false
 }
 
 // add encodes a record and hashes it: callers do this in parallel.
@@ -191,6 +193,7 @@ func (l *Log) join(g *group) (uint64, *kms.Error) {
 		b.normal += g.n
 	}
 	b.part = b.part || g.part
+	b.fresh = b.fresh || g.fresh
 	if index == 0 {
 		l.work.Signal()
 	}

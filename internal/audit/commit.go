@@ -96,7 +96,7 @@ func (l *Log) serve(b *batch) {
 	if b == nil {
 		return
 	}
-	if l.seg == nil || l.seg.broken || !l.seg.fits(segment.Padded(int64(len(b.buf)))) {
+	if l.seg == nil || b.fresh && l.seg.end.Load() > 0 || l.seg.broken || !l.seg.fits(segment.Padded(int64(len(b.buf)))) {
 		if err := l.roll(l.faulty() && b.normal == 0); err != nil {
 			l.drop(b, l.broke("roll to a new segment", err))
 			return
