@@ -105,7 +105,7 @@ func TestErasureSurvivesEveryFault(t *testing.T) {
 	k, _ := testKeys(t)
 	l, all := corpus(t, cfg, k, 1, 25)
 	shut(t, l)
-	for at := 0; ; at++ {
+	for at := 0; ; at += stride() {
 		var fs disktest.FS
 		now := cfg
 		now.Dir, now.FS = t.TempDir(), &fs

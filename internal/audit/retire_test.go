@@ -82,8 +82,8 @@ func TestRetentionSurvivesEveryFault(t *testing.T) {
 	l, all := corpus(t, cfg, k, 1, 25)
 	shut(t, l)
 	end := all[len(all)-1].Time
-	for _, effect := range []bool{false, true} {
-		for at := 0; ; at++ {
+	for i, effect := range []bool{false, true} {
+		for at := i; ; at += stride() {
 			var fs disktest.FS
 			now := cfg
 			now.Dir, now.FS, now.Retention = t.TempDir(), &fs, time.Minute

@@ -203,7 +203,7 @@ func TestSearchFindsWhatIsThere(t *testing.T) {
 	cfg := unkeptConfig(t)
 	k, _ := testKeys(t)
 	l, all := corpus(t, cfg, k, 3, 150)
-	questions := 30
+	questions := 20
 	if os.Getenv("KEYHOLD_LONG") == "1" {
 		questions = 3000
 	}
