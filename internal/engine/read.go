@@ -18,11 +18,11 @@ import (
 const (
 	pageDefault   = 100
 	pageMost      = 1000
-	shownAtOnce   = 20    // versions that DescribeKey answers
-	scannedAtMost = 10000 // keys that one ListKeys looks at; the answer then says where to go on
-	scanPage      = 500   // of them, read together
-	shownKeys     = 4096  // keys whose newest versions are kept in memory after they were described …
-	shownSteps    = 64    // … unless those have a longer history than this, all together
+	shownAtOnce   = 20   // versions that DescribeKey answers
+	scannedAtMost = 2000 // keys that one ListKeys looks at; the answer then says where to go on
+	scanPage      = 500  // of them, read together
+	shownKeys     = 4096 // keys whose newest versions are kept in memory after they were described …
+	shownSteps    = 64   // … unless those have a longer history than this, all together
 )
 
 // The descriptors of what looks at metadata.

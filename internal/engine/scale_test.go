@@ -113,14 +113,14 @@ func TestNothingLooksThroughAllKeys(t *testing.T) {
 func TestAFilteredListIsBounded(t *testing.T) {
 	st := &counted{Store: mem.Open(mem.Config{})}
 	w := newWorldOn(t, st)
-	keys := size(1_500, 50_000)
+	keys := size(5_000, 50_000)
 	populate(t, w, keys)
 	last := fmt.Sprintf("f-%010d", keys-1)
 	in := engine.ListKeysInput{Limit: 10, Filter: engine.KeyFilter{NamePrefix: last}}
 	for found := 0; ; {
 		var out engine.ListKeysOutput
 		var err error
-		if n := st.during(func() { out, err = w.e.ListKeys(t.Context(), admin, in) }); err != nil || n > 11_000 {
+		if n := st.during(func() { out, err = w.e.ListKeys(t.Context(), admin, in) }); err != nil || n > 2_600 {
 			t.Fatalf("one request read %d records (%v)", n, err)
 		}
 		found += len(out.Keys)
