@@ -21,9 +21,10 @@ func TestItemsOfABatchAreApart(t *testing.T) {
 			var texts []engine.EncryptItem
 			for i := range 40 {
 				it := engine.EncryptItem{Plaintext: bytes.Repeat([]byte{byte(i)}, i)}
-				if i%4 == 1 {
+				switch i % 4 {
+				case 1:
 					it.Context = kms.Context{"n": fmt.Sprint(i / 8)}
-				} else if i%4 == 2 {
+				case 2:
 					it.AAD = []byte{byte(i)}
 				}
 				texts = append(texts, it)
