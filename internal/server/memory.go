@@ -17,7 +17,7 @@ import (
 const (
 	gcPercent      = 400
 	gcPercentLeast = 25
-	headroom       = 96 << 20 // bytes
+	headroom       = 64 << 20 // bytes
 )
 
 // TuneMemory sets the collector for a server, unless GOGC and GOMEMLIMIT say otherwise: a lazy collector below three quarters

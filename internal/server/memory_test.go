@@ -11,7 +11,7 @@ func TestTheHeapGrowsByABoundedAmount(t *testing.T) {
 	for _, c := range []struct {
 		live uint64
 		want int
-	}{{0, 400}, {5 << 20, 400}, {24 << 20, 400}, {48 << 20, 200}, {96 << 20, 100}, {192 << 20, 50}, {1 << 40, 25}} {
+	}{{0, 400}, {5 << 20, 400}, {16 << 20, 400}, {32 << 20, 200}, {64 << 20, 100}, {128 << 20, 50}, {1 << 40, 25}} {
 		if got := growth(c.live); got != c.want {
 			t.Errorf("%d MiB live: got %d %%, want %d", c.live>>20, got, c.want)
 		}
