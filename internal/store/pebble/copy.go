@@ -42,7 +42,7 @@ func (s *Store) Export(ctx context.Context, w io.Writer) (store.Rev, error) {
 }
 
 // Check reads everything: it hands each data record to see, in byte order, which may refuse it, and holds the feed against
-// the head. The record's slices are valid until see returns. Errors: store.ErrDamaged with what and where; see's own.
+// the head, and every block of every table against its checksum. The record's slices are valid until see returns. Errors: store.ErrDamaged with what and where; see's own.
 func (s *Store) Check(ctx context.Context, see func(store.Record) error) error {
 	if err := ctx.Err(); err != nil {
 		return err
@@ -70,7 +70,7 @@ func (s *Store) Check(ctx context.Context, see func(store.Record) error) error {
 	if v.at.head.Rev > v.at.floor && last != v.at.head {
 		return damaged("the feed ends at %d with another hash than the head %d", last.Rev, v.at.head.Rev)
 	}
-	return nil
+	return s.tables(ctx, v)
 }
 
 // Import makes a store in a directory from what Export wrote, by any implementation. The directory must be empty, or hold

@@ -133,6 +133,9 @@ func TestADamagedFileIsNamedAndNeverRead(t *testing.T) {
 					t.Fatal(err)
 				}
 				if err = readAll(t, d, want); err == nil {
+					if pattern == "*.sst" {
+						t.Fatalf("a bit of %s is another, and nobody says so", filepath.Base(name))
+					}
 					continue // a byte that carries nothing
 				}
 				found++
