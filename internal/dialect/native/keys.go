@@ -18,22 +18,28 @@ func keyAnswer(out engine.KeyOutput, err error) (*connect.Response[keyholdv1.Key
 	if err != nil {
 		return nil, err
 	}
-	return connect.NewResponse(&keyholdv1.KeyResponse{Key: keyMessage(&out.Key), Versions: each(out.Versions, versionMessage)}), nil
+	return connect.NewResponse(keyResponse(&out)), nil
+}
+
+func keyResponse(out *engine.KeyOutput) *keyholdv1.KeyResponse {
+	return &keyholdv1.KeyResponse{Key: keyMessage(&out.Key), Versions: each(out.Versions, versionMessage)}
 }
 
 func (s keyService) CreateKey(ctx context.Context, r *connect.Request[keyholdv1.CreateKeyRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
-	algorithm, err := kms.ParseAlgorithm(r.Msg.GetAlgorithm())
-	if err != nil {
-		return nil, err
-	}
-	usage, err := kms.ParseUsage(r.Msg.GetUsage())
-	if err != nil {
-		return nil, err
-	}
-	return keyAnswer(s.engine.CreateKey(ctx, callOf(ctx), engine.CreateKeyInput{
-		Name: r.Msg.GetName(), Algorithm: algorithm, Usage: usage, Description: r.Msg.GetDescription(), Labels: r.Msg.GetLabels(), Aliases: r.Msg.GetAliases(),
-		Bytes: int(r.Msg.GetBytes()),
+	return keyAnswer(create(ctx, s.engine, callOf(ctx), r.Msg.GetAlgorithm(), r.Msg.GetUsage(), engine.CreateKeyInput{
+		Name: r.Msg.GetName(), Description: r.Msg.GetDescription(), Labels: r.Msg.GetLabels(), Aliases: r.Msg.GetAliases(), Bytes: int(r.Msg.GetBytes()),
 	}))
+}
+
+// create reads the words for algorithm and usage.
+func create(ctx context.Context, e *engine.Engine, c kms.Call, algorithm, usage string, in engine.CreateKeyInput) (out engine.KeyOutput, err error) {
+	if in.Algorithm, err = kms.ParseAlgorithm(algorithm); err != nil {
+		return out, err
+	}
+	if in.Usage, err = kms.ParseUsage(usage); err != nil {
+		return out, err
+	}
+	return e.CreateKey(ctx, c, in)
 }
 
 func (s keyService) DescribeKey(ctx context.Context, r *connect.Request[keyholdv1.DescribeKeyRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {

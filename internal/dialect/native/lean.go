@@ -24,6 +24,7 @@ const (
 	leanBody  = 256 << 10  // of a single request
 	leanBatch = MaxMessage // of a batch
 	leanKept  = 256 << 10  // of a buffer that is kept for other requests
+	leanTexts = 64         // strings in a list
 )
 
 // leanRequest is one request on the short path, with the buffers it was read into.
@@ -44,6 +45,8 @@ type leanItem struct {
 	context                 kms.Context
 	version, length         uint32
 	raw, digested, withheld bool
+	usage, description      string // of a new key; key, scheme and context are its name, algorithm and labels
+	aliases                 []string
 }
 
 // leanResult is what came of one item.

@@ -26,6 +26,7 @@ var leanMethods = map[string]*leanMethod{
 	keyholdv1connect.CryptoServiceGenerateMacBatchProcedure:     {&leanMAC, true},
 	keyholdv1connect.CryptoServiceVerifyMacProcedure:            {&leanMACCheck, false},
 	keyholdv1connect.CryptoServiceVerifyMacBatchProcedure:       {&leanMACCheck, true},
+	keyholdv1connect.KeyServiceCreateKeyProcedure:               {&leanCreation, false},
 }
 
 // leanOperation is what a method and its batch have in common.
@@ -34,6 +35,7 @@ type leanOperation struct {
 	look   func(*leanRequest, leanItem) item                                               // what is looked at before the engine does
 	run    func(context.Context, *engine.Engine, kms.Call, *leanRequest, use, []int) error // fills the results of items that are one operation
 	output string                                                                          // name of a result's data
+	alone  func(context.Context, *engine.Engine, kms.Call, *leanRequest) error             // where set: does it all, and fills the request's out
 }
 
 // Fields that several methods share.
@@ -50,6 +52,9 @@ var (
 
 // answer runs a request and fills its out.
 func (m *leanMethod) answer(ctx context.Context, e *engine.Engine, q *leanRequest, c kms.Call) error {
+	if m.alone != nil {
+		return m.alone(ctx, e, c, q)
+	}
 	q.results = slices.Grow(q.results, len(q.items))[:len(q.items)]
 	if !m.batch {
 		if err := m.run(ctx, e, c, q, m.look(q, q.items[0]).use, []int{0}); err != nil {
@@ -257,4 +262,21 @@ func (q *leanRequest) verified(out *engine.VerifyOutput, members []int) {
 	for j, i := range members {
 		q.results[i] = leanResult{key: out.Key, version: out.Version, scheme: out.Scheme, failed: failed(at(out.Items, j).Err)}
 	}
+}
+
+var leanCreation = leanOperation{
+	fields: []leanField{
+		{"name", "name", inKey}, {"algorithm", "algorithm", inScheme}, {"usage", "usage", inUsage}, {"description", "description", inDescription},
+		{"labels", "labels", inContext}, {"aliases", "aliases", inAliases}, {"bytes", "bytes", inLength},
+	},
+	alone: func(ctx context.Context, e *engine.Engine, c kms.Call, q *leanRequest) error {
+		it := &q.items[0]
+		out, err := create(ctx, e, c, it.scheme, it.usage, engine.CreateKeyInput{
+			Name: it.key, Description: it.description, Labels: it.context, Aliases: it.aliases, Bytes: int(it.length),
+		})
+		if err == nil {
+			q.out, err = strictJSON{}.MarshalAppend(q.out[:0], keyResponse(&out))
+		}
+		return err
+	},
 }

@@ -31,6 +31,9 @@ const (
 	inRaw
 	inDigested
 	inWithheld
+	inUsage
+	inDescription
+	inAliases
 	inItems
 )
 
@@ -155,6 +158,12 @@ func (q *leanRequest) value(s *scanner, in leanKind, to *leanItem) (ok bool) {
 		to.digested, ok = s.bool()
 	case inWithheld:
 		to.withheld, ok = s.bool()
+	case inUsage:
+		to.usage, ok = s.text()
+	case inDescription:
+		to.description, ok = s.text()
+	case inAliases:
+		to.aliases, ok = s.texts()
 	}
 	return ok
 }
@@ -213,6 +222,30 @@ func (s *scanner) text() (string, bool) {
 		ascii = ascii && c < utf8.RuneSelf
 	}
 	return string(b), ascii || utf8.Valid(b)
+}
+
+// texts takes a list of strings.
+func (s *scanner) texts() (all []string, ok bool) {
+	if !s.byte('[') {
+		return nil, false
+	}
+	if s.byte(']') {
+		return nil, true
+	}
+	for len(all) < leanTexts {
+		t, ok := s.text()
+		if !ok {
+			return nil, false
+		}
+		all = append(all, t)
+		if s.byte(']') {
+			return all, true
+		}
+		if !s.byte(',') {
+			return nil, false
+		}
+	}
+	return nil, false
 }
 
 func (s *scanner) context() (kms.Context, bool) {

@@ -62,6 +62,11 @@ var asMessages = map[string]func(*leanRequest) (fresh, read proto.Message){
 	keyholdv1connect.CryptoServiceVerifyMacBatchProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
 		return &keyholdv1.VerifyMacBatchRequest{}, &keyholdv1.VerifyMacBatchRequest{Key: q.key, Items: pick(q.items, all(q), readVerifyMac)}
 	},
+	keyholdv1connect.KeyServiceCreateKeyProcedure: func(q *leanRequest) (proto.Message, proto.Message) {
+		i := q.items[0]
+		return &keyholdv1.CreateKeyRequest{}, &keyholdv1.CreateKeyRequest{Name: i.key, Algorithm: i.scheme, Usage: i.usage, Description: i.description,
+			Labels: i.context, Aliases: i.aliases, Bytes: i.length}
+	},
 }
 
 func all(q *leanRequest) []int {
@@ -188,6 +193,21 @@ func TestWhatTheShortPathReads(t *testing.T) {
 			t.Errorf("%.80s: got %v, want %v", test.body, got, test.read)
 		}
 	}
+	for _, test := range []struct {
+		body string
+		read bool
+	}{
+		{`{"name":"orders","algorithm":"aes-256-gcm"}`, true},
+		{`{"name":"a","usage":"mac","description":"für Müller","labels":{"team":"a","":""},"aliases":["b","c/d"],"bytes":64}`, true},
+		{`{"aliases":[]}`, true}, {`{ "aliases" : [ "a" , "" ] , "labels" : { } }`, true},
+		{`{"aliases":["` + strings.Repeat(`a","`, 63) + `a"]}`, true}, {`{"aliases":["` + strings.Repeat(`a","`, 64) + `a"]}`, false},
+		{`{"aliases":null}`, false}, {`{"aliases":[null]}`, false}, {`{"aliases":"a"}`, false}, {`{"aliases":["a",]}`, false}, {`{"aliases":["a"`, false},
+		{`{"aliases":["a" "b"]}`, false}, {`{"aliases":[1]}`, false}, {`{"aliases":["\u0061"]}`, false}, {`{"key":"a"}`, false}, {`{"bytes":-1}`, false},
+	} {
+		if got := agree(t, keyholdv1connect.KeyServiceCreateKeyProcedure, []byte(test.body)); got != test.read {
+			t.Errorf("%.80s: got %v, want %v", test.body, got, test.read)
+		}
+	}
 	if !agree(t, keyholdv1connect.CryptoServiceGenerateDataKeyProcedure, []byte(`{"length":16,"without_plaintext":true}`)) ||
 		agree(t, keyholdv1connect.CryptoServiceGenerateDataKeyProcedure, []byte(`{"withoutPlaintext":true,"without_plaintext":true}`)) {
 		t.Error("a field is read by either name, but once")
@@ -248,7 +268,7 @@ func TestAnAnswerThatGrowsErasesWhereItWas(t *testing.T) {
 
 func FuzzShortPathAgreesWithTheCodec(f *testing.F) {
 	paths := make([]string, 0, len(leanMethods))
-	for _, p := range methodsOf("CryptoService") {
+	for _, p := range append(methodsOf("CryptoService"), methodsOf("KeyService")...) {
 		if leanMethods[p] != nil {
 			paths = append(paths, p)
 		}
@@ -259,6 +279,7 @@ func FuzzShortPathAgreesWithTheCodec(f *testing.F) {
 			`{"key":"a","message":"aGVsbG8","signature":"AA==","mac":"AAAA","digested":true,"version":07}`,
 			`{"length":32,"withoutPlaintext":true,"without_plaintext":false}`, "{\"key\":\"\xc3\x28\"}", `{"context":{"a":"","a":""}}`, `{"key":"\ud800"}`,
 			`{"key":"a","items":[{"plaintext":"aGVsbG8=","context":{"a":"b"}},{"key":"b"},{}]}`, `{"items":[]}`, `{"items":[{}],"items":[]}`, `{"items":[{"items":[]}]}`,
+			`{"name":"a","algorithm":"hmac-sha-256","usage":"mac","description":"","labels":{"a":"b"},"aliases":["b","c"],"bytes":32}`,
 		} {
 			f.Add(uint8(i), []byte(seed)) //nolint:gosec // G115: few
 		}
