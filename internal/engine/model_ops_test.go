@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -35,6 +36,7 @@ type player struct {
 	stored  time.Time // what of it a kill leaves, at least
 	budget  time.Time // which it cannot have passed
 	alone   bool      // nobody else uses the server
+	wire    surface   // nil: the engine itself
 }
 
 func newPlayer(m *machine, request string) *player {
@@ -45,6 +47,37 @@ func newPlayer(m *machine, request string) *player {
 	p.trusted, p.stored, p.budget = m.now(), m.now(), m.now().Add(25*time.Hour)
 	p.model.rolled = m.now()
 	return p
+}
+
+// surface is what operations on keys go through.
+type surface interface {
+	CreateKey(context.Context, kms.Call, engine.CreateKeyInput) (engine.KeyOutput, error)
+	UpdateKey(context.Context, kms.Call, engine.UpdateKeyInput) (engine.KeyOutput, error)
+	RotateKey(context.Context, kms.Call, engine.RotateKeyInput) (engine.KeyOutput, error)
+	DescribeKey(context.Context, kms.Call, engine.KeyInput) (engine.KeyOutput, error)
+	EnableKey(context.Context, kms.Call, engine.KeyInput) (engine.KeyOutput, error)
+	DisableKey(context.Context, kms.Call, engine.KeyInput) (engine.KeyOutput, error)
+	SuspendKey(context.Context, kms.Call, engine.KeyInput) (engine.KeyOutput, error)
+	ResumeKey(context.Context, kms.Call, engine.KeyInput) (engine.KeyOutput, error)
+	DeactivateVersion(context.Context, kms.Call, engine.DeactivateInput) (engine.KeyOutput, error)
+	ScheduleKeyDestruction(context.Context, kms.Call, engine.DestroyInput) (engine.KeyOutput, error)
+	CancelKeyDestruction(context.Context, kms.Call, engine.KeyInput) (engine.KeyOutput, error)
+	Encrypt(context.Context, kms.Call, engine.EncryptInput) (engine.EncryptOutput, error)
+	Decrypt(context.Context, kms.Call, engine.DecryptInput) (engine.DecryptOutput, error)
+	ReEncrypt(context.Context, kms.Call, engine.ReEncryptInput) (engine.ReEncryptOutput, error)
+	GenerateDataKey(context.Context, kms.Call, engine.DataKeyInput) (engine.DataKeyOutput, error)
+	Sign(context.Context, kms.Call, engine.SignInput) (engine.SignOutput, error)
+	Verify(context.Context, kms.Call, engine.VerifyInput) (engine.VerifyOutput, error)
+	GenerateMAC(context.Context, kms.Call, engine.MACInput) (engine.MACOutput, error)
+	VerifyMAC(context.Context, kms.Call, engine.VerifyMACInput) (engine.VerifyOutput, error)
+	GetPublicKey(context.Context, kms.Call, engine.PublicKeyInput) (engine.PublicKeyOutput, error)
+}
+
+func (p *player) api() surface {
+	if p.wire != nil {
+		return p.wire
+	}
+	return p.m.e
 }
 
 // An operation plays one step. It answers what was done, for people, and what is wrong.
@@ -295,7 +328,7 @@ func (p *player) create(r [4]uint32) (string, error) {
 		call.Token = fmt.Sprintf("%stoken%d", p.prefix, p.serial)
 	}
 	at := p.m.e.Now()
-	out, err := p.m.e.CreateKey(p.m.t.Context(), call, in)
+	out, err := p.api().CreateKey(p.m.t.Context(), call, in)
 	what := fmt.Sprintf("%s in %s creates %s, %s, dry run %v, token %q", c.name, ns, name, a, call.DryRun, call.Token)
 	code := p.model.enter(c, ns)
 	if code == 0 {
@@ -316,7 +349,7 @@ func (p *player) create(r [4]uint32) (string, error) {
 			if other {
 				in.Description = "another"
 			}
-			out, err := p.m.e.CreateKey(p.m.t.Context(), call, in)
+			out, err := p.api().CreateKey(p.m.t.Context(), call, in)
 			return out.Key.ID, out.Key.Latest, err
 		}})
 	}
@@ -364,7 +397,7 @@ func (p *player) rotate(r [4]uint32) (string, error) {
 		call.Token = fmt.Sprintf("%stoken%d", p.prefix, p.serial)
 	}
 	at := p.m.e.Now()
-	out, err := p.m.e.RotateKey(p.m.t.Context(), call, engine.RotateKeyInput{Key: ref})
+	out, err := p.api().RotateKey(p.m.t.Context(), call, engine.RotateKeyInput{Key: ref})
 	what := fmt.Sprintf("%s in %s rotates %s, dry run %v, token %q", c.name, ns, ref, call.DryRun, call.Token)
 	code, named := p.model.admit(c, ns, k, kms.RotateKey, rotate)
 	if code != 0 {
@@ -380,7 +413,7 @@ func (p *player) rotate(r [4]uint32) (string, error) {
 			if other {
 				ref = kms.Ref(k.name)
 			}
-			out, err := p.m.e.RotateKey(p.m.t.Context(), call, engine.RotateKeyInput{Key: ref})
+			out, err := p.api().RotateKey(p.m.t.Context(), call, engine.RotateKeyInput{Key: ref})
 			return out.Key.ID, out.Key.Latest, err
 		}})
 	}
@@ -402,6 +435,9 @@ func (p *player) encrypt(r [4]uint32) (string, error) {
 	if r[2]%64 == 2 {
 		n = 0
 	}
+	if p.wire != nil {
+		n = 1 // batches of the wire may be of several keys: they are operations of their own
+	}
 	in := engine.EncryptInput{Key: ref}
 	if k != nil && r[3]%8 == 0 {
 		in.Version = (r[3]>>8)%(k.primary()+1) + 1
@@ -409,7 +445,7 @@ func (p *player) encrypt(r [4]uint32) (string, error) {
 	for i := range n {
 		in.Items = append(in.Items, engine.EncryptItem{Plaintext: plaintext(r[2] + uint32(i)), Context: pick(contexts, r[3]+uint32(i))})
 	}
-	out, err := p.m.e.Encrypt(p.m.t.Context(), call, in)
+	out, err := p.api().Encrypt(p.m.t.Context(), call, in)
 	what := fmt.Sprintf("%s in %s encrypts %d items with %s version %d, dry run %v", c.name, ns, n, ref, in.Version, call.DryRun)
 	if code := p.model.enter(c, ns); n == 0 && code == 0 {
 		return what, p.use(c, err, kms.CodeTooLarge, kms.Encrypt, 0, "")
@@ -480,7 +516,7 @@ func (p *player) decrypt(r [4]uint32) (string, error) {
 		_, in.Key = p.aKey(r[3] >> 8)
 		k = p.model.resolve(ns, in.Key)
 	}
-	out, err := p.m.e.Decrypt(p.m.t.Context(), call, in)
+	out, err := p.api().Decrypt(p.m.t.Context(), call, in)
 	what := fmt.Sprintf("%s in %s decrypts with %q what %s made, context %v, spoilt %v, dry run %v", c.name, ns, in.Key, x.key.name, ctx, spoilt, call.DryRun)
 	code, named := p.model.admit(c, ns, k, kms.Decrypt, process)
 	if code != 0 || call.DryRun {
@@ -520,7 +556,7 @@ func (p *player) decryptBatch(r [4]uint32) (string, error) {
 		}
 		all, codes = append(all, x), append(codes, code)
 	}
-	out, err := p.m.e.Decrypt(p.m.t.Context(), p.call(c, ns), in)
+	out, err := p.api().Decrypt(p.m.t.Context(), p.call(c, ns), in)
 	what := fmt.Sprintf("%s in %s decrypts %d items, the first of %s", c.name, ns, len(all), k.name)
 	code, named := p.model.admit(c, ns, k, kms.Decrypt, process)
 	if code != 0 {
@@ -558,7 +594,7 @@ func (p *player) reEncrypt(r [4]uint32) (string, error) {
 	to := p.model.resolve(ns, ref)
 	text, ctx, spoilt := x.variant(r[2])
 	after := pick(contexts, r[2]>>16)
-	out, err := p.m.e.ReEncrypt(p.m.t.Context(), p.call(c, ns), engine.ReEncryptInput{To: ref, Items: []engine.ReEncryptItem{{Ciphertext: text, FromContext: ctx, ToContext: after}}})
+	out, err := p.api().ReEncrypt(p.m.t.Context(), p.call(c, ns), engine.ReEncryptInput{To: ref, Items: []engine.ReEncryptItem{{Ciphertext: text, FromContext: ctx, ToContext: after}}})
 	what := fmt.Sprintf("%s in %s re-encrypts from %s to %s, context %v, spoilt %v", c.name, ns, x.key.name, ref, ctx, spoilt)
 	code, named := p.model.admit(c, ns, x.key, kms.ReEncryptFrom, process)
 	keys := p.on(named, x.key, 0)
@@ -585,7 +621,10 @@ func (p *player) dataKey(r [4]uint32) (string, error) {
 	c, ns := p.someone(r[1], kms.RoleUser, ns(k))
 	k = p.model.resolve(ns, ref)
 	in := engine.DataKeyInput{Key: ref, Bytes: 32, Context: pick(contexts, r[2]), Count: int(r[3] % 3), WithoutPlaintext: r[2]%3 == 0}
-	out, err := p.m.e.GenerateDataKey(p.m.t.Context(), p.call(c, ns), in)
+	if p.wire != nil {
+		in.Count = 1
+	}
+	out, err := p.api().GenerateDataKey(p.m.t.Context(), p.call(c, ns), in)
 	a := kms.GenerateDataKey
 	if in.WithoutPlaintext {
 		a = kms.GenerateDataKeyWithoutPlaintext
@@ -618,7 +657,7 @@ func (p *player) dataKey(r [4]uint32) (string, error) {
 
 func (p *player) sign(r [4]uint32) (string, error) {
 	return p.make(r, kms.Sign, kms.SignVerify, &p.sigs, func(call kms.Call, ref kms.Ref, msg []byte) ([]byte, error) {
-		out, err := p.m.e.Sign(p.m.t.Context(), call, engine.SignInput{Key: ref, Items: []engine.SignItem{{Message: msg}}})
+		out, err := p.api().Sign(p.m.t.Context(), call, engine.SignInput{Key: ref, Items: []engine.SignItem{{Message: msg}}})
 		if err != nil {
 			return nil, err
 		}
@@ -628,7 +667,7 @@ func (p *player) sign(r [4]uint32) (string, error) {
 
 func (p *player) mac(r [4]uint32) (string, error) {
 	return p.make(r, kms.GenerateMAC, kms.MAC, &p.macs, func(call kms.Call, ref kms.Ref, msg []byte) ([]byte, error) {
-		out, err := p.m.e.GenerateMAC(p.m.t.Context(), call, engine.MACInput{Key: ref, Items: []engine.MACItem{{Message: msg}}})
+		out, err := p.api().GenerateMAC(p.m.t.Context(), call, engine.MACInput{Key: ref, Items: []engine.MACItem{{Message: msg}}})
 		if err != nil {
 			return nil, err
 		}
@@ -660,14 +699,14 @@ func (p *player) make(r [4]uint32, a kms.Action, u kms.Usage, all *[]*made, do f
 
 func (p *player) verify(r [4]uint32) (string, error) {
 	return p.check(r, kms.Verify, kms.CodeBadSignature, p.sigs, func(call kms.Call, ref kms.Ref, v uint32, msg, sig []byte) error {
-		_, err := p.m.e.Verify(p.m.t.Context(), call, engine.VerifyInput{Key: ref, Version: v, Items: []engine.VerifyItem{{Message: msg, Signature: sig}}})
+		_, err := p.api().Verify(p.m.t.Context(), call, engine.VerifyInput{Key: ref, Version: v, Items: []engine.VerifyItem{{Message: msg, Signature: sig}}})
 		return err
 	})
 }
 
 func (p *player) verifyMAC(r [4]uint32) (string, error) {
 	return p.check(r, kms.VerifyMAC, kms.CodeBadMAC, p.macs, func(call kms.Call, ref kms.Ref, v uint32, msg, mac []byte) error {
-		_, err := p.m.e.VerifyMAC(p.m.t.Context(), call, engine.VerifyMACInput{Key: ref, Version: v, Items: []engine.VerifyMACItem{{Message: msg, MAC: mac}}})
+		_, err := p.api().VerifyMAC(p.m.t.Context(), call, engine.VerifyMACInput{Key: ref, Version: v, Items: []engine.VerifyMACItem{{Message: msg, MAC: mac}}})
 		return err
 	})
 }
@@ -716,19 +755,19 @@ func (p *player) turn(r [4]uint32) (string, error) {
 		do func(kms.Call) (engine.KeyOutput, error)
 	}{
 		{kms.EnableKey, func(c kms.Call) (engine.KeyOutput, error) {
-			return p.m.e.EnableKey(p.m.t.Context(), c, engine.KeyInput{Key: ref})
+			return p.api().EnableKey(p.m.t.Context(), c, engine.KeyInput{Key: ref})
 		}},
 		{kms.DisableKey, func(c kms.Call) (engine.KeyOutput, error) {
-			return p.m.e.DisableKey(p.m.t.Context(), c, engine.KeyInput{Key: ref})
+			return p.api().DisableKey(p.m.t.Context(), c, engine.KeyInput{Key: ref})
 		}},
 		{kms.SuspendKey, func(c kms.Call) (engine.KeyOutput, error) {
-			return p.m.e.SuspendKey(p.m.t.Context(), c, engine.KeyInput{Key: ref})
+			return p.api().SuspendKey(p.m.t.Context(), c, engine.KeyInput{Key: ref})
 		}},
 		{kms.ResumeKey, func(c kms.Call) (engine.KeyOutput, error) {
-			return p.m.e.ResumeKey(p.m.t.Context(), c, engine.KeyInput{Key: ref})
+			return p.api().ResumeKey(p.m.t.Context(), c, engine.KeyInput{Key: ref})
 		}},
 		{kms.CancelKeyDestruction, func(c kms.Call) (engine.KeyOutput, error) {
-			return p.m.e.CancelKeyDestruction(p.m.t.Context(), c, engine.KeyInput{Key: ref})
+			return p.api().CancelKeyDestruction(p.m.t.Context(), c, engine.KeyInput{Key: ref})
 		}},
 	}
 	do := pick(turns, r[2])
@@ -771,7 +810,7 @@ func (p *player) schedule(r [4]uint32) (string, error) {
 	call.DryRun = r[3]%16 == 0
 	window := time.Duration(r[2]%18+6) * day
 	at := p.m.e.Now()
-	out, err := p.m.e.ScheduleKeyDestruction(p.m.t.Context(), call, engine.DestroyInput{Key: ref, Window: window})
+	out, err := p.api().ScheduleKeyDestruction(p.m.t.Context(), call, engine.DestroyInput{Key: ref, Window: window})
 	what := fmt.Sprintf("%s in %s: destroy %s in %s, dry run %v", c.name, ns, ref, window, call.DryRun)
 	code, named := p.model.admit(c, ns, k, kms.ScheduleKeyDestruction, read)
 	if code != 0 {
@@ -804,7 +843,7 @@ func (p *player) deactivate(r [4]uint32) (string, error) {
 	if k != nil {
 		in.Version = r[2] % (k.primary() + 2)
 	}
-	_, err := p.m.e.DeactivateVersion(p.m.t.Context(), p.call(c, ns), in)
+	_, err := p.api().DeactivateVersion(p.m.t.Context(), p.call(c, ns), in)
 	what := fmt.Sprintf("%s in %s: deactivate %s version %d", c.name, ns, ref, in.Version)
 	code, named := p.model.admit(c, ns, k, kms.DeactivateVersion, manage)
 	if code != 0 {
@@ -875,7 +914,7 @@ func (p *player) update(r [4]uint32) (string, error) {
 			clash = kms.CodeNotFound
 		}
 	}
-	out, err := p.m.e.UpdateKey(p.m.t.Context(), call, in)
+	out, err := p.api().UpdateKey(p.m.t.Context(), call, in)
 	what := fmt.Sprintf("%s in %s: update %s (%d), dry run %v", c.name, ns, ref, r[2]%5, call.DryRun)
 	code, named := p.model.admit(c, ns, k, kms.UpdateKey, manage)
 	if code != 0 {
@@ -907,7 +946,7 @@ func (p *player) publicKey(r [4]uint32) (string, error) {
 	k, ref := p.aKey(r[0])
 	c, ns := p.someone(r[1], kms.RoleUser, ns(k))
 	k = p.model.resolve(ns, ref)
-	out, err := p.m.e.GetPublicKey(p.m.t.Context(), p.call(c, ns), engine.PublicKeyInput{Key: ref})
+	out, err := p.api().GetPublicKey(p.m.t.Context(), p.call(c, ns), engine.PublicKeyInput{Key: ref})
 	what := fmt.Sprintf("%s in %s: public key of %s", c.name, ns, ref)
 	code, named := p.model.admit(c, ns, k, kms.GetPublicKey, process)
 	if code != 0 {
@@ -930,7 +969,7 @@ func (p *player) describe(r [4]uint32) (string, error) {
 }
 
 func (p *player) look(c *caller, ns kms.Namespace, k *mKey, ref kms.Ref) error {
-	out, err := p.m.e.DescribeKey(p.m.t.Context(), p.call(c, ns), engine.KeyInput{Key: ref})
+	out, err := p.api().DescribeKey(p.m.t.Context(), p.call(c, ns), engine.KeyInput{Key: ref})
 	code, named := p.model.admit(c, ns, k, kms.DescribeKey, read)
 	if err := p.use(c, err, code, kms.DescribeKey, audit.OK, p.on(named, found(k, ns), 0)); err != nil || code != 0 {
 		return err
