@@ -172,8 +172,8 @@ type WhoAmIOutput struct {
 type AuditListInput struct {
 	Filter audit.Filter
 	Key    kms.Ref // only records that touched this key; empty: Filter.Key says it
-	Page   string // the previous answer's Next
-	Limit  int    // 0: 100; at most 1000. A page may be short, or empty, and still have a next one
+	Page   string  // the previous answer's Next
+	Limit  int     // 0: 100; at most 1000. A page may be short, or empty, and still have a next one
 }
 
 // AuditEntry is one record with its place in the log.
