@@ -1,6 +1,8 @@
 // Package audit remembers what happened, durably and provably: a segment log with one fdatasync for each group of
 // callers, and behind it a Merkle tree with signed checkpoints (docs/formats-audit.md).
 //
+// Behind it a keeper makes indexes of full segments, compresses them, and drops what retention does not keep.
+//
 // Invariants:
 //   - Append answers a Position only after the record is durable; a failed write or sync answers an error and no
 //     position to every caller of that group, and the same region of a file is never tried again.

@@ -81,22 +81,36 @@ func (k *keeper) keep(eager bool) error {
 	if err != nil {
 		return err
 	}
-	for _, task := range []func(sealed) error{k.index, k.pack} {
-		for _, s := range slices.Backward(full) { // what is new is asked for most
-			if _, known := k.broken[s.Path]; known {
-				continue
-			}
-			one := task(s)
-			if errors.Is(one, errQuit) {
-				return one
-			}
-			if damaged(one) { // said once: it does not get better
-				k.broken[s.Path] = struct{}{}
-			}
-			err = errors.Join(err, one)
-		}
+	if err = k.each(full, k.index); errors.Is(err, errQuit) {
+		return err
 	}
-	return errors.Join(err, k.retire())
+	err = errors.Join(err, k.retire())
+	if full, again := k.full(); again == nil {
+		return errors.Join(err, k.each(full, k.pack))
+	}
+	return err
+}
+
+// each does a task for every full segment, the newest first, since that is asked for most. It ends early, without an error, when a segment has become full
+// meanwhile: the next round begins with it.
+func (k *keeper) each(full []sealed, task func(sealed) error) (err error) {
+	for _, s := range slices.Backward(full) {
+		if !k.eager && len(k.wake) > 0 {
+			return err
+		}
+		if _, known := k.broken[s.Path]; known {
+			continue
+		}
+		one := task(s)
+		if errors.Is(one, errQuit) {
+			return one
+		}
+		if damaged(one) { // said once: it does not get better
+			k.broken[s.Path] = struct{}{}
+		}
+		err = errors.Join(err, one)
+	}
+	return err
 }
 
 // sealed is a segment that is not written to any more.

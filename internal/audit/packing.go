@@ -22,8 +22,8 @@ const newEnd = ".new"
 // pack compresses a segment that is old enough. The original is removed only when the compressed file is synced, in place, and was read back and found to hold
 // the same batches; a crash at any point leaves at least one good copy, and the next round goes on.
 func (k *keeper) pack(s sealed) error {
-	if s.Packed || k.l.cfg.CompressAfter < 0 {
-		return nil
+	if s.Packed || k.l.cfg.CompressAfter < 0 || k.l.Healthy() != nil { // on a full disk nothing is written twice
+		return nil //nolint:nilerr // what is wrong is said elsewhere
 	}
 	st, err := os.Stat(s.Path)
 	if err != nil {
