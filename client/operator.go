@@ -41,11 +41,11 @@ type Memory struct {
 
 // Clock is how the time by which dates take effect stands to the machine's clock.
 type Clock struct {
-	Time                 time.Time     `json:"time,omitzero"`    // by which dates take effect
-	Machine              time.Time     `json:"machine,omitzero"` // what the machine's clock says
-	Trusted              time.Time     `json:"trusted,omitzero"` // the high-water mark: what is destroyed by date goes by it
-	Behind               time.Duration `json:"behind,omitempty"` // by how much the machine's clock is behind the mark, in nanoseconds
-	DestructionSuspended bool          `json:"destruction_suspended,omitempty"`
+	Time                 time.Time `json:"time,omitzero"`            // by which dates take effect
+	Machine              time.Time `json:"machine,omitzero"`         // what the machine's clock says
+	Trusted              time.Time `json:"trusted,omitzero"`         // the high-water mark: what is destroyed by date goes by it
+	BehindSeconds        float64   `json:"behind_seconds,omitempty"` // by how much the machine's clock is behind the mark
+	DestructionSuspended bool      `json:"destruction_suspended,omitempty"`
 }
 
 // Recipient is one way to open the root key.
@@ -240,7 +240,7 @@ func (c *Client) CheckStore(ctx context.Context, options ...Option) (StoreReport
 func toStatus(s *keyholdv1.ServerStatus) Status {
 	k := s.GetClock()
 	return Status{
-		Clock: Clock{Time: timeOf(k.GetTime()), Machine: timeOf(k.GetMachine()), Trusted: timeOf(k.GetTrusted()), Behind: k.GetBehind().AsDuration(),
+		Clock: Clock{Time: timeOf(k.GetTime()), Machine: timeOf(k.GetMachine()), Trusted: timeOf(k.GetTrusted()), BehindSeconds: k.GetBehind().AsDuration().Seconds(),
 			DestructionSuspended: k.GetDestructionSuspended()},
 		Initialised: s.GetInitialised(), Sealed: s.GetSealed(), Development: s.GetDevelopment(), ClusterID: s.GetClusterId(),
 		Threshold: s.GetThreshold(), SharesGiven: s.GetSharesGiven(), RootGeneration: s.GetRootGeneration(), Ready: s.GetReady(),

@@ -273,14 +273,7 @@ func (a *app) serverHealth(ctx context.Context, d *diagnosis, c *client.Client) 
 	d.sinks(s.AuditSinks)
 	d.witnesses(s.Witnesses)
 	d.memory(s.Memory)
-	switch k := s.Clock; {
-	case k.DestructionSuspended:
-		d.add("time", findingFailed, "set the server's clock; if it is right: keyhold operator confirm-clock", "the server's clock jumped from %s to %s: nothing is destroyed by date", moment(k.Trusted), moment(k.Machine))
-	case k.Behind > 0:
-		d.add("time", findingFailed, "set the server's clock, and keep it synchronised", "the server's clock is %s behind a time that was already: dates go by the later", spell(k.Behind))
-	case s.ClusterID != "":
-		d.add("time", findingOK, "", "dates go by the server's clock")
-	}
+	d.time(s)
 	switch n := len(s.Recipients); {
 	case !s.Initialised:
 		d.add("recipients", findingFailed, "on the server's machine: keyhold operator init", "the server has no root key yet")

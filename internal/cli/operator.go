@@ -70,11 +70,8 @@ func (a *app) showStatus(s client.Status) error {
 	if s.Initialised && !s.Sealed {
 		all = append(all, fact{"problem", cell{strings.TrimSpace(s.ProblemCode + " " + s.Problem), red}})
 	}
-	switch k := s.Clock; {
-	case k.DestructionSuspended:
-		all = append(all, fact{"clock", cell{fmt.Sprintf("jumped from %s to %s: nothing is destroyed by date; set it right, or: keyhold operator confirm-clock", moment(k.Trusted), moment(k.Machine)), red}})
-	case k.Behind > 0:
-		all = append(all, fact{"clock", cell{fmt.Sprintf("%s behind: it was %s already; set it right", spell(k.Behind), moment(k.Trusted)), red}})
+	if said := clockTrouble(s.Clock); said != "" {
+		all = append(all, fact{"clock", cell{said, red}})
 	}
 	if s.Development {
 		all = append(all, fact{"development store", cell{"yes, for ever", yellow}})
@@ -295,42 +292,6 @@ func (a *app) operatorRotateRoot() *cobra.Command {
 		}),
 		ValidArgsFunction: fixed(),
 	}
-	ch.flags(cmd)
-	return cmd
-}
-
-func (a *app) operatorConfirmClock() *cobra.Command {
-	var ch change
-	var at instant
-	cmd := &cobra.Command{
-		Use: "confirm-clock [flags]", Short: "Confirm the server's clock after it jumped ahead",
-		Long: `Give your word that the server's clock is right after it jumped ahead: after weeks without the server, for example. Until then nothing is
-destroyed by date. The server's clock is compared with the one here, or with --time, and refused if they are more than five minutes apart. A clock that is
-wrong is not to be confirmed but set right.`,
-		Example: "  keyhold operator confirm-clock --reason 'back from maintenance'\n  keyhold operator confirm-clock --time 2031-03-01T12:00:00Z",
-		Args:    cobra.NoArgs,
-		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
-			now := time.Now()
-			if !at.IsZero() {
-				now = at.Time
-			}
-			done, err := c.ConfirmClock(ctx, now, a.with(ch)...)
-			if err != nil {
-				return err
-			}
-			a.planned(ch)
-			if a.json() {
-				return a.writeJSON(done)
-			}
-			if done.To.IsZero() {
-				_, err = fmt.Fprintln(a.out, "nothing to confirm: the clock is believed")
-				return err
-			}
-			return a.facts(fact{"time was", plain(moment(done.From))}, fact{"time is", plain(moment(done.To))})
-		}),
-		ValidArgsFunction: fixed(),
-	}
-	cmd.Flags().Var(&at, "time", "what time it is, if the clock here is not to be relied on")
 	ch.flags(cmd)
 	return cmd
 }

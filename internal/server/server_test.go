@@ -235,6 +235,7 @@ func TestHealthTellsTheConditionAndNothingElse(t *testing.T) {
 	}{
 		{Condition{Initialised: true}, 200, ""},
 		{Condition{Initialised: true, Dev: true}, 200, ""},
+		{Condition{Initialised: true, Clock: "jumped ahead"}, 200, ""},
 		{Condition{Problem: kms.Errorf(kms.CodeNotInitialised, "nothing is here")}, 503, "KH1902"},
 		{Condition{Initialised: true, Sealed: true, Problem: kms.Errorf(kms.CodeSealed, "sealed")}, 503, "KH1901"},
 		{Condition{Initialised: true, Problem: kms.Errorf(kms.CodeAuditUnavailable, "no record").Because(errors.New("/var/secret/path"))}, 503, "KH1903"},
@@ -249,7 +250,7 @@ func TestHealthTellsTheConditionAndNothingElse(t *testing.T) {
 		if got.Problem != nil {
 			code = got.Problem.Code
 		}
-		if status != tc.status || code != tc.code || got.Version != "1.2.3" || got.Sealed != tc.condition.Sealed || got.Initialised != tc.condition.Initialised || got.Development != tc.condition.Dev {
+		if status != tc.status || code != tc.code || got.Version != "1.2.3" || got.Sealed != tc.condition.Sealed || got.Initialised != tc.condition.Initialised || got.Development != tc.condition.Dev || got.Clock != tc.condition.Clock {
 			t.Errorf("%+v: got %d %s", tc.condition, status, body)
 		}
 		if h.Get("Content-Type") != "application/json" || h.Get("Cache-Control") != "no-store" || strings.Contains(body, "/var/") {
