@@ -576,9 +576,25 @@ func BenchmarkVerify(b *testing.B) {
 	s := newServer(b, b.TempDir())
 	s.bytes = audit.DefaultSegment
 	s.boot(b, 0, 400, 2000)
+	benchmarkVerify(b, s, "")
+	l, err := audit.Open(audit.Config{
+		Dir: s.dir, Node: "n1", Cluster: "test", SegmentBytes: s.bytes, ReserveBytes: -1, CompressAfter: time.Nanosecond,
+		Now: func() time.Time { return time.Now().Add(time.Hour) },
+	})
+	if err != nil {
+		b.Fatal(err)
+	}
+	if err := errors.Join(l.Keyed(s.keys), l.Keep(), l.Close()); err != nil {
+		b.Fatal(err)
+	}
+	benchmarkVerify(b, s, "compressed/")
+}
+
+func benchmarkVerify(b *testing.B, s *server, form string) {
+	b.Helper()
 	var records uint64
 	for _, workers := range []int{1, 2} {
-		b.Run(fmt.Sprintf("workers=%d", workers), func(b *testing.B) {
+		b.Run(fmt.Sprintf("%sworkers=%d", form, workers), func(b *testing.B) {
 			began := cpu(b)
 			for b.Loop() {
 				rep, err := Dir(b.Context(), Options{Dir: s.dir, Keys: s.pub, Workers: workers})
