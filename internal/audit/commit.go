@@ -53,7 +53,8 @@ func (l *Log) take() (b *batch, more bool) {
 			// Whoever can run now may join: this goroutine was woken by the first record, or has just answered a batch
 			// whose callers come back. Without it a server with few processors would sync nearly every record by itself.
 			l.mu.Unlock()
-			runtime.Gosched()
+			runtime.Gosched() // those who are ready
+			runtime.Gosched() // those whose requests came meanwhile
 			l.mu.Lock()
 			b, l.cur = l.cur, newBatch(l.buffer())
 			l.room.Broadcast()

@@ -186,6 +186,7 @@ func (s *Store) run() {
 		select {
 		case r := <-s.queue:
 			runtime.Gosched() // whoever can commit now may join: see gather
+			runtime.Gosched() // and who was about to
 			s.com.commit(s.com.gather(r))
 		case <-s.com.view.eng.fence.tripped: // something in the background
 		case <-s.stop:
