@@ -28,6 +28,7 @@ type state struct {
 	aad    []byte // of the message before, if it was short
 	digest [sha512.Size256]byte
 	known  bool // aad and digest are set
+	used   bool // h has to be reset: the first time that costs as much as absorbing the key, and many keys are used once
 }
 
 // keptAAD is how much associated data is compared with that of the message before, in bytes.
@@ -64,7 +65,10 @@ func (s *state) expand(label Label, header, salt, aad []byte) [sha512.Size]byte 
 	info = append(info, salt...)
 	info = append(info, digest[:]...)
 	info = append(info, 1)
-	s.h.Reset()
+	if s.used {
+		s.h.Reset()
+	}
+	s.used = true
 	s.h.Write(info)
 	s.h.Sum(s.okm[:0])
 	okm := s.okm
