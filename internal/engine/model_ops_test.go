@@ -21,6 +21,7 @@ type player struct {
 	m       *machine
 	model   *model
 	who     map[string]*caller
+	anybody []*caller
 	request string // the id of its calls
 	prefix  string // of its keys' names
 	label   map[kms.ID]string
@@ -41,7 +42,8 @@ type player struct {
 
 func newPlayer(m *machine, request string) *player {
 	p := &player{m: m, model: newModel(), who: map[string]*caller{}, request: request, label: map[kms.ID]string{}, alone: true}
-	for _, c := range people() {
+	p.anybody = people()
+	for _, c := range p.anybody {
 		p.who[c.name] = c
 	}
 	p.trusted, p.stored, p.budget = m.now(), m.now(), m.now().Add(25*time.Hour)
@@ -236,7 +238,7 @@ func (p *player) someone(r uint32, role kms.Role, ns kms.Namespace) (*caller, km
 		ns = "default"
 	}
 	if r%16 == 0 {
-		return pick(people(), r>>8), ns
+		return pick(p.anybody, r>>8), ns
 	}
 	var c *caller
 	for _, x := range p.who {

@@ -471,7 +471,11 @@ func TestManyCallersAtOnce(t *testing.T) {
 	ended := make(chan struct{})
 	for i := range callers {
 		p := newPlayer(m, fmt.Sprintf("caller-%d", i))
-		p.prefix, p.alone, p.who = fmt.Sprintf("of-%d/", i), false, first.who
+		p.prefix, p.alone = fmt.Sprintf("of-%d/", i), false
+		for _, c := range p.anybody { // people of its own: who is denied too often is slowed down
+			c.name += fmt.Sprintf("-%d", i)
+			c.p.Name = c.name
+		}
 		wg.Go(func() {
 			for at, s := range stream(uint64(i), n, onKeys) {
 				if err := p.step(onKeys, s); err != nil {
@@ -503,7 +507,7 @@ func TestManyCallersAtOnce(t *testing.T) {
 		case 2:
 			_, err = m.e.RotateRoot(t.Context(), op)
 		case 3:
-			m.pass(time.Second, 0)
+			m.pass(11*time.Second, 0)
 			m.e.Upkeep(t.Context())
 		}
 		if err != nil {

@@ -141,16 +141,15 @@ func (w *work) version(ctx context.Context, i int, n uint32) (*keyring.Version, 
 	if err != nil {
 		return nil, err
 	}
-	if w.nHeld < len(w.held) {
-		w.held[w.nHeld] = v
-		w.nHeld++
-	} else {
-		w.more = append(w.more, v)
-	}
 	if w.rec.Keys[i].Version == 0 {
 		w.rec.Keys[i].Version = n
 	}
-	return v, lifecycle.Permits(k.Switch, v.State, k.need, lifecycle.Terms{})
+	if err := lifecycle.Permits(k.Switch, v.State, k.need, lifecycle.Terms{}); err != nil {
+		v.Release()
+		return nil, err
+	}
+	w.hold(holding{v, i, n})
+	return v, nil
 }
 
 // settle makes the record durable, then checks once more that what admitted the call still stands. Only a nil answer

@@ -127,3 +127,68 @@ func TestARepeatedCreationSurvivesAChangeOfPolicies(t *testing.T) {
 		}
 	}
 }
+
+// A rehearsal of a rotation names a version that is not there, and needs none.
+func TestARehearsedRotationSurvivesAChangeOfPolicies(t *testing.T) {
+	f := &faulty{}
+	w := newWorld(t, withFaults(f))
+	w.create("k", kms.AES256GCM, 0)
+	f.before = func(r *audit.Record) {
+		if r.Outcome == audit.DryRun {
+			f.before = nil
+			_, err := w.e.PutPolicy(t.Context(), admin, engine.PutPolicyInput{ID: "p", Text: `permit (principal == Principal::"nobody", action == Action::"Encrypt", resource);`})
+			wantCode(t, err, 0)
+		}
+	}
+	rehearsal := admin
+	rehearsal.DryRun = true
+	out, err := w.e.RotateKey(t.Context(), rehearsal, engine.RotateKeyInput{Key: "k"})
+	wantCode(t, err, 0)
+	if f.before != nil || out.Key.Primary != 2 {
+		t.Fatalf("got %+v", out.Key)
+	}
+}
+
+// What a batch used has to be permitted until its answer leaves, and nothing else: every version that opened an item, and none of those that
+// were refused.
+func TestABatchIsHeldToTheVersionsThatItUsed(t *testing.T) {
+	f := &faulty{}
+	w := newWorld(t, withFaults(f))
+	w.create("k", kms.AES256GCM, 0)
+	var made [][]byte
+	for range 3 {
+		made = append(made, w.encrypt("k", "x", nil))
+		if _, err := w.e.RotateKey(t.Context(), admin, engine.RotateKeyInput{Key: "k"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	deactivate := func(n uint32) {
+		_, err := w.e.DeactivateVersion(t.Context(), admin, engine.DeactivateInput{Key: "k", Version: n})
+		wantCode(t, err, 0)
+	}
+	decrypt := func(meanwhile func(), items ...int) (engine.DecryptOutput, error) {
+		f.before = func(r *audit.Record) {
+			if r.Action == kms.Decrypt {
+				f.before = nil
+				meanwhile()
+			}
+		}
+		in := engine.DecryptInput{}
+		for _, i := range items {
+			in.Items = append(in.Items, engine.DecryptItem{Ciphertext: made[i]})
+		}
+		return w.e.Decrypt(t.Context(), user, in)
+	}
+	deactivate(1)
+	about := "changed"
+	out, err := decrypt(func() {
+		_, err := w.e.UpdateKey(t.Context(), admin, engine.UpdateKeyInput{Key: "k", Description: &about})
+		wantCode(t, err, 0)
+	}, 0, 1)
+	wantCode(t, err, 0)
+	if out.Items[0].Err == nil || out.Items[0].Err.Code != kms.CodeVersionState || out.Items[1].Err != nil {
+		t.Fatalf("got %+v", out.Items)
+	}
+	_, err = decrypt(func() { deactivate(2) }, 2, 1)
+	wantCode(t, err, kms.CodeWithheld)
+}

@@ -120,6 +120,7 @@ func doPublicKey(ctx context.Context, w *work, in *PublicKeyInput) (PublicKeyOut
 	if err := lifecycle.Permits(k.Switch, v.State, lifecycle.Publish, lifecycle.Terms{}); err != nil {
 		return PublicKeyOutput{}, err
 	}
+	w.hold(holding{role: 0, number: n})
 	out := PublicKeyOutput{Key: k.ID, Version: n, Algorithm: v.Algorithm, Usage: k.Usage, DER: v.Public, Created: v.Created}
 	for _, s := range v.Algorithm.Facts().Schemes {
 		if s.Usage == k.Usage {

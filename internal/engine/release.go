@@ -57,16 +57,10 @@ func (w *work) readmit(ctx context.Context, o *opened) bool {
 		if again.admitKey(ctx, kms.RefTo(k.ID), k.action, k.need, k.items) != nil {
 			return false
 		}
-		if n := w.rec.Keys[i].Version; n != 0 {
-			v, err := again.version(ctx, i, n)
-			if v != nil {
-				v.Release()
-				again.nHeld--
-			}
-			if err != nil {
-				return false
-			}
-		}
 	}
-	return true
+	defer again.letGo()
+	return w.eachHeld(func(h holding) error {
+		_, err := again.version(ctx, h.role, h.number)
+		return err
+	}) == nil
 }

@@ -23,9 +23,9 @@ type work struct {
 	rules *rules
 	keys  [2]admitted
 	n     int
-	held  [4]*keyring.Version
+	held  [4]holding
 	nHeld int
-	more  []*keyring.Version // beyond four
+	more  []holding // beyond four
 	rec   audit.Record
 
 	authorize func(*work) error // where neither keys nor the namespace decide
@@ -42,6 +42,47 @@ type admitted struct {
 	action kms.Action
 	need   lifecycle.Need
 	items  items
+}
+
+// holding is a version that the operation uses: before its output leaves, all of them have to be permitted still.
+type holding struct {
+	*keyring.Version // nil: only what is public of it is used
+	role             int
+	number           uint32
+}
+
+func (w *work) hold(h holding) {
+	if w.nHeld < len(w.held) {
+		w.held[w.nHeld] = h
+		w.nHeld++
+		return
+	}
+	w.more = append(w.more, h)
+}
+
+// eachHeld goes through the versions until one is not as it should be.
+func (w *work) eachHeld(see func(holding) error) error {
+	for i := range w.nHeld {
+		if err := see(w.held[i]); err != nil {
+			return err
+		}
+	}
+	for _, h := range w.more {
+		if err := see(h); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// letGo gives the versions back.
+func (w *work) letGo() {
+	_ = w.eachHeld(func(h holding) error {
+		if h.Version != nil {
+			h.Release()
+		}
+		return nil
+	})
 }
 
 // works keeps what operations of the path are done with for other operations: it is a kilobyte or two. What goes back is empty.
@@ -115,12 +156,7 @@ func (w *work) enter(ctx context.Context) error {
 
 func (w *work) end() {
 	w.e.cfg.Observe(w.rec.Action, time.Since(w.began))
-	for i := range w.nHeld {
-		w.held[i].Release()
-	}
-	for _, v := range w.more {
-		v.Release()
-	}
+	w.letGo()
 	w.unclaim()
 	if w.o != nil {
 		w.o.users.Add(-1)
