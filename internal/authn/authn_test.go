@@ -422,6 +422,20 @@ func TestExpiryIsCheckedAtEveryRequest(t *testing.T) {
 	}
 }
 
+// Credentials end by the server's time, whatever the machine's clock says; limits go by the clock that passes.
+func TestCredentialsEndByTheServersTime(t *testing.T) {
+	r, c, dates := newRecords(), newClock(), newClock()
+	_, tok := r.add(1, func(id *Identity) { id.Principal.Expires = dates.now().Add(time.Hour) })
+	a := New(Config{Identities: r, Now: c.now, Dates: dates.now})
+	c.advance(1000 * time.Hour)
+	if _, err := ask(a, tok, here); err != nil {
+		t.Fatal(err)
+	}
+	dates.advance(time.Hour)
+	_, err := ask(a, tok, here)
+	wantCode(t, err, kms.CodeExpired)
+}
+
 func TestTheLocalSocketNamesItsPeer(t *testing.T) {
 	r := newRecords()
 	_, tok := r.add(1)
