@@ -195,15 +195,17 @@ func keyedHash(key *secret.Bytes, parts ...[]byte) (out [16]byte) {
 	if key.Len() == 0 {
 		return out // an erased keychain finds nothing; a hash without a key must not stand in
 	}
-	h := hmac.New(sha256.New, key.Reveal(reveal.Key{}))
-	var n [4]byte
-	for _, p := range parts {
-		binary.BigEndian.PutUint32(n[:], uint32(len(p))) //nolint:gosec // G115: names are short
-		h.Write(n[:])
-		h.Write(p)
-	}
-	var sum [sha256.Size]byte
-	copy(out[:], h.Sum(sum[:0]))
+	secret.Do(func() {
+		h := hmac.New(sha256.New, key.Reveal(reveal.Key{}))
+		var n [4]byte
+		for _, p := range parts {
+			binary.BigEndian.PutUint32(n[:], uint32(len(p))) //nolint:gosec // G115: names are short
+			h.Write(n[:])
+			h.Write(p)
+		}
+		var sum [sha256.Size]byte
+		copy(out[:], h.Sum(sum[:0]))
+	})
 	return out
 }
 
