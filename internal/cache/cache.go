@@ -91,6 +91,10 @@ func (c *Cache[K, V]) Load(ctx context.Context, k K, read func(context.Context) 
 				return zero, context.Cause(ctx)
 			}
 		}
+		if e, ok := s.slots[k]; ok && c.keep(e.value) { // a flight landed since we looked
+			s.mu.Unlock()
+			return e.value, nil
+		}
 		f := &flight{done: make(chan struct{})}
 		s.flights[k] = f
 		gen := s.gen
