@@ -44,11 +44,17 @@ func encode(v any) ([]byte, error) {
 	return w.b, nil
 }
 
-// parse reads either form.
-func parse[T any](b []byte, v *T) error {
+// placed is a record whose path says some of its fields: they are not written.
+type placed interface{ place(path []byte) }
+
+// parse reads either form of the record at a path.
+func parse[T any](path, b []byte, v *T) error {
 	c, ok := any(v).(compacted)
 	if !ok || len(b) == 0 || b[0] != compactV1 {
 		return json.Unmarshal(b, v)
+	}
+	if p, ok := any(v).(placed); ok {
+		p.place(path)
 	}
 	return eachField(b[1:], c.field)
 }

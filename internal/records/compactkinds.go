@@ -13,9 +13,7 @@ import (
 // The records with a compact form. Numbers of fields are part of the format: append only (docs/formats.md, "Stored records"). A test
 // fills every field of every struct and finds the one that is missing here.
 
-func (k Key) fields(w *writer) {
-	w.id(1, k.ID)
-	w.text(2, string(k.Namespace))
+func (k Key) fields(w *writer) { // 1 and 2, id and namespace, are those of the path
 	w.text(3, k.Name)
 	for _, a := range k.Aliases {
 		w.element(4, a)
@@ -41,6 +39,12 @@ func (k Key) fields(w *writer) {
 	w.num(18, uint64(k.Before))
 	w.digest(19, &k.Change)
 	w.num(20, uint64(k.Bytes)) //nolint:gosec // G115: not negative
+}
+
+func (k *Key) place(path []byte) {
+	if n := len(path) - len(k.ID); n > 2 {
+		k.Namespace, k.ID = kms.Namespace(path[1:n-1]), kms.ID(path[n:])
+	}
 }
 
 func (k *Key) field(n protowire.Number, v value) {
@@ -100,9 +104,7 @@ func (k *Key) field(n protowire.Number, v value) {
 	}
 }
 
-func (r Version) fields(w *writer) {
-	w.id(1, r.Key)
-	w.num(2, uint64(r.Number))
+func (r Version) fields(w *writer) { // 1 and 2, the key's id and the number, are those of the path
 	w.num(3, uint64(r.Algorithm))
 	w.num(4, uint64(r.State))
 	w.num(5, uint64(r.Origin))
@@ -120,6 +122,12 @@ func (r Version) fields(w *writer) {
 	w.bytes(9, r.Public)
 	w.bytes(10, r.Check)
 	w.bytes(11, r.Wrapped)
+}
+
+func (r *Version) place(path []byte) {
+	if len(path) == versionPathLen {
+		r.Key, r.Number = splitVersion(path)
+	}
 }
 
 func (r *Version) field(n protowire.Number, v value) {
@@ -193,13 +201,18 @@ func (r *Shred) field(n protowire.Number, v value) {
 	}
 }
 
-func (r Outbox) fields(w *writer) {
-	w.id(1, r.ID)
+func (r Outbox) fields(w *writer) { // 1, the id, is that of the path
 	w.bytes(2, r.Body)
 	w.bytes(3, r.Annex)
 	w.time(4, r.Time)
 	w.num(5, r.Epoch)
 	w.num(6, r.Seq)
+}
+
+func (r *Outbox) place(path []byte) {
+	if len(path) == 1+len(r.ID) {
+		r.ID = kms.ID(path[1:])
+	}
 }
 
 func (r *Outbox) field(n protowire.Number, v value) {

@@ -109,7 +109,7 @@ func load[T any](ctx context.Context, r *Records, path []byte) (T, kms.Rev, erro
 	if err != nil || w.rev == 0 {
 		return v, 0, err
 	}
-	if err := parse(w.plain, &v); err != nil {
+	if err := parse(path, w.plain, &v); err != nil {
 		return v, 0, damaged(path, err)
 	}
 	return v, w.rev, nil
@@ -128,7 +128,7 @@ func scan[T any](ctx context.Context, r *Records, prefix, after []byte, n int, e
 			return nil, err
 		}
 		var v T
-		if err := parse(w.plain, &v); err != nil {
+		if err := parse(rec.Key, w.plain, &v); err != nil {
 			return nil, damaged(rec.Key, err)
 		}
 		each(rec.Key, v, w.rev)

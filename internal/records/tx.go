@@ -158,7 +158,7 @@ func fetch[T any](tx *Tx, path []byte) (v T, rev kms.Rev, found bool, err error)
 	if err != nil || w.deleted || w.rev == 0 && !w.written {
 		return v, 0, false, err
 	}
-	if err := parse(w.plain, &v); err != nil {
+	if err := parse(path, w.plain, &v); err != nil {
 		return v, 0, false, damaged(path, err)
 	}
 	return v, w.rev, true, nil
@@ -234,7 +234,7 @@ func decode[T any](r *Records, rec store.Record) (T, error) {
 	if err != nil || w.rev == 0 {
 		return v, err
 	}
-	if err := parse(w.plain, &v); err != nil {
+	if err := parse(rec.Key, w.plain, &v); err != nil {
 		return v, damaged(rec.Key, err)
 	}
 	return v, nil
