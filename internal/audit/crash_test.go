@@ -205,10 +205,7 @@ func running(t *testing.T, groups int, checkpoint bool) *disked {
 			t.Fatal(err)
 		}
 	}
-	to := t.TempDir()
-	if err := os.CopyFS(to, os.DirFS(b.cfg.Dir)); err != nil {
-		t.Fatal(err)
-	}
+	to := b.snapshot()
 	b.close()
 	b.cfg.Dir = to
 	d := &disked{b: b, dir: filepath.Join(to, "n1", "0000000001")}

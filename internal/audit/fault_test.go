@@ -3,6 +3,7 @@ package audit_test
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
 	"strings"
@@ -223,10 +224,7 @@ func TestAPowerCutAfterAFaultLosesNothing(t *testing.T) {
 					t.Fatal("a record was acknowledged though its sync failed")
 				}
 			}
-			dir := t.TempDir()
-			if err := os.CopyFS(dir, os.DirFS(b.cfg.Dir)); err != nil {
-				t.Fatal(err)
-			}
+			dir := b.snapshot()
 			b.fs.Set(nil)
 			b.close()
 			b.cfg.Dir = dir
@@ -236,6 +234,24 @@ func TestAPowerCutAfterAFaultLosesNothing(t *testing.T) {
 			b.verify()
 		})
 	}
+}
+
+// snapshot copies the log's files while the log works on them. Where one goes meanwhile, such as the reserve that is being made anew,
+// it copies once more.
+func (b *bench) snapshot() string {
+	b.t.Helper()
+	for range 50 {
+		dir := b.t.TempDir()
+		err := os.CopyFS(dir, os.DirFS(b.cfg.Dir))
+		if err == nil {
+			return dir
+		}
+		if !errors.Is(err, fs.ErrNotExist) {
+			b.t.Fatal(err)
+		}
+	}
+	b.t.Fatal("the log's files keep going")
+	return ""
 }
 
 // TestASegmentThatWasGivenUpNeverHidesALaterOne lets segments fail before their first batch, over and over, with files that cannot be removed.
