@@ -25,7 +25,7 @@ const (
 	openFiles      = 1024     // tables kept open, with some KiB of memory each: those of ten million keys
 	l0Table        = 4 << 20  // bytes of a table that was just written out
 	baseTable      = 16 << 20 // of one in the first level below; twice as much in each further one
-	l0Compact      = 8        // twice the tables over one another that a compaction merges
+	l0Compact      = 16       // twice the tables over one another that a compaction merges
 	l0Stop         = 40       // sublevels at which commits wait for a compaction
 	diskFormat     = pebble.FormatValueSeparation
 	largestMessage = 512 // bytes of one line of the engine in the log
