@@ -30,6 +30,7 @@ var unread = []struct {
 	{regexp.MustCompile(`^tls/`), "names the server to its clients, who check it; and the text around PEM"},
 	{regexp.MustCompile(`^audit/.*/tile/`), "derived from the records, and made again when wrong; the verification does not read them"},
 	{regexp.MustCompile(`^audit/.*/index/`), "derived from the records; what is looked up by it is compared below"},
+	{regexp.MustCompile(`^audit/.*/checkpoints$`), "not synced: a note at its end that is broken counts as torn, and the newest one stands in the file checkpoint, too; the verification says so"},
 	{regexp.MustCompile(`^store/[0-9]+\.sst$`), "tokens of transactions and properties of tables, which the check of the store does not read; whoever reads them finds it by their checksums"},
 	{regexp.MustCompile(`^store/MANIFEST-`), "the engine takes a damaged end for a torn write; what that loses of what was acknowledged is missed by HEAD and by the log, and compared below"},
 	{regexp.MustCompile(`^store/OPTIONS-`), "how the engine was last set; the program sets it anew"},
@@ -253,7 +254,10 @@ func (s *specimen) differs(t *testing.T, c *client.Client) string {
 // verification of the log; or it is in a file of the list above. No wrong answer is given and nothing panics.
 func TestAFlippedByteIsNamed(t *testing.T) {
 	t.Parallel()
-	seed := uint64(time.Now().UnixNano()) //nolint:gosec // G115: not negative
+	seed := uint64(1)
+	if long {
+		seed = uint64(time.Now().UnixNano()) //nolint:gosec // G115: not negative
+	}
 	t.Logf("seed %d", seed)
 	rng := rand.New(rand.NewPCG(seed, 3))
 	type job struct {
