@@ -128,7 +128,7 @@ func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lif
 	}
 	w.keys[w.n] = admitted{Key: k, action: a, need: need, items: its}
 	w.n++
-	return lifecycle.KeyPermits(k.Switch, need, lifecycle.Terms{})
+	return lifecycle.KeyPermits(k.Switch, need, lifecycle.Terms{Freeze: k.Freeze})
 }
 
 // version opens a version of an admitted key, if its state permits what the role needs. 0 stands for the primary.
@@ -144,12 +144,20 @@ func (w *work) version(ctx context.Context, i int, n uint32) (*keyring.Version, 
 	if w.rec.Keys[i].Version == 0 {
 		w.rec.Keys[i].Version = n
 	}
-	if err := lifecycle.Permits(k.Switch, v.State, k.need, lifecycle.Terms{}); err != nil {
+	if err := w.permits(k, &v.Version, k.need); err != nil {
 		v.Release()
 		return nil, err
 	}
 	w.hold(holding{v, i, n})
 	return v, nil
+}
+
+// permits decides on a version as its state and dates stand at the operation's time.
+func (w *work) permits(k *admitted, v *kms.Version, need lifecycle.Need) error {
+	if lifecycle.Expired(v, w.now) {
+		return kms.Errorf(kms.CodeMaterialExpired, "the imported material of version %d expired at %s", v.Number, spelt(v.ExpiresAt))
+	}
+	return lifecycle.Permits(k.Switch, lifecycle.StateAt(v, w.now), need, lifecycle.TermsAt(&k.Key.Key, v, w.now))
 }
 
 // settle makes the record durable, then checks once more that what admitted the call still stands. Only a nil answer

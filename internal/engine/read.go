@@ -117,7 +117,7 @@ func doPublicKey(ctx context.Context, w *work, in *PublicKeyInput) (PublicKeyOut
 	if v.Rev == 0 {
 		return PublicKeyOutput{}, kms.Errorf(kms.CodeVersionNotFound, "key %q has no version %d", k.Name, n)
 	}
-	if err := lifecycle.Permits(k.Switch, v.State, lifecycle.Publish, lifecycle.Terms{}); err != nil {
+	if err := lifecycle.Permits(k.Switch, lifecycle.StateAt(&v.Version, w.now), lifecycle.Publish, lifecycle.TermsAt(&k.Key.Key, &v.Version, w.now)); err != nil {
 		return PublicKeyOutput{}, err
 	}
 	w.hold(holding{role: 0, number: n})

@@ -78,6 +78,41 @@ const (
 
 	ConfirmClock // an operator's word that the machine's clock is right
 
+	ActivateVersion // makes a pre-active version active, or sets the date at which it becomes so
+	SuspendVersion
+	ResumeVersion
+	ArchiveVersion     // puts a deactivated version away
+	RecallVersion      // lets a deactivated or archived version process for a while; takes approvals
+	CompromiseVersion  // marks versions as compromised
+	ProcessCompromised // a permission alone: to process with compromised versions
+	RetireVersion      // ends a version of which nothing is left, or by force with approvals
+	ScheduleRotation   // sets or clears a key's cryptoperiod
+	AssessKey          // what the destruction of a key would reach
+	ReadUsage          // the usage ledger
+	ReadReceipt        // the receipt of a destruction
+	CreateImportToken
+	ImportKeyMaterial
+	ExpireKeyMaterial // by the system, or by hand: imported material is forgotten
+	ExportKey         // wrapped under a key of the receiver
+	RegisterDataKey   // makes a managed data key, or registers the fingerprint of one that is held elsewhere
+	ReadDataKey       // a managed data key as it is wrapped
+	OpenDataKey       // a managed data key in the clear
+	RevokeDataKey
+	RewrapDataKeys // a campaign that brings managed data keys under the primary version
+	ReadCampaign
+	ControlCampaign // pauses, goes on, ends
+	RequestApproval // asks for the approvals that a request needs
+	GiveApproval    // approves or refuses what somebody else asked for
+	ReadApproval
+	WithdrawApproval // takes back what one asked for
+	ReadInventory
+	PutTemplate
+	ReadTemplate
+	DeleteTemplate
+	ScheduleNamespaceDestruction
+	CancelNamespaceDestruction
+	DestroyNamespace // performed by the system when the window ends
+
 	actionEnd
 )
 
@@ -173,6 +208,41 @@ var actions = [...]actionFacts{
 	EraseAudit:  {"EraseAudit", OperatorGroup, false},
 
 	ConfirmClock: {"ConfirmClock", OperatorGroup, false},
+
+	ActivateVersion:              {"ActivateVersion", ManageGroup, true},
+	SuspendVersion:               {"SuspendVersion", ManageGroup, true},
+	ResumeVersion:                {"ResumeVersion", ManageGroup, true},
+	ArchiveVersion:               {"ArchiveVersion", ManageGroup, true},
+	RecallVersion:                {"RecallVersion", ManageGroup, true},
+	CompromiseVersion:            {"CompromiseVersion", ManageGroup, true},
+	ProcessCompromised:           {"ProcessCompromised", UseGroup, true},
+	RetireVersion:                {"RetireVersion", ManageGroup, true},
+	ScheduleRotation:             {"ScheduleRotation", ManageGroup, true},
+	AssessKey:                    {"AssessKey", ReadGroup, true},
+	ReadUsage:                    {"ReadUsage", ReadGroup, true},
+	ReadReceipt:                  {"ReadReceipt", ReadGroup, true},
+	CreateImportToken:            {"CreateImportToken", ManageGroup, true},
+	ImportKeyMaterial:            {"ImportKeyMaterial", ManageGroup, true},
+	ExpireKeyMaterial:            {"ExpireKeyMaterial", OperatorGroup, true},
+	ExportKey:                    {"ExportKey", ManageGroup, true},
+	RegisterDataKey:              {"RegisterDataKey", UseGroup, true},
+	ReadDataKey:                  {"ReadDataKey", ReadGroup, true},
+	OpenDataKey:                  {"OpenDataKey", UseGroup, true},
+	RevokeDataKey:                {"RevokeDataKey", ManageGroup, true},
+	RewrapDataKeys:               {"RewrapDataKeys", ManageGroup, true},
+	ReadCampaign:                 {"ReadCampaign", ReadGroup, true},
+	ControlCampaign:              {"ControlCampaign", ManageGroup, true},
+	RequestApproval:              {"RequestApproval", SelfGroup, false},
+	GiveApproval:                 {"GiveApproval", AdminGroup, false},
+	ReadApproval:                 {"ReadApproval", ReadGroup, false},
+	WithdrawApproval:             {"WithdrawApproval", SelfGroup, false},
+	ReadInventory:                {"ReadInventory", ReadGroup, false},
+	PutTemplate:                  {"PutTemplate", AdminGroup, false},
+	ReadTemplate:                 {"ReadTemplate", ReadGroup, false},
+	DeleteTemplate:               {"DeleteTemplate", AdminGroup, false},
+	ScheduleNamespaceDestruction: {"ScheduleNamespaceDestruction", AdminGroup, false},
+	CancelNamespaceDestruction:   {"CancelNamespaceDestruction", AdminGroup, false},
+	DestroyNamespace:             {"DestroyNamespace", OperatorGroup, false},
 }
 
 // AllActions lists every action, for tables and tests that range over them.

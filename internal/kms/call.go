@@ -113,6 +113,8 @@ type Call struct {
 	Token     string         // idempotency token of a change, chosen by the client; at most 128 bytes
 	DryRun    bool           // decide and plan, change nothing
 	Reason    string         // why, in the caller's words; at most 256 bytes
+	Approval  ID             // under which others have approved exactly this request; zero: none
+	Ask       bool           // if approvals are needed, ask for them: nothing else is done
 }
 
 // Context is the encryption context: additional authenticated data in the form of a map.

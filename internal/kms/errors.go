@@ -58,6 +58,9 @@ const (
 	CodeBadShare      Code = 1006
 	CodeBadCiphertext Code = 1007 // not a Keyhold ciphertext, or cut short
 	CodeBadSetting    Code = 1008
+	CodeImportToken   Code = 1009 // unknown, used, over, or for another key
+	CodeKeyFile       Code = 1010 // not a key in a form that is understood
+	CodeMetadata      Code = 1011 // what a key of this namespace or template must say is missing
 
 	CodeUnauthenticated Code = 1101
 	CodeExpired         Code = 1102
@@ -70,6 +73,8 @@ const (
 	CodeDevelopmentStore  Code = 1205
 	CodeOnlyLocal         Code = 1206
 	CodeNotOnThisListener Code = 1207
+	CodeApprovalRequired  Code = 1208 // others have to approve the exact request first
+	CodeNotApproved       Code = 1209 // an approval that is over, refused, used, too few, or of another request
 
 	CodeKeyNotFound     Code = 1301
 	CodeVersionNotFound Code = 1302
@@ -83,6 +88,7 @@ const (
 	CodeStoreInUse   Code = 1406
 	CodeBehindItsLog Code = 1407
 	CodeClock        Code = 1408 // the machine's clock is not to be relied on
+	CodeCampaign     Code = 1409 // another campaign of this key is under way, or none is
 
 	CodeKeyDisabled           Code = 1501
 	CodeKeyPendingDestruction Code = 1502
@@ -91,6 +97,11 @@ const (
 	CodeVersionState          Code = 1505
 	CodeKeyPendingImport      Code = 1506
 	CodeWindow                Code = 1507 // a destruction window that is too short or over
+	CodeAssessment            Code = 1508 // no fresh report of what a destruction would reach
+	CodeResidue               Code = 1509 // something is still under this version
+	CodeCryptoperiod          Code = 1510 // the version has done what it may: operations or bytes
+	CodeMaterialExpired       Code = 1511 // imported material whose time is over
+	CodeNotExportable         Code = 1512
 
 	CodeAlgorithm Code = 1601 // this key cannot do that
 	CodeUsage     Code = 1602 // the key's one purpose is another
@@ -104,6 +115,7 @@ const (
 	CodeWrongShares   Code = 1706
 	CodeLogAltered    Code = 1707
 	CodeCheckValue    Code = 1708
+	CodeSelfTest      Code = 1709 // a new version did not do what it must: it is not used
 
 	CodeRateLimited Code = 1801
 	CodeBusy        Code = 1802
@@ -139,6 +151,9 @@ var codes = map[Code]codeFacts{
 	CodeBadShare:      {KindInvalid, "bad share", "check the share against what was printed at init; each share is checked by itself"},
 	CodeBadCiphertext: {KindInvalid, "not a ciphertext", "pass the ciphertext exactly as encrypt returned it"},
 	CodeBadSetting:    {KindInvalid, "bad setting", "correct the configuration; keyhold config check FILE tests it without starting"},
+	CodeImportToken:   {KindInvalid, "import token", "ask for a new one: keyhold key import-token NAME"},
+	CodeKeyFile:       {KindInvalid, "not a key file", "pass a key as PEM, PKCS #8, PKCS #12, JWK or raw bytes; the message says what was seen"},
+	CodeMetadata:      {KindInvalid, "metadata missing", "say what the message names, for example --label owner=TEAM"},
 
 	CodeUnauthenticated: {KindUnauthenticated, "not authenticated", "pass a valid token (KEYHOLD_TOKEN or --token-file) or a client certificate"},
 	CodeExpired:         {KindUnauthenticated, "credential expired", "ask an administrator for a new token or certificate"},
@@ -151,6 +166,8 @@ var codes = map[Code]codeFacts{
 	CodeDevelopmentStore:  {KindDenied, "development store", "initialise a production store in another directory; a development store cannot be promoted"},
 	CodeOnlyLocal:         {KindDenied, "only over the local socket", "run the command on the server's machine"},
 	CodeNotOnThisListener: {KindDenied, "not on this listener", "use the address that serves this"},
+	CodeApprovalRequired:  {KindDenied, "approval required", "ask for it by repeating the request with --request-approval; others give it"},
+	CodeNotApproved:       {KindDenied, "not approved", "an approval holds for one exact request, once"},
 
 	CodeKeyNotFound:     {KindNotFound, "key not found", "keyhold key list shows the keys you may see"},
 	CodeVersionNotFound: {KindNotFound, "version not found", "keyhold key show NAME lists its versions"},
@@ -164,6 +181,7 @@ var codes = map[Code]codeFacts{
 	CodeStoreInUse:   {KindConflict, "store in use", "stop the other server that uses this data directory"},
 	CodeBehindItsLog: {KindConflict, "store is behind its audit log", "if this is a deliberate restore, start once with --accept-restore; otherwise treat it as an attack"},
 	CodeClock:        {KindConflict, "the machine's clock is wrong", "set the clock of the server's machine, and keep it synchronised; keyhold operator status shows how it stands"},
+	CodeCampaign:     {KindConflict, "campaign", "wait for the one that is under way"},
 
 	CodeKeyDisabled:           {KindState, "key disabled", "enable it: keyhold key enable NAME"},
 	CodeKeyPendingDestruction: {KindState, "key pending destruction", "if it is still needed: keyhold key cancel-destroy NAME"},
@@ -172,6 +190,11 @@ var codes = map[Code]codeFacts{
 	CodeVersionState:          {KindState, "version's state forbids it", "keyhold key show NAME shows the state of each version"},
 	CodeKeyPendingImport:      {KindState, "key has no material", "import its material first"},
 	CodeWindow:                {KindState, "destruction window", "choose a window within the limits shown"},
+	CodeAssessment:            {KindState, "no fresh assessment", "look first at what it would reach: keyhold key assess NAME"},
+	CodeResidue:               {KindState, "still needed", "keyhold key assess NAME shows what is left; re-wrap it, or force it with approvals"},
+	CodeCryptoperiod:          {KindState, "cryptoperiod over", "rotate the key: keyhold key rotate NAME"},
+	CodeMaterialExpired:       {KindState, "imported material expired", "import the same material again: keyhold key import NAME FILE"},
+	CodeNotExportable:         {KindState, "not exportable", "only keys that were created exportable can be exported, and only wrapped"},
 
 	CodeAlgorithm: {KindUnsupported, "algorithm cannot do that", "keyhold key algorithms shows what each can do"},
 	CodeUsage:     {KindUnsupported, "wrong usage", "use a key made for this purpose: a key serves one"},
@@ -185,6 +208,7 @@ var codes = map[Code]codeFacts{
 	CodeWrongShares:   {KindIntegrity, "shares do not open the root key", "check that all shares are of the current set"},
 	CodeLogAltered:    {KindIntegrity, "audit log altered", "keep a copy of the directory and run keyhold-verify on it"},
 	CodeCheckValue:    {KindIntegrity, "check value differs", "the material is not what was created; restore the record from a backup"},
+	CodeSelfTest:      {KindIntegrity, "self-test failed", "nothing was changed; see keyhold doctor and the server's log"},
 
 	CodeRateLimited: {KindLimited, "too many requests", "wait as long as Retry-After says"},
 	CodeBusy:        {KindLimited, "busy", "retry in a moment"},

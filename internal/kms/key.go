@@ -100,6 +100,15 @@ type Key struct {
 	Destroyed   time.Time         `json:"destroyed,omitzero"`
 	Before      Switch            `json:"before,omitempty"` // the switch to return to when destruction is cancelled
 
+	Freeze             bool      `json:"freeze,omitempty"`              // preset: suspended, of key or version, stops processing too
+	ProcessDeactivated bool      `json:"process_deactivated,omitempty"` // deactivated versions go on processing (the default of KMIP)
+	Exportable         bool      `json:"exportable,omitempty"`          // its material may leave, wrapped; decided when it is made, for ever
+	Class              string    `json:"class,omitempty"`               // classification of the data that it protects
+	Template           string    `json:"template,omitempty"`            // what it was made by
+	Period             Period    `json:"period,omitzero"`               // cryptoperiod of each version
+	Rotated            time.Time `json:"rotated,omitzero"`              // when the primary version became it
+	RotateAt           time.Time `json:"rotate_at,omitzero"`            // when it is due to be replaced; zero: by hand
+
 	Rev Rev `json:"-"` // the store's revision it was read at
 }
 
@@ -116,5 +125,30 @@ type Version struct {
 	Public    []byte       `json:"public,omitempty"` // DER SubjectPublicKeyInfo of asymmetric keys
 	Check     []byte       `json:"check,omitempty"`  // check value (KCV), verified at each load
 
+	// Dates take effect at their second, by the durable high-water mark of time (lifecycle.StateAt); zero: never.
+	ActivateAt   time.Time `json:"activate_at,omitzero"`   // of a pre-active version
+	DeactivateAt time.Time `json:"deactivate_at,omitzero"` // of an active or suspended one
+	RecallUntil  time.Time `json:"recall_until,omitzero"`  // until when a deactivated or archived version processes, by approval
+	ExpiresAt    time.Time `json:"expires_at,omitzero"`    // when imported material is forgotten
+
 	Rev Rev `json:"-"`
 }
+
+// Period is a cryptoperiod: the limits of what one version protects (SP 800-57 part 1 rev. 5 §5.3). Zero fields set no limit. The key
+// is rotated at RotateAt per cent of the operations or bytes; protection is refused at all of them.
+type Period struct {
+	Every      Seconds `json:"every,omitempty"`      // between rotations; at least an hour outside development
+	Jitter     Seconds `json:"jitter,omitempty"`     // a rotation comes up to so much earlier, so that not all come at once
+	Calendar   string  `json:"calendar,omitempty"`   // instead of Every: "monthly 1 03:00", "weekly sunday 02:30", "yearly 01-15 00:00", in UTC
+	Operations uint64  `json:"operations,omitempty"` // that protect
+	Bytes      uint64  `json:"bytes,omitempty"`      // that are protected
+}
+
+// Seconds is a length of time as records keep it.
+type Seconds int64
+
+// Duration is the same for package time.
+func (s Seconds) Duration() time.Duration { return time.Duration(s) * time.Second }
+
+// IsZero tells whether nothing is limited.
+func (p Period) IsZero() bool { return p == Period{} }

@@ -39,6 +39,22 @@ func (k Key) fields(w *writer) { // 1 and 2, id and namespace, are those of the 
 	w.num(18, uint64(k.Before))
 	w.digest(19, &k.Change)
 	w.num(20, uint64(k.Bytes)) //nolint:gosec // G115: not negative
+	w.flag(21, k.Freeze)
+	w.flag(22, k.ProcessDeactivated)
+	w.flag(23, k.Exportable)
+	w.text(24, k.Class)
+	w.text(25, k.Template)
+	if p := &k.Period; !p.IsZero() {
+		w.message(26, func(w *writer) {
+			w.num(1, uint64(p.Every))  //nolint:gosec // G115: not negative
+			w.num(2, uint64(p.Jitter)) //nolint:gosec // G115: not negative
+			w.text(3, p.Calendar)
+			w.num(4, p.Operations)
+			w.num(5, p.Bytes)
+		})
+	}
+	w.time(27, k.Rotated)
+	w.time(28, k.RotateAt)
 }
 
 func (k *Key) place(path []byte) {
@@ -101,6 +117,37 @@ func (k *Key) field(n protowire.Number, v value) {
 		k.Change = v.digest()
 	case 20:
 		k.Bytes = int(v.num(1<<31 - 1)) //nolint:gosec // G115: bounded
+	case 21:
+		k.Freeze = v.flag()
+	case 22:
+		k.ProcessDeactivated = v.flag()
+	case 23:
+		k.Exportable = v.flag()
+	case 24:
+		k.Class = v.text()
+	case 25:
+		k.Template = v.text()
+	case 26:
+		v.message(func(n protowire.Number, v value) { periodField(&k.Period, n, v) })
+	case 27:
+		k.Rotated = v.time()
+	case 28:
+		k.RotateAt = v.time()
+	}
+}
+
+func periodField(p *kms.Period, n protowire.Number, v value) {
+	switch n {
+	case 1:
+		p.Every = kms.Seconds(v.num(1 << 33)) //nolint:gosec // G115: bounded
+	case 2:
+		p.Jitter = kms.Seconds(v.num(1 << 33)) //nolint:gosec // G115: bounded
+	case 3:
+		p.Calendar = v.text()
+	case 4:
+		p.Operations = v.num(math.MaxUint64)
+	case 5:
+		p.Bytes = v.num(math.MaxUint64)
 	}
 }
 
@@ -122,6 +169,10 @@ func (r Version) fields(w *writer) { // 1 and 2, the key's id and the number, ar
 	w.bytes(9, r.Public)
 	w.bytes(10, r.Check)
 	w.bytes(11, r.Wrapped)
+	w.time(12, r.ActivateAt)
+	w.time(13, r.DeactivateAt)
+	w.time(14, r.RecallUntil)
+	w.time(15, r.ExpiresAt)
 }
 
 func (r *Version) place(path []byte) {
@@ -167,6 +218,14 @@ func (r *Version) field(n protowire.Number, v value) {
 		r.Check = v.bytes()
 	case 11:
 		r.Wrapped = v.bytes()
+	case 12:
+		r.ActivateAt = v.time()
+	case 13:
+		r.DeactivateAt = v.time()
+	case 14:
+		r.RecallUntil = v.time()
+	case 15:
+		r.ExpiresAt = v.time()
 	}
 }
 
