@@ -29,9 +29,19 @@ type Key struct {
 	DestroyAt      time.Time         `json:"destroy_at,omitzero"`
 	DestroyedAt    time.Time         `json:"destroyed_at,omitzero"`
 	Revision       uint64            `json:"revision"`
-	Bytes          uint32            `json:"bytes,omitempty"`    // of each version's material, for HMAC keys
-	Leaks          string            `json:"leaks,omitempty"`    // what ciphertexts show, for deterministic algorithms
-	Versions       []KeyVersion      `json:"versions,omitempty"` // DescribeKey: the newest 20; after a change: the one concerned
+	Bytes          uint32            `json:"bytes,omitempty"` // of each version's material, for HMAC keys
+	Leaks          string            `json:"leaks,omitempty"` // what ciphertexts show, for deterministic algorithms
+
+	Freeze             bool         `json:"freeze,omitempty"`              // while suspended, it does not process either
+	ProcessDeactivated bool         `json:"process_deactivated,omitempty"` // deactivated versions go on processing
+	Exportable         bool         `json:"exportable,omitempty"`          // may leave, wrapped
+	DataClass          string       `json:"data_class,omitempty"`          // classification of the data that it protects
+	Template           string       `json:"template,omitempty"`
+	Cryptoperiod       Cryptoperiod `json:"cryptoperiod,omitzero"`
+	RotatedAt          time.Time    `json:"rotated_at,omitzero"`
+	RotateAt           time.Time    `json:"rotate_at,omitzero"` // when it is due to be rotated; zero: by hand
+
+	Versions []KeyVersion `json:"versions,omitempty"` // DescribeKey: the newest 20; after a change: the one concerned
 }
 
 // KeyVersion is one version of a key, without its material.
@@ -45,6 +55,20 @@ type KeyVersion struct {
 	History    []Transition `json:"history,omitempty"`
 	PublicKey  []byte       `json:"public_key,omitempty"` // DER SubjectPublicKeyInfo
 	CheckValue []byte       `json:"check_value,omitempty"`
+
+	ActivateAt   time.Time `json:"activate_at,omitzero"`
+	DeactivateAt time.Time `json:"deactivate_at,omitzero"`
+	RecallUntil  time.Time `json:"recall_until,omitzero"` // until when it processes although it is deactivated or archived
+	ExpiresAt    time.Time `json:"expires_at,omitzero"`   // when imported material is forgotten
+}
+
+// Cryptoperiod limits what one version protects. Zero fields set no limit.
+type Cryptoperiod struct {
+	EverySeconds  int64  `json:"every_seconds,omitempty"`  // between rotations
+	JitterSeconds int64  `json:"jitter_seconds,omitempty"` // a rotation comes up to so much earlier
+	Calendar      string `json:"calendar,omitempty"`       // instead: "monthly 1 03:00", "weekly sunday 02:30" or "yearly 01-15 00:00", in UTC
+	Operations    uint64 `json:"operations,omitempty"`     // that protect
+	Bytes         uint64 `json:"bytes,omitempty"`          // that are protected
 }
 
 // Transition is one dated step in the life of a version.
@@ -186,6 +210,14 @@ func toKey(k *keyholdv1.Key) Key {
 		Description: k.GetDescription(), Labels: k.GetLabels(), CreatedAt: timeOf(k.GetCreatedAt()), ChangedAt: timeOf(k.GetChangedAt()),
 		DestroyAt: timeOf(k.GetDestroyAt()), DestroyedAt: timeOf(k.GetDestroyedAt()), Revision: k.GetRevision(),
 		Bytes: k.GetBytes(), Leaks: k.GetLeaks(),
+		Freeze: k.GetFreeze(), ProcessDeactivated: k.GetProcessDeactivated(), Exportable: k.GetExportable(), DataClass: k.GetDataClass(), Template: k.GetTemplate(),
+		Cryptoperiod: toPeriod(k.GetCryptoperiod()), RotatedAt: timeOf(k.GetRotatedAt()), RotateAt: timeOf(k.GetRotateAt()),
+	}
+}
+
+func toPeriod(p *keyholdv1.Cryptoperiod) Cryptoperiod {
+	return Cryptoperiod{
+		EverySeconds: p.GetEvery().GetSeconds(), JitterSeconds: p.GetJitter().GetSeconds(), Calendar: p.GetCalendar(), Operations: p.GetOperations(), Bytes: p.GetBytes(),
 	}
 }
 
@@ -193,6 +225,7 @@ func toVersion(v *keyholdv1.KeyVersion) KeyVersion {
 	return KeyVersion{
 		Version: v.GetVersion(), Algorithm: v.GetAlgorithm(), State: v.GetState(), Origin: v.GetOrigin(), Source: v.GetSource(),
 		CreatedAt: timeOf(v.GetCreatedAt()), PublicKey: v.GetPublicKey(), CheckValue: v.GetCheckValue(),
+		ActivateAt: timeOf(v.GetActivateAt()), DeactivateAt: timeOf(v.GetDeactivateAt()), RecallUntil: timeOf(v.GetRecallUntil()), ExpiresAt: timeOf(v.GetExpiresAt()),
 		History: each(v.GetHistory(), func(t *keyholdv1.Transition) Transition {
 			return Transition{State: t.GetState(), At: timeOf(t.GetAt()), By: t.GetBy(), Reason: t.GetReason()}
 		}),

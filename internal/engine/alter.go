@@ -20,6 +20,8 @@ type change[In, Out any] struct {
 	check func(*In) error
 	// authorize, where set, decides on something else than the roles' keys or the namespace.
 	authorize func(*work, *In) error
+	// approve, where set, says why others have to approve exactly this request first; "": they need not.
+	approve func(*work, *In) string
 	// prepare does what is slow, such as making key material, after admission and outside the transaction.
 	prepare func(context.Context, *work, *In) error
 	// do reads the transaction's own state, decides on it, and writes. It may run more than once.
@@ -49,6 +51,12 @@ func alter[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *change[In
 		w.readyToAdmit()
 		if err = admit(ctx, w, d.roles, d.check, d.authorize, in); err != nil {
 			break
+		}
+		if d.approve != nil {
+			if why := d.approve(w, in); why != "" {
+				err = kms.Errorf(kms.CodeApprovalRequired, "%s takes approvals: %s", d.name, why)
+				break
+			}
 		}
 		if out, err = commit(ctx, w, d, in); !errors.Is(err, errStale) {
 			break

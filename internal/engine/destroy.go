@@ -9,14 +9,23 @@ import (
 	"github.com/keyhold/keyhold/internal/records"
 )
 
-// destroyDue destroys the keys whose windows have ended.
-func (e *Engine) destroyDue(ctx context.Context, o *opened) error {
+// whenDue says how what is due is done. What is done removes its row, in the transaction that does it.
+var whenDue = map[records.What]func(context.Context, *Engine, *opened, records.Due) error{
+	records.DueDestroy: func(ctx context.Context, e *Engine, o *opened, d records.Due) error { return e.destroyKey(ctx, o, d) },
+}
+
+// doDue does what is due.
+func (e *Engine) doDue(ctx context.Context, o *opened) error {
 	due, err := o.records.DueBy(ctx, e.clock.Trusted(), dueAtOnce)
 	if err != nil {
 		return err
 	}
 	for _, d := range due {
-		if err := e.destroyKey(ctx, o, d); err != nil {
+		do, known := whenDue[d.What]
+		if !known {
+			continue // of a newer version of the program
+		}
+		if err := do(ctx, e, o, d); err != nil {
 			return err
 		}
 	}

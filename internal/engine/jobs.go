@@ -114,7 +114,7 @@ func (e *Engine) upkeep(ctx context.Context, next *agenda) {
 func (e *Engine) useOpened(ctx context.Context, o *opened, next *agenda) (rotating bool) {
 	var r clock.Reading
 	e.do(jobClock, func() (err error) { r, err = e.keepTime(ctx, o); return err })
-	e.unlessSuspended(&r, jobDestroy, func() error { return e.destroyDue(ctx, o) })
+	e.unlessSuspended(&r, jobDestroy, func() error { return e.doDue(ctx, o) })
 	if r.Trusted.After(next.sweep) && !r.Suspended() {
 		next.sweep = r.Trusted.Add(sweepEvery)
 		e.do(jobSweep, func() error { return e.sweep(ctx, o) })

@@ -2,7 +2,6 @@ package records
 
 import (
 	"encoding/binary"
-	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
 )
@@ -68,11 +67,21 @@ var enrollmentPath = []byte{byte(kindEnrollment)}
 
 func jobPath(name string) []byte { return append([]byte{byte(kindJob)}, name...) }
 
-func duePath(at time.Time, id kms.ID) []byte {
-	b := make([]byte, 0, 25)
+// duePath: rows of destruction end with the key's id, as they always did; all others say what is due, and for which version or namespace.
+func duePath(d *Due) []byte {
+	b := make([]byte, 0, 30+len(d.Namespace))
 	b = append(b, byte(kindDue))
-	b = binary.BigEndian.AppendUint64(b, uint64(max(at.Unix(), 0))) //nolint:gosec // G115: not negative
-	return append(b, id[:]...)
+	b = binary.BigEndian.AppendUint64(b, uint64(max(d.At.Unix(), 0))) //nolint:gosec // G115: not negative
+	b = append(b, d.Key[:]...)
+	if d.What == DueDestroy {
+		return b
+	}
+	b = append(b, byte(d.What))
+	b = binary.BigEndian.AppendUint32(b, d.Version)
+	if d.What == DueNamespace {
+		b = append(b, d.Namespace...)
+	}
+	return b
 }
 
 const versionPathLen = 1 + 16 + 4

@@ -196,7 +196,7 @@ func (r *Records) OutboxRows(ctx context.Context, after kms.ID, n int) (all []Ou
 	return all, next, err
 }
 
-// DueBy reads, in order of their dates, keys whose destruction is due by a moment; at most n.
+// DueBy reads, in order of their dates, what is due by a moment; at most n.
 func (r *Records) DueBy(ctx context.Context, now time.Time, n int) (due []Due, err error) {
 	_, err = scan(ctx, r, []byte{byte(kindDue)}, nil, n, func(_ []byte, d Due, _ kms.Rev) {
 		if !d.At.After(now) {

@@ -38,7 +38,7 @@ const (
 	kindIdem       kind = 'I' // I keyed hash of the idempotency token
 	kindEnrollment kind = 'E' // E
 	kindJob        kind = 'J' // J name
-	kindDue        kind = 'D' // D unix seconds u64, key id: keys to be destroyed, by date
+	kindDue        kind = 'D' // D unix seconds u64, key id (then, but for destruction: what u8, version u32, namespace): what is due, by date
 	kindClock      kind = 'H' // H: the high-water mark of time
 	kindLogEnd     kind = 'A' // A node: the newest checkpoint of its audit log
 )

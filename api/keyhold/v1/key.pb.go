@@ -64,7 +64,23 @@ type Key struct {
 	// Length of each version's material in bytes, for algorithms whose keys can have several lengths (HMAC). 0: all others.
 	Bytes uint32 `protobuf:"varint,18,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	// What ciphertexts of this algorithm show although they are encrypted: set for deterministic algorithms.
-	Leaks         string `protobuf:"bytes,19,opt,name=leaks,proto3" json:"leaks,omitempty"`
+	Leaks string `protobuf:"bytes,19,opt,name=leaks,proto3" json:"leaks,omitempty"`
+	// Preset: while the key or a version is suspended, it does not process either.
+	Freeze bool `protobuf:"varint,20,opt,name=freeze,proto3" json:"freeze,omitempty"`
+	// Deactivated versions go on processing.
+	ProcessDeactivated bool `protobuf:"varint,21,opt,name=process_deactivated,json=processDeactivated,proto3" json:"process_deactivated,omitempty"`
+	// Its material may leave, wrapped. Decided when the key is made, for ever.
+	Exportable bool `protobuf:"varint,22,opt,name=exportable,proto3" json:"exportable,omitempty"`
+	// Classification of the data that the key protects.
+	DataClass string `protobuf:"bytes,23,opt,name=data_class,json=dataClass,proto3" json:"data_class,omitempty"`
+	// The template that it was made by.
+	Template string `protobuf:"bytes,24,opt,name=template,proto3" json:"template,omitempty"`
+	// Cryptoperiod of each version.
+	Cryptoperiod *Cryptoperiod `protobuf:"bytes,25,opt,name=cryptoperiod,proto3" json:"cryptoperiod,omitempty"`
+	// When the primary version became it. Not set: with the key.
+	RotatedAt *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=rotated_at,json=rotatedAt,proto3" json:"rotated_at,omitempty"`
+	// When the primary version is due to be replaced. Not set: by hand.
+	RotateAt      *timestamppb.Timestamp `protobuf:"bytes,27,opt,name=rotate_at,json=rotateAt,proto3" json:"rotate_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -232,6 +248,145 @@ func (x *Key) GetLeaks() string {
 	return ""
 }
 
+func (x *Key) GetFreeze() bool {
+	if x != nil {
+		return x.Freeze
+	}
+	return false
+}
+
+func (x *Key) GetProcessDeactivated() bool {
+	if x != nil {
+		return x.ProcessDeactivated
+	}
+	return false
+}
+
+func (x *Key) GetExportable() bool {
+	if x != nil {
+		return x.Exportable
+	}
+	return false
+}
+
+func (x *Key) GetDataClass() string {
+	if x != nil {
+		return x.DataClass
+	}
+	return ""
+}
+
+func (x *Key) GetTemplate() string {
+	if x != nil {
+		return x.Template
+	}
+	return ""
+}
+
+func (x *Key) GetCryptoperiod() *Cryptoperiod {
+	if x != nil {
+		return x.Cryptoperiod
+	}
+	return nil
+}
+
+func (x *Key) GetRotatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RotatedAt
+	}
+	return nil
+}
+
+func (x *Key) GetRotateAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RotateAt
+	}
+	return nil
+}
+
+// Cryptoperiod limits what one version protects (NIST SP 800-57 part 1, section 5.3). What is not set is not limited. The key is rotated
+// at 80 % of the operations or bytes; protection is refused at all of them (`KH1510`).
+type Cryptoperiod struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Time between rotations, in whole seconds; at least an hour outside development namespaces.
+	Every *durationpb.Duration `protobuf:"bytes,1,opt,name=every,proto3" json:"every,omitempty"`
+	// A rotation comes up to so much earlier, so that not all come at once.
+	Jitter *durationpb.Duration `protobuf:"bytes,2,opt,name=jitter,proto3" json:"jitter,omitempty"`
+	// Instead of `every`: `monthly 1 03:00`, `weekly sunday 02:30` or `yearly 01-15 00:00`, in UTC.
+	Calendar string `protobuf:"bytes,3,opt,name=calendar,proto3" json:"calendar,omitempty"`
+	// Operations that protect.
+	Operations uint64 `protobuf:"varint,4,opt,name=operations,proto3" json:"operations,omitempty"`
+	// Bytes that are protected.
+	Bytes         uint64 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Cryptoperiod) Reset() {
+	*x = Cryptoperiod{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Cryptoperiod) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Cryptoperiod) ProtoMessage() {}
+
+func (x *Cryptoperiod) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Cryptoperiod.ProtoReflect.Descriptor instead.
+func (*Cryptoperiod) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Cryptoperiod) GetEvery() *durationpb.Duration {
+	if x != nil {
+		return x.Every
+	}
+	return nil
+}
+
+func (x *Cryptoperiod) GetJitter() *durationpb.Duration {
+	if x != nil {
+		return x.Jitter
+	}
+	return nil
+}
+
+func (x *Cryptoperiod) GetCalendar() string {
+	if x != nil {
+		return x.Calendar
+	}
+	return ""
+}
+
+func (x *Cryptoperiod) GetOperations() uint64 {
+	if x != nil {
+		return x.Operations
+	}
+	return 0
+}
+
+func (x *Cryptoperiod) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 // KeyVersion is one version of a key, without its material.
 type KeyVersion struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -253,14 +408,22 @@ type KeyVersion struct {
 	// Public half of an asymmetric key: DER of a SubjectPublicKeyInfo (RFC 5280 §4.1).
 	PublicKey []byte `protobuf:"bytes,8,opt,name=public_key,json=publicKey,proto3" json:"public_key,omitempty"`
 	// Check value of the material. It is verified whenever the material is loaded.
-	CheckValue    []byte `protobuf:"bytes,9,opt,name=check_value,json=checkValue,proto3" json:"check_value,omitempty"`
+	CheckValue []byte `protobuf:"bytes,9,opt,name=check_value,json=checkValue,proto3" json:"check_value,omitempty"`
+	// When a pre-active version becomes active.
+	ActivateAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=activate_at,json=activateAt,proto3" json:"activate_at,omitempty"`
+	// When the version becomes deactivated.
+	DeactivateAt *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=deactivate_at,json=deactivateAt,proto3" json:"deactivate_at,omitempty"`
+	// Until when an approved recall lets it process although it is deactivated or archived.
+	RecallUntil *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=recall_until,json=recallUntil,proto3" json:"recall_until,omitempty"`
+	// When imported material is forgotten.
+	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *KeyVersion) Reset() {
 	*x = KeyVersion{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[1]
+	mi := &file_keyhold_v1_key_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -272,7 +435,7 @@ func (x *KeyVersion) String() string {
 func (*KeyVersion) ProtoMessage() {}
 
 func (x *KeyVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[1]
+	mi := &file_keyhold_v1_key_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -285,7 +448,7 @@ func (x *KeyVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyVersion.ProtoReflect.Descriptor instead.
 func (*KeyVersion) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{1}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *KeyVersion) GetVersion() uint32 {
@@ -351,6 +514,34 @@ func (x *KeyVersion) GetCheckValue() []byte {
 	return nil
 }
 
+func (x *KeyVersion) GetActivateAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ActivateAt
+	}
+	return nil
+}
+
+func (x *KeyVersion) GetDeactivateAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeactivateAt
+	}
+	return nil
+}
+
+func (x *KeyVersion) GetRecallUntil() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RecallUntil
+	}
+	return nil
+}
+
+func (x *KeyVersion) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
 // Transition is one dated step in the life of a version.
 type Transition struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -368,7 +559,7 @@ type Transition struct {
 
 func (x *Transition) Reset() {
 	*x = Transition{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[2]
+	mi := &file_keyhold_v1_key_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -380,7 +571,7 @@ func (x *Transition) String() string {
 func (*Transition) ProtoMessage() {}
 
 func (x *Transition) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[2]
+	mi := &file_keyhold_v1_key_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -393,7 +584,7 @@ func (x *Transition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transition.ProtoReflect.Descriptor instead.
 func (*Transition) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{2}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *Transition) GetState() string {
@@ -436,7 +627,7 @@ type KeyResponse struct {
 
 func (x *KeyResponse) Reset() {
 	*x = KeyResponse{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[3]
+	mi := &file_keyhold_v1_key_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -448,7 +639,7 @@ func (x *KeyResponse) String() string {
 func (*KeyResponse) ProtoMessage() {}
 
 func (x *KeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[3]
+	mi := &file_keyhold_v1_key_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -461,7 +652,7 @@ func (x *KeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyResponse.ProtoReflect.Descriptor instead.
 func (*KeyResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{3}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *KeyResponse) GetKey() *Key {
@@ -501,7 +692,7 @@ type CreateKeyRequest struct {
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[4]
+	mi := &file_keyhold_v1_key_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -513,7 +704,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[4]
+	mi := &file_keyhold_v1_key_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -526,7 +717,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{4}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *CreateKeyRequest) GetName() string {
@@ -588,7 +779,7 @@ type DescribeKeyRequest struct {
 
 func (x *DescribeKeyRequest) Reset() {
 	*x = DescribeKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[5]
+	mi := &file_keyhold_v1_key_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -600,7 +791,7 @@ func (x *DescribeKeyRequest) String() string {
 func (*DescribeKeyRequest) ProtoMessage() {}
 
 func (x *DescribeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[5]
+	mi := &file_keyhold_v1_key_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -613,7 +804,7 @@ func (x *DescribeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeKeyRequest.ProtoReflect.Descriptor instead.
 func (*DescribeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{5}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *DescribeKeyRequest) GetKey() string {
@@ -645,7 +836,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[6]
+	mi := &file_keyhold_v1_key_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -657,7 +848,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[6]
+	mi := &file_keyhold_v1_key_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -670,7 +861,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{6}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListKeysRequest) GetNamePrefix() string {
@@ -734,7 +925,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[7]
+	mi := &file_keyhold_v1_key_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -746,7 +937,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[7]
+	mi := &file_keyhold_v1_key_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -759,7 +950,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{7}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -790,7 +981,7 @@ type ListVersionsRequest struct {
 
 func (x *ListVersionsRequest) Reset() {
 	*x = ListVersionsRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[8]
+	mi := &file_keyhold_v1_key_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -802,7 +993,7 @@ func (x *ListVersionsRequest) String() string {
 func (*ListVersionsRequest) ProtoMessage() {}
 
 func (x *ListVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[8]
+	mi := &file_keyhold_v1_key_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -815,7 +1006,7 @@ func (x *ListVersionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVersionsRequest.ProtoReflect.Descriptor instead.
 func (*ListVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{8}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListVersionsRequest) GetKey() string {
@@ -851,7 +1042,7 @@ type ListVersionsResponse struct {
 
 func (x *ListVersionsResponse) Reset() {
 	*x = ListVersionsResponse{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[9]
+	mi := &file_keyhold_v1_key_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -863,7 +1054,7 @@ func (x *ListVersionsResponse) String() string {
 func (*ListVersionsResponse) ProtoMessage() {}
 
 func (x *ListVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[9]
+	mi := &file_keyhold_v1_key_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -876,7 +1067,7 @@ func (x *ListVersionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVersionsResponse.ProtoReflect.Descriptor instead.
 func (*ListVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{9}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListVersionsResponse) GetVersions() []*KeyVersion {
@@ -917,7 +1108,7 @@ type UpdateKeyRequest struct {
 
 func (x *UpdateKeyRequest) Reset() {
 	*x = UpdateKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[10]
+	mi := &file_keyhold_v1_key_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -929,7 +1120,7 @@ func (x *UpdateKeyRequest) String() string {
 func (*UpdateKeyRequest) ProtoMessage() {}
 
 func (x *UpdateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[10]
+	mi := &file_keyhold_v1_key_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -942,7 +1133,7 @@ func (x *UpdateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateKeyRequest.ProtoReflect.Descriptor instead.
 func (*UpdateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{10}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *UpdateKeyRequest) GetKey() string {
@@ -1011,7 +1202,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[11]
+	mi := &file_keyhold_v1_key_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1023,7 +1214,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[11]
+	mi := &file_keyhold_v1_key_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1036,7 +1227,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{11}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *RotateKeyRequest) GetKey() string {
@@ -1056,7 +1247,7 @@ type EnableKeyRequest struct {
 
 func (x *EnableKeyRequest) Reset() {
 	*x = EnableKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[12]
+	mi := &file_keyhold_v1_key_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1068,7 +1259,7 @@ func (x *EnableKeyRequest) String() string {
 func (*EnableKeyRequest) ProtoMessage() {}
 
 func (x *EnableKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[12]
+	mi := &file_keyhold_v1_key_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1081,7 +1272,7 @@ func (x *EnableKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableKeyRequest.ProtoReflect.Descriptor instead.
 func (*EnableKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{12}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *EnableKeyRequest) GetKey() string {
@@ -1101,7 +1292,7 @@ type DisableKeyRequest struct {
 
 func (x *DisableKeyRequest) Reset() {
 	*x = DisableKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[13]
+	mi := &file_keyhold_v1_key_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1113,7 +1304,7 @@ func (x *DisableKeyRequest) String() string {
 func (*DisableKeyRequest) ProtoMessage() {}
 
 func (x *DisableKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[13]
+	mi := &file_keyhold_v1_key_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1126,7 +1317,7 @@ func (x *DisableKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableKeyRequest.ProtoReflect.Descriptor instead.
 func (*DisableKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{13}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *DisableKeyRequest) GetKey() string {
@@ -1146,7 +1337,7 @@ type SuspendKeyRequest struct {
 
 func (x *SuspendKeyRequest) Reset() {
 	*x = SuspendKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[14]
+	mi := &file_keyhold_v1_key_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1158,7 +1349,7 @@ func (x *SuspendKeyRequest) String() string {
 func (*SuspendKeyRequest) ProtoMessage() {}
 
 func (x *SuspendKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[14]
+	mi := &file_keyhold_v1_key_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1171,7 +1362,7 @@ func (x *SuspendKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendKeyRequest.ProtoReflect.Descriptor instead.
 func (*SuspendKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{14}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *SuspendKeyRequest) GetKey() string {
@@ -1191,7 +1382,7 @@ type ResumeKeyRequest struct {
 
 func (x *ResumeKeyRequest) Reset() {
 	*x = ResumeKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[15]
+	mi := &file_keyhold_v1_key_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1203,7 +1394,7 @@ func (x *ResumeKeyRequest) String() string {
 func (*ResumeKeyRequest) ProtoMessage() {}
 
 func (x *ResumeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[15]
+	mi := &file_keyhold_v1_key_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1216,7 +1407,7 @@ func (x *ResumeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeKeyRequest.ProtoReflect.Descriptor instead.
 func (*ResumeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{15}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ResumeKeyRequest) GetKey() string {
@@ -1238,7 +1429,7 @@ type DeactivateVersionRequest struct {
 
 func (x *DeactivateVersionRequest) Reset() {
 	*x = DeactivateVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[16]
+	mi := &file_keyhold_v1_key_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1250,7 +1441,7 @@ func (x *DeactivateVersionRequest) String() string {
 func (*DeactivateVersionRequest) ProtoMessage() {}
 
 func (x *DeactivateVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[16]
+	mi := &file_keyhold_v1_key_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1263,7 +1454,7 @@ func (x *DeactivateVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeactivateVersionRequest.ProtoReflect.Descriptor instead.
 func (*DeactivateVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{16}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *DeactivateVersionRequest) GetKey() string {
@@ -1292,7 +1483,7 @@ type ScheduleKeyDestructionRequest struct {
 
 func (x *ScheduleKeyDestructionRequest) Reset() {
 	*x = ScheduleKeyDestructionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[17]
+	mi := &file_keyhold_v1_key_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1304,7 +1495,7 @@ func (x *ScheduleKeyDestructionRequest) String() string {
 func (*ScheduleKeyDestructionRequest) ProtoMessage() {}
 
 func (x *ScheduleKeyDestructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[17]
+	mi := &file_keyhold_v1_key_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1317,7 +1508,7 @@ func (x *ScheduleKeyDestructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleKeyDestructionRequest.ProtoReflect.Descriptor instead.
 func (*ScheduleKeyDestructionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{17}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ScheduleKeyDestructionRequest) GetKey() string {
@@ -1344,7 +1535,7 @@ type CancelKeyDestructionRequest struct {
 
 func (x *CancelKeyDestructionRequest) Reset() {
 	*x = CancelKeyDestructionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[18]
+	mi := &file_keyhold_v1_key_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1356,7 +1547,7 @@ func (x *CancelKeyDestructionRequest) String() string {
 func (*CancelKeyDestructionRequest) ProtoMessage() {}
 
 func (x *CancelKeyDestructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[18]
+	mi := &file_keyhold_v1_key_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1369,7 +1560,7 @@ func (x *CancelKeyDestructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelKeyDestructionRequest.ProtoReflect.Descriptor instead.
 func (*CancelKeyDestructionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{18}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *CancelKeyDestructionRequest) GetKey() string {
@@ -1384,7 +1575,7 @@ var File_keyhold_v1_key_proto protoreflect.FileDescriptor
 const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\n" +
 	"\x14keyhold/v1/key.proto\x12\n" +
-	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdd\x05\n" +
+	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\b\n" +
 	"\x03Key\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -1408,10 +1599,30 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\fdestroyed_at\x18\x10 \x01(\v2\x1a.google.protobuf.TimestampR\vdestroyedAt\x12\x1a\n" +
 	"\brevision\x18\x11 \x01(\x04R\brevision\x12\x14\n" +
 	"\x05bytes\x18\x12 \x01(\rR\x05bytes\x12\x14\n" +
-	"\x05leaks\x18\x13 \x01(\tR\x05leaks\x1a9\n" +
+	"\x05leaks\x18\x13 \x01(\tR\x05leaks\x12\x16\n" +
+	"\x06freeze\x18\x14 \x01(\bR\x06freeze\x12/\n" +
+	"\x13process_deactivated\x18\x15 \x01(\bR\x12processDeactivated\x12\x1e\n" +
+	"\n" +
+	"exportable\x18\x16 \x01(\bR\n" +
+	"exportable\x12\x1d\n" +
+	"\n" +
+	"data_class\x18\x17 \x01(\tR\tdataClass\x12\x1a\n" +
+	"\btemplate\x18\x18 \x01(\tR\btemplate\x12<\n" +
+	"\fcryptoperiod\x18\x19 \x01(\v2\x18.keyhold.v1.CryptoperiodR\fcryptoperiod\x129\n" +
+	"\n" +
+	"rotated_at\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampR\trotatedAt\x127\n" +
+	"\trotate_at\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampR\brotateAt\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
-	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xb7\x02\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc4\x01\n" +
+	"\fCryptoperiod\x12/\n" +
+	"\x05every\x18\x01 \x01(\v2\x19.google.protobuf.DurationR\x05every\x121\n" +
+	"\x06jitter\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06jitter\x12\x1a\n" +
+	"\bcalendar\x18\x03 \x01(\tR\bcalendar\x12\x1e\n" +
+	"\n" +
+	"operations\x18\x04 \x01(\x04R\n" +
+	"operations\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\"\xaf\x04\n" +
 	"\n" +
 	"KeyVersion\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1c\n" +
@@ -1425,7 +1636,14 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\n" +
 	"public_key\x18\b \x01(\fR\tpublicKey\x12\x1f\n" +
 	"\vcheck_value\x18\t \x01(\fR\n" +
-	"checkValue\"v\n" +
+	"checkValue\x12;\n" +
+	"\vactivate_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"activateAt\x12?\n" +
+	"\rdeactivate_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\fdeactivateAt\x12=\n" +
+	"\frecall_until\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\vrecallUntil\x129\n" +
+	"\n" +
+	"expires_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"v\n" +
 	"\n" +
 	"Transition\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12*\n" +
@@ -1537,82 +1755,92 @@ func file_keyhold_v1_key_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_key_proto_rawDescData
 }
 
-var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 23)
+var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
 var file_keyhold_v1_key_proto_goTypes = []any{
 	(*Key)(nil),                           // 0: keyhold.v1.Key
-	(*KeyVersion)(nil),                    // 1: keyhold.v1.KeyVersion
-	(*Transition)(nil),                    // 2: keyhold.v1.Transition
-	(*KeyResponse)(nil),                   // 3: keyhold.v1.KeyResponse
-	(*CreateKeyRequest)(nil),              // 4: keyhold.v1.CreateKeyRequest
-	(*DescribeKeyRequest)(nil),            // 5: keyhold.v1.DescribeKeyRequest
-	(*ListKeysRequest)(nil),               // 6: keyhold.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),              // 7: keyhold.v1.ListKeysResponse
-	(*ListVersionsRequest)(nil),           // 8: keyhold.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),          // 9: keyhold.v1.ListVersionsResponse
-	(*UpdateKeyRequest)(nil),              // 10: keyhold.v1.UpdateKeyRequest
-	(*RotateKeyRequest)(nil),              // 11: keyhold.v1.RotateKeyRequest
-	(*EnableKeyRequest)(nil),              // 12: keyhold.v1.EnableKeyRequest
-	(*DisableKeyRequest)(nil),             // 13: keyhold.v1.DisableKeyRequest
-	(*SuspendKeyRequest)(nil),             // 14: keyhold.v1.SuspendKeyRequest
-	(*ResumeKeyRequest)(nil),              // 15: keyhold.v1.ResumeKeyRequest
-	(*DeactivateVersionRequest)(nil),      // 16: keyhold.v1.DeactivateVersionRequest
-	(*ScheduleKeyDestructionRequest)(nil), // 17: keyhold.v1.ScheduleKeyDestructionRequest
-	(*CancelKeyDestructionRequest)(nil),   // 18: keyhold.v1.CancelKeyDestructionRequest
-	nil,                                   // 19: keyhold.v1.Key.LabelsEntry
-	nil,                                   // 20: keyhold.v1.CreateKeyRequest.LabelsEntry
-	nil,                                   // 21: keyhold.v1.ListKeysRequest.LabelsEntry
-	nil,                                   // 22: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	(*timestamppb.Timestamp)(nil),         // 23: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),           // 24: google.protobuf.Duration
+	(*Cryptoperiod)(nil),                  // 1: keyhold.v1.Cryptoperiod
+	(*KeyVersion)(nil),                    // 2: keyhold.v1.KeyVersion
+	(*Transition)(nil),                    // 3: keyhold.v1.Transition
+	(*KeyResponse)(nil),                   // 4: keyhold.v1.KeyResponse
+	(*CreateKeyRequest)(nil),              // 5: keyhold.v1.CreateKeyRequest
+	(*DescribeKeyRequest)(nil),            // 6: keyhold.v1.DescribeKeyRequest
+	(*ListKeysRequest)(nil),               // 7: keyhold.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),              // 8: keyhold.v1.ListKeysResponse
+	(*ListVersionsRequest)(nil),           // 9: keyhold.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),          // 10: keyhold.v1.ListVersionsResponse
+	(*UpdateKeyRequest)(nil),              // 11: keyhold.v1.UpdateKeyRequest
+	(*RotateKeyRequest)(nil),              // 12: keyhold.v1.RotateKeyRequest
+	(*EnableKeyRequest)(nil),              // 13: keyhold.v1.EnableKeyRequest
+	(*DisableKeyRequest)(nil),             // 14: keyhold.v1.DisableKeyRequest
+	(*SuspendKeyRequest)(nil),             // 15: keyhold.v1.SuspendKeyRequest
+	(*ResumeKeyRequest)(nil),              // 16: keyhold.v1.ResumeKeyRequest
+	(*DeactivateVersionRequest)(nil),      // 17: keyhold.v1.DeactivateVersionRequest
+	(*ScheduleKeyDestructionRequest)(nil), // 18: keyhold.v1.ScheduleKeyDestructionRequest
+	(*CancelKeyDestructionRequest)(nil),   // 19: keyhold.v1.CancelKeyDestructionRequest
+	nil,                                   // 20: keyhold.v1.Key.LabelsEntry
+	nil,                                   // 21: keyhold.v1.CreateKeyRequest.LabelsEntry
+	nil,                                   // 22: keyhold.v1.ListKeysRequest.LabelsEntry
+	nil,                                   // 23: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	(*timestamppb.Timestamp)(nil),         // 24: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),           // 25: google.protobuf.Duration
 }
 var file_keyhold_v1_key_proto_depIdxs = []int32{
-	19, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
-	23, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	23, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
-	23, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
-	23, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
-	23, // 5: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
-	2,  // 6: keyhold.v1.KeyVersion.history:type_name -> keyhold.v1.Transition
-	23, // 7: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
-	0,  // 8: keyhold.v1.KeyResponse.key:type_name -> keyhold.v1.Key
-	1,  // 9: keyhold.v1.KeyResponse.versions:type_name -> keyhold.v1.KeyVersion
-	20, // 10: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
-	21, // 11: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
-	0,  // 12: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
-	1,  // 13: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
-	22, // 14: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	24, // 15: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
-	4,  // 16: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
-	5,  // 17: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
-	6,  // 18: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
-	8,  // 19: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
-	10, // 20: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
-	11, // 21: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
-	12, // 22: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
-	13, // 23: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
-	14, // 24: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
-	15, // 25: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
-	16, // 26: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
-	17, // 27: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
-	18, // 28: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
-	3,  // 29: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
-	3,  // 30: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
-	7,  // 31: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
-	9,  // 32: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
-	3,  // 33: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
-	3,  // 34: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
-	3,  // 35: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
-	3,  // 36: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
-	3,  // 37: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
-	3,  // 38: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
-	3,  // 39: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
-	3,  // 40: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	3,  // 41: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	29, // [29:42] is the sub-list for method output_type
-	16, // [16:29] is the sub-list for method input_type
-	16, // [16:16] is the sub-list for extension type_name
-	16, // [16:16] is the sub-list for extension extendee
-	0,  // [0:16] is the sub-list for field type_name
+	20, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
+	24, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	24, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
+	24, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
+	24, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
+	1,  // 5: keyhold.v1.Key.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
+	24, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
+	24, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
+	25, // 8: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
+	25, // 9: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
+	24, // 10: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
+	3,  // 11: keyhold.v1.KeyVersion.history:type_name -> keyhold.v1.Transition
+	24, // 12: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
+	24, // 13: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
+	24, // 14: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
+	24, // 15: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
+	24, // 16: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
+	0,  // 17: keyhold.v1.KeyResponse.key:type_name -> keyhold.v1.Key
+	2,  // 18: keyhold.v1.KeyResponse.versions:type_name -> keyhold.v1.KeyVersion
+	21, // 19: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
+	22, // 20: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
+	0,  // 21: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
+	2,  // 22: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
+	23, // 23: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	25, // 24: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
+	5,  // 25: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
+	6,  // 26: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
+	7,  // 27: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
+	9,  // 28: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
+	11, // 29: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
+	12, // 30: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
+	13, // 31: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
+	14, // 32: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
+	15, // 33: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
+	16, // 34: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
+	17, // 35: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
+	18, // 36: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
+	19, // 37: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
+	4,  // 38: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 39: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
+	8,  // 40: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
+	10, // 41: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
+	4,  // 42: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 43: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 44: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 45: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 46: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 47: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 48: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 49: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	4,  // 50: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	38, // [38:51] is the sub-list for method output_type
+	25, // [25:38] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_key_proto_init() }
@@ -1620,14 +1848,14 @@ func file_keyhold_v1_key_proto_init() {
 	if File_keyhold_v1_key_proto != nil {
 		return
 	}
-	file_keyhold_v1_key_proto_msgTypes[10].OneofWrappers = []any{}
+	file_keyhold_v1_key_proto_msgTypes[11].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_key_proto_rawDesc), len(file_keyhold_v1_key_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   23,
+			NumMessages:   24,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -8,6 +8,7 @@ import (
 	"time"
 	"unicode/utf8"
 
+	"google.golang.org/protobuf/types/known/durationpb"
 	"google.golang.org/protobuf/types/known/timestamppb"
 
 	keyholdv1 "github.com/keyhold/keyhold/api/keyhold/v1"
@@ -63,11 +64,30 @@ func (w *jsonWriter) key(k *keyholdv1.Key) {
 	w.time("changedAt", k.GetChangedAt())
 	w.time("destroyAt", k.GetDestroyAt())
 	w.time("destroyedAt", k.GetDestroyedAt())
-	if n := k.GetRevision(); n != 0 {
-		w.text("revision", strconv.FormatUint(n, 10))
-	}
+	w.count("revision", k.GetRevision())
 	w.number("bytes", k.GetBytes())
 	w.text("leaks", k.GetLeaks())
+	w.flag("freeze", k.GetFreeze())
+	w.flag("processDeactivated", k.GetProcessDeactivated())
+	w.flag("exportable", k.GetExportable())
+	w.text("dataClass", k.GetDataClass())
+	w.text("template", k.GetTemplate())
+	if p := k.GetCryptoperiod(); p != nil {
+		w.name("cryptoperiod")
+		w.period(p)
+	}
+	w.time("rotatedAt", k.GetRotatedAt())
+	w.time("rotateAt", k.GetRotateAt())
+	w.close()
+}
+
+func (w *jsonWriter) period(p *keyholdv1.Cryptoperiod) {
+	w.open()
+	w.seconds("every", p.GetEvery())
+	w.seconds("jitter", p.GetJitter())
+	w.text("calendar", p.GetCalendar())
+	w.count("operations", p.GetOperations())
+	w.count("bytes", p.GetBytes())
 	w.close()
 }
 
@@ -85,6 +105,10 @@ func (w *jsonWriter) version(v *keyholdv1.KeyVersion) {
 	}
 	w.bytes("publicKey", v.GetPublicKey())
 	w.bytes("checkValue", v.GetCheckValue())
+	w.time("activateAt", v.GetActivateAt())
+	w.time("deactivateAt", v.GetDeactivateAt())
+	w.time("recallUntil", v.GetRecallUntil())
+	w.time("expiresAt", v.GetExpiresAt())
 	w.close()
 }
 
@@ -139,6 +163,29 @@ func (w *jsonWriter) number(n string, v uint32) {
 	if v != 0 {
 		w.name(n)
 		w.b = strconv.AppendUint(w.b, uint64(v), 10)
+	}
+}
+
+// count is a number of 64 bits.
+func (w *jsonWriter) count(n string, v uint64) {
+	if v != 0 {
+		w.text(n, strconv.FormatUint(v, 10))
+	}
+}
+
+// seconds is a length of time. The server gives whole seconds.
+func (w *jsonWriter) seconds(n string, d *durationpb.Duration) {
+	if d == nil {
+		return
+	}
+	w.bad = w.bad || d.CheckValid() != nil || d.GetNanos() != 0
+	w.text(n, strconv.FormatInt(d.GetSeconds(), 10)+"s")
+}
+
+func (w *jsonWriter) flag(n string, v bool) {
+	if v {
+		w.name(n)
+		w.b = append(w.b, "true"...)
 	}
 }
 

@@ -54,11 +54,16 @@ func fill(m protoreflect.Message, n *int64) {
 				return protoreflect.ValueOfBytes([]byte{1, 2, byte(*n)})
 			case protoreflect.Uint32Kind:
 				return protoreflect.ValueOfUint32(uint32(*n))
+			case protoreflect.BoolKind:
+				return protoreflect.ValueOfBool(true)
 			case protoreflect.Uint64Kind:
 				return protoreflect.ValueOfUint64(math.MaxUint64)
 			case protoreflect.Int64Kind:
 				return protoreflect.ValueOfInt64(1_700_000_000 + *n)
 			case protoreflect.Int32Kind:
+				if f.Parent().FullName() == "google.protobuf.Duration" {
+					return protoreflect.ValueOfInt32(0) // of whole seconds
+				}
 				return protoreflect.ValueOfInt32(int32([]int{0, 120_000_000, 123_456_000, 123_456_789}[*n%4]))
 			default:
 				panic(f.FullName())

@@ -119,7 +119,23 @@ func keyMessage(k *kms.Key) *keyholdv1.Key {
 		Description: k.Description, Labels: k.Labels, CreatedAt: stamp(k.Created), ChangedAt: stamp(k.Changed),
 		DestroyAt: stamp(k.DestroyAt), DestroyedAt: stamp(k.Destroyed), Revision: uint64(k.Rev),
 		Bytes: lengthOf(k), Leaks: k.Algorithm.Facts().Leaks,
+		Freeze: k.Freeze, ProcessDeactivated: k.ProcessDeactivated, Exportable: k.Exportable, DataClass: k.Class, Template: k.Template,
+		Cryptoperiod: periodMessage(k.Period), RotatedAt: stamp(k.Rotated), RotateAt: stamp(k.RotateAt),
 	}
+}
+
+func periodMessage(p kms.Period) *keyholdv1.Cryptoperiod {
+	if p.IsZero() {
+		return nil
+	}
+	m := &keyholdv1.Cryptoperiod{Calendar: p.Calendar, Operations: p.Operations, Bytes: p.Bytes}
+	if p.Every != 0 {
+		m.Every = durationpb.New(p.Every.Duration())
+	}
+	if p.Jitter != 0 {
+		m.Jitter = durationpb.New(p.Jitter.Duration())
+	}
+	return m
 }
 
 // lengthOf is the length of a key's material in bytes, where the algorithm leaves a choice; else 0.
@@ -138,6 +154,7 @@ func versionMessage(v *kms.Version) *keyholdv1.KeyVersion {
 	return &keyholdv1.KeyVersion{
 		Version: v.Number, Algorithm: v.Algorithm.String(), State: v.State.String(), Origin: v.Origin.String(), Source: v.Source,
 		CreatedAt: stamp(v.Created), PublicKey: v.Public, CheckValue: v.Check,
+		ActivateAt: stamp(v.ActivateAt), DeactivateAt: stamp(v.DeactivateAt), RecallUntil: stamp(v.RecallUntil), ExpiresAt: stamp(v.ExpiresAt),
 		History: each(v.History, func(t *kms.Transition) *keyholdv1.Transition {
 			return &keyholdv1.Transition{State: t.To.String(), At: stamp(t.At), By: t.By, Reason: t.Reason}
 		}),
