@@ -88,6 +88,8 @@ func TestNoFieldIsForgotten(t *testing.T) {
 	roundTrip(t, fullOf[Name](), nil)
 	roundTrip(t, fullOf[Shred](), nil)
 	roundTrip(t, o, outboxPath(o.ID))
+	d := fullOf[DataKey]()
+	roundTrip(t, d, dataKeyPath(d.Parent, d.ID))
 }
 
 // TestAFieldKeepsItsNumber: records that were stored stay readable.
@@ -105,12 +107,15 @@ func TestAFieldKeepsItsNumber(t *testing.T) {
 		{fullOf[Name](), "010a100405060708090a0b0c0d0e0f10111213120573737373731801"},
 		{fullOf[Shred](), "010a020405120173"},
 		{fullOf[Outbox](), "01120215161a0218192206b2c49fd50c19281b301c"},
+		{fullOf[DataKey](), "011a027373202628273028382942022b2c4a202e2f303132333435363738393a3b3c3d3e3f404142434445464748494a4b4c4d52060a016112013252" +
+			"060a017a1201315a02505162060a016112013262060a017a1201316a06a4c59fd50c527204737373737855820106aac59fd50c558a0106acc59fd50c" +
+			"569201037373739a01205a5b5c5d5e5f60616263640102030405060708090a0b0c0d0e0f101112131415"},
 	} {
 		if b, err := encode(c.v); err != nil || hex.EncodeToString(b) != c.want {
 			t.Errorf("%T: got %x, %v want %s", c.v, b, err, c.want)
 		}
 	}
-	for _, v := range []compact{fullOf[Key](), fullOf[Version](), fullOf[Name](), fullOf[Shred](), fullOf[Outbox]()} {
+	for _, v := range []compact{fullOf[Key](), fullOf[Version](), fullOf[Name](), fullOf[Shred](), fullOf[Outbox](), fullOf[DataKey]()} {
 		b, _ := encode(v)
 		var got []protowire.Number
 		if err := eachField(b[1:], func(n protowire.Number, _ value) { got = append(got, n) }); err != nil {
@@ -196,7 +201,7 @@ func TestOlderRecordsAreRead(t *testing.T) {
 
 // FuzzParse: no bytes make a reader fail but by its error, and what it accepts has one form.
 func FuzzParse(f *testing.F) {
-	for _, v := range []any{fullOf[Key](), fullOf[Version](), fullOf[Name](), fullOf[Shred](), fullOf[Outbox](), fullOf[Token]()} {
+	for _, v := range []any{fullOf[Key](), fullOf[Version](), fullOf[Name](), fullOf[Shred](), fullOf[Outbox](), fullOf[DataKey](), fullOf[Token]()} {
 		b, err := encode(v)
 		if err != nil {
 			f.Fatal(err)
@@ -209,6 +214,7 @@ func FuzzParse(f *testing.F) {
 		again[Name](t, b)
 		again[Shred](t, b)
 		again[Outbox](t, b)
+		again[DataKey](t, b)
 	})
 }
 

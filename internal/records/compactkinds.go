@@ -1,9 +1,7 @@
 package records
 
 import (
-	"maps"
 	"math"
-	"slices"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
@@ -25,12 +23,7 @@ func (k Key) fields(w *writer) { // 1 and 2, id and namespace, are those of the 
 	w.num(9, uint64(k.Primary))
 	w.num(10, uint64(k.Latest))
 	w.text(11, k.Description)
-	for _, name := range slices.Sorted(maps.Keys(k.Labels)) {
-		w.message(12, func(w *writer) {
-			w.text(1, name)
-			w.text(2, k.Labels[name])
-		})
-	}
+	w.pairs(12, k.Labels)
 	w.time(13, k.Created)
 	w.time(14, k.Changed)
 	w.time(15, k.DestroyAt)
@@ -88,19 +81,7 @@ func (k *Key) field(n protowire.Number, v value) {
 	case 11:
 		k.Description = v.text()
 	case 12:
-		var name, text string
-		v.message(func(n protowire.Number, v value) {
-			switch n {
-			case 1:
-				name = v.text()
-			case 2:
-				text = v.text()
-			}
-		})
-		if k.Labels == nil {
-			k.Labels = map[string]string{}
-		}
-		k.Labels[name] = text
+		k.Labels = v.pair(k.Labels)
 	case 13:
 		k.Created = v.time()
 	case 14:

@@ -41,6 +41,10 @@ const (
 	kindDue        kind = 'D' // D unix seconds u64, key id (then, but for destruction: what u8, version u32, namespace): what is due, by date
 	kindClock      kind = 'H' // H: the high-water mark of time
 	kindLogEnd     kind = 'A' // A node: the newest checkpoint of its audit log
+
+	kindDataKey      kind = 'W' // W parent key id, data key id: a managed data key
+	kindUnderVersion kind = 'w' // w parent key id, holding u8, version u32, data key id: which data keys are under a version
+	kindCampaign     kind = 'c' // c 00 key id: a key that a campaign has to look at; c 01 key id: its newest campaign
 )
 
 // Records reads and writes sealed records. It is safe for concurrent use.

@@ -152,6 +152,25 @@ func (tx *Tx) row(path []byte) (*txRow, error) {
 	return w, nil
 }
 
+// readAll reads paths from one snapshot, for rows that are used after it. It takes store.MaxOps paths at most.
+func (tx *Tx) readAll(paths [][]byte) error {
+	recs, _, err := tx.r.store.Get(tx.ctx, paths...)
+	if err != nil {
+		return storeError(err)
+	}
+	for i, rec := range recs {
+		if tx.at(paths[i]) != nil {
+			continue
+		}
+		got, err := tx.r.open(rec)
+		if err != nil {
+			return err
+		}
+		tx.rows = append(tx.rows, &txRow{row: got, path: paths[i]})
+	}
+	return nil
+}
+
 // fetch reads a typed record within the transaction; found is false if it is absent.
 func fetch[T any](tx *Tx, path []byte) (v T, rev kms.Rev, found bool, err error) {
 	w, err := tx.row(path)
