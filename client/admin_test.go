@@ -288,7 +288,7 @@ func TestUpkeep(t *testing.T) {
 	s := nativetest.Open(t)
 	operator := as(t, s, s.Operator)
 	create(t, as(t, s, s.Admin), "k", "aes-256-gcm", "")
-	if jobs, err := operator.ListJobs(t.Context()); err != nil || len(jobs) == 0 {
+	if jobs, err := operator.ListJobs(t.Context(), 0); err != nil || len(jobs) == 0 {
 		t.Errorf("got %+v, %v", jobs, err)
 	}
 	before, err := operator.Status(t.Context())

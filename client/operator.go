@@ -207,17 +207,24 @@ func (c *Client) RotateRoot(ctx context.Context, options ...Option) (Status, err
 // Job is one piece of scheduled or long-running work.
 type Job struct {
 	Name    string    `json:"name"`
-	State   string    `json:"state"` // "idle", "running" or "failed"
+	State   string    `json:"state"` // "idle", "running", "failed" or "suspended"; "due" of what waits for its date
 	Done    uint64    `json:"done"`
 	Total   uint64    `json:"total"`
 	LastRun time.Time `json:"last_run,omitzero"`
 	NextRun time.Time `json:"next_run,omitzero"`
 	Note    string    `json:"note,omitempty"`
+
+	// Of what is due by a date.
+	Namespace string    `json:"namespace,omitempty"`
+	KeyID     string    `json:"key_id,omitempty"`
+	Version   uint32    `json:"version,omitempty"`
+	Due       time.Time `json:"due,omitzero"`       // when it was to be done first
+	Attempts  uint32    `json:"attempts,omitempty"` // that failed
 }
 
-// ListJobs answers the server's work.
-func (c *Client) ListJobs(ctx context.Context, options ...Option) ([]Job, error) {
-	res, err := invoke(ctx, c, c.admin.ListJobs, &keyholdv1.ListJobsRequest{}, reads, options)
+// ListJobs answers the server's work: the standing jobs, then at most due pieces of what is due by a date (0: 20).
+func (c *Client) ListJobs(ctx context.Context, due uint32, options ...Option) ([]Job, error) {
+	res, err := invoke(ctx, c, c.admin.ListJobs, &keyholdv1.ListJobsRequest{Due: due}, reads, options)
 	return each(res.GetJobs(), toJob), err
 }
 
@@ -259,5 +266,6 @@ func toEnrollment(e *keyholdv1.Enrollment) Enrollment {
 }
 
 func toJob(j *keyholdv1.Job) Job {
-	return Job{Name: j.GetName(), State: j.GetState(), Done: j.GetDone(), Total: j.GetTotal(), LastRun: timeOf(j.GetLastRun()), NextRun: timeOf(j.GetNextRun()), Note: j.GetNote()}
+	return Job{Name: j.GetName(), State: j.GetState(), Done: j.GetDone(), Total: j.GetTotal(), LastRun: timeOf(j.GetLastRun()), NextRun: timeOf(j.GetNextRun()), Note: j.GetNote(),
+		Namespace: j.GetNamespace(), KeyID: j.GetKeyId(), Version: j.GetVersion(), Due: timeOf(j.GetDue()), Attempts: j.GetAttempts()}
 }

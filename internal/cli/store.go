@@ -7,7 +7,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -155,33 +154,6 @@ func (a *app) export(ctx context.Context, c *client.Client, out string) error {
 	return err
 }
 
-func (a *app) jobsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "jobs", Short: "Show the server's scheduled and long-running work", GroupID: groupServer,
-		Long:    "Show the server's scheduled and long-running work, and how far it is.",
-		Example: "  keyhold jobs",
-		Args:    cobra.NoArgs,
-		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
-			jobs, err := c.ListJobs(ctx, a.options()...)
-			if err != nil {
-				return err
-			}
-			return a.showJobs(jobs)
-		}),
-		ValidArgsFunction: fixed(),
-	}
-}
-
-func (a *app) showJobs(jobs []client.Job) error {
-	return listing(a, "jobs", 0, each(jobs), []string{"NAME", "STATE", "DONE", "LAST RUN", "NEXT RUN", "NOTE"}, func(j client.Job) []cell {
-		done := strconv.FormatUint(j.Done, 10)
-		if j.Total > 0 {
-			done += " of " + strconv.FormatUint(j.Total, 10)
-		}
-		return []cell{plain(j.Name), state(j.State), plain(done), plain(moment(j.LastRun)), plain(moment(j.NextRun)), plain(j.Note)}
-	})
-}
-
 // await polls the jobs until one is no longer running.
 func (a *app) await(ctx context.Context, c *client.Client, name string, jobs []client.Job) ([]client.Job, error) {
 	bar := a.progress(name)
@@ -208,7 +180,7 @@ func (a *app) await(ctx context.Context, c *client.Client, name string, jobs []c
 		case <-time.After(pause):
 		}
 		var err error
-		if jobs, err = c.ListJobs(ctx, a.options()...); err != nil {
+		if jobs, err = c.ListJobs(ctx, 0, a.options()...); err != nil {
 			return jobs, err
 		}
 	}

@@ -207,13 +207,25 @@ type CheckStoreOutput struct {
 // JobInfo is one long-running or scheduled piece of work.
 type JobInfo struct {
 	Name     string
-	State    string // "idle", "running", "failed"
+	State    string // "idle", "running", "failed", "suspended"; "due" of what waits for its date
 	Done     uint64
 	Total    uint64
 	LastRun  time.Time
 	NextRun  time.Time
 	LastNote string
+
+	// Of what is due by a date only.
+	Namespace kms.Namespace
+	Key       kms.ID    // or the id of another thing: see Name
+	Version   uint32    // 0: of none
+	Due       time.Time // when it was to be done first
+	Attempts  uint32    // that failed
 }
 
-// JobsOutput lists the jobs.
+// JobsInput asks for the jobs, and for some of what is due.
+type JobsInput struct {
+	Due int // how many: 0 stands for 20; at most 1000
+}
+
+// JobsOutput lists the jobs: the standing ones, then what is due by date: under way, failed, next.
 type JobsOutput struct{ Jobs []JobInfo }

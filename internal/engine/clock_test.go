@@ -33,7 +33,7 @@ func (w *world) turn(r kms.Ref) kms.Switch {
 
 func (w *world) job(name string) engine.JobInfo {
 	w.t.Helper()
-	out, err := w.e.Jobs(w.t.Context(), operator())
+	out, err := w.e.Jobs(w.t.Context(), operator(), engine.JobsInput{})
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -65,7 +65,7 @@ func TestAJumpingClockDestroysNothing(t *testing.T) {
 	if s := w.e.Status(t.Context()); !s.Clock.Suspended || !s.Ready || s.Epoch != epoch || !s.Clock.Wall.Equal(w.now) {
 		t.Fatalf("got %+v", s)
 	}
-	if j := w.job("destroy-due-keys"); j.State != "suspended" || !strings.Contains(j.LastNote, "confirm-clock") {
+	if j := w.job("due-work"); j.State != "suspended" || !strings.Contains(j.LastNote, "confirm-clock") {
 		t.Fatalf("got %+v", j)
 	}
 	if !strings.Contains(w.output.String(), "clock_jumped_ahead") {

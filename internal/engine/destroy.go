@@ -9,32 +9,10 @@ import (
 	"github.com/keyhold/keyhold/internal/records"
 )
 
-// whenDue says how what is due is done. What is done removes its row, in the transaction that does it.
-var whenDue = map[records.What]func(context.Context, *Engine, *opened, records.Due) error{
-	records.DueDestroy: func(ctx context.Context, e *Engine, o *opened, d records.Due) error { return e.destroyKey(ctx, o, d) },
-}
-
-// doDue does what is due.
-func (e *Engine) doDue(ctx context.Context, o *opened) error {
-	due, err := o.records.DueBy(ctx, e.clock.Trusted(), dueAtOnce)
-	if err != nil {
-		return err
-	}
-	for _, d := range due {
-		do, known := whenDue[d.What]
-		if !known {
-			continue // of a newer version of the program
-		}
-		if err := do(ctx, e, o, d); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-// destroyKey erases the shred secret of each version, in pages, and then marks the key. A crash in between leaves a key
+// destroyDue destroys a key: it erases the shred secret of each version, in pages, and then marks the key. A crash in between leaves a key
 // that is pending destruction, and the next run goes on.
-func (e *Engine) destroyKey(ctx context.Context, o *opened, d records.Due) error {
+func destroyDue(ctx context.Context, t *task) error {
+	e, o, d := t.e, t.o, t.Due
 	k, err := o.records.Key(ctx, d.Namespace, d.Key)
 	if err != nil {
 		return err
@@ -54,11 +32,11 @@ func (e *Engine) destroyKey(ctx context.Context, o *opened, d records.Due) error
 		if err != nil {
 			return err
 		}
-		if err := tx.RemoveDue(d); err != nil {
+		if err := t.take(tx); err != nil {
 			return err
 		}
 		w.rec.Resource = k.Name
-		if !there || k.Switch != kms.PendingDestruction || !k.DestroyAt.Equal(d.At) {
+		if !there || k.Switch != kms.PendingDestruction || !k.DestroyAt.Equal(d.Date()) {
 			w.rec.Detail = "nothing to do: cancelled or done"
 			return nil
 		}

@@ -51,6 +51,9 @@ func (e *Engine) direct(ctx context.Context, o *opened, c kms.Call, a kms.Action
 	})
 	if err != nil {
 		e.outbox.settled(clearing...)
+		if errors.Is(err, errGone) || errors.Is(err, errLeaseLost) {
+			return err // nothing happened, and nobody asked
+		}
 		w.rec.Change = false
 		if errors.Is(err, errDry) {
 			w.rec.Outcome = audit.DryRun

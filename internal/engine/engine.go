@@ -88,6 +88,8 @@ type Engine struct {
 
 	outbox outbox
 	jobs   jobs
+	due    dueWork
+	duties map[records.What]duty
 	stop   context.CancelFunc
 	work   sync.WaitGroup
 	closed atomic.Bool
@@ -130,6 +132,7 @@ func New(cfg Config) (*Engine, error) {
 	e.now = e.clock.Now
 	e.outbox.wake = make(chan struct{}, 1)
 	e.jobs.init(e)
+	e.due.running, e.due.hands, e.duties = map[string]*JobInfo{}, map[string]bool{}, allDuties()
 	return e, nil
 }
 

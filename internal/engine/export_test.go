@@ -1,6 +1,11 @@
 package engine
 
-import "context"
+import (
+	"context"
+	"runtime"
+
+	"github.com/keyhold/keyhold/internal/records"
+)
 
 // Upkeep runs one round of the jobs, and what it began beside itself to the end, so that tests need not wait for one.
 func (e *Engine) Upkeep(ctx context.Context) {
@@ -11,5 +16,60 @@ func (e *Engine) Upkeep(ctx context.Context) {
 	r.mu.Unlock()
 	if ended != nil {
 		<-ended
+	}
+}
+
+// A Task is something that is due, under way in a test.
+type Task = task
+
+// Finish takes the row, as the last transaction of the work does.
+func (t *task) Finish(ctx context.Context) error {
+	_, _, err := t.o.records.Update(ctx, t.take)
+	return err
+}
+
+// OnDue makes a test do what is due.
+func (e *Engine) OnDue(what records.What, final, long bool, do func(context.Context, *Task) error) {
+	e.duties[what] = duty{final: final, long: long, do: do}
+}
+
+// PutDue notes that something is due.
+func (e *Engine) PutDue(ctx context.Context, d records.Due) error {
+	_, _, err := e.open.Load().records.Update(ctx, func(tx *records.Tx) error { return tx.PutDue(d) })
+	return err
+}
+
+// A Tenure is a lease that is held.
+type Tenure = tenure
+
+// ErrLeaseLost: another one has the lease.
+var ErrLeaseLost = errLeaseLost
+
+// TakeLease takes a lease: nil if it is not free.
+func (e *Engine) TakeLease(ctx context.Context, name string) (*Tenure, error) {
+	return e.takeLease(ctx, e.open.Load(), name)
+}
+
+// Write is a transaction of the work that a lease is held for.
+func (t *tenure) Write(what records.Due) error {
+	return t.update(func(tx *records.Tx) error { return tx.PutDue(what) })
+}
+
+// GiveBack ends it.
+func (t *tenure) GiveBack() { t.giveBack() }
+
+// Progress tells how far it is.
+func (t *task) Progress(done, total uint64) { t.progress(done, total) }
+
+// Settle waits until nothing long is under way.
+func (e *Engine) Settle() {
+	for {
+		e.due.mu.Lock()
+		n := len(e.due.running)
+		e.due.mu.Unlock()
+		if n == 0 {
+			return
+		}
+		runtime.Gosched()
 	}
 }

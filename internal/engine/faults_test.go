@@ -279,7 +279,9 @@ var trials = map[kms.Action]trial{
 	kms.TestPolicy: plain(func(w *world, n string) (engine.PolicyOutput, error) {
 		return w.e.CheckPolicy(w.t.Context(), admin, engine.PutPolicyInput{ID: n, Text: aPolicy})
 	}),
-	kms.ReadJobs:   plain(func(w *world, _ string) (engine.JobsOutput, error) { return w.e.Jobs(w.t.Context(), operator()) }),
+	kms.ReadJobs: plain(func(w *world, _ string) (engine.JobsOutput, error) {
+		return w.e.Jobs(w.t.Context(), operator(), engine.JobsInput{})
+	}),
 	kms.ReadHealth: plain(func(w *world, _ string) (engine.Status, error) { return w.e.ReadHealth(w.t.Context(), operator()) }),
 	kms.WhoAmI:     plain(func(w *world, _ string) (engine.WhoAmIOutput, error) { return w.e.WhoAmI(w.t.Context(), user) }),
 }

@@ -12,21 +12,20 @@ import (
 
 // The jobs. Each is resumable: what it does is decided by what is in the store, not by what it remembers.
 const (
-	jobDestroy = "destroy-due-keys"
-	jobEpoch   = "roll-shred-epoch"
-	jobRoot    = "rotate-root-key"
-	jobSweep   = "forget-old-tokens"
-	jobClock   = "keep-time"
-	jobLogEnd  = "keep-log-checkpoint"
+	jobDue    = "due-work"
+	jobEpoch  = "roll-shred-epoch"
+	jobRoot   = "rotate-root-key"
+	jobSweep  = "forget-old-tokens"
+	jobClock  = "keep-time"
+	jobLogEnd = "keep-log-checkpoint"
 )
 
 const (
-	destroyEvery = time.Second // a look at one row, as long as nothing is due
-	sweepEvery   = time.Hour
-	pageOfRows   = 100 // rows re-wrapped in one transaction
-	dueAtOnce    = 50
-	idemFor      = 24 * time.Hour
-	retryAfter   = time.Minute
+	dueEvery   = time.Second // a look at one row, as long as nothing is due
+	sweepEvery = time.Hour
+	pageOfRows = 100 // rows re-wrapped in one transaction
+	idemFor    = 24 * time.Hour
+	retryAfter = time.Minute
 )
 
 // jobs is the server's scheduled work and how it stands.
@@ -38,7 +37,7 @@ type jobs struct {
 }
 
 func jobNames() []string {
-	return []string{jobDestroy, jobEpoch, jobRoot, jobSweep, jobClock, jobLogEnd}
+	return []string{jobDue, jobEpoch, jobRoot, jobSweep, jobClock, jobLogEnd}
 }
 
 func (j *jobs) init(*Engine) {
@@ -76,7 +75,7 @@ func (j *jobs) all() []JobInfo {
 // runJobs runs for the engine's life.
 func (e *Engine) runJobs(ctx context.Context) {
 	defer close(e.jobs.rolls.quit)
-	tick := time.NewTicker(destroyEvery)
+	tick := time.NewTicker(dueEvery)
 	defer tick.Stop()
 	var next agenda
 	for {
@@ -114,7 +113,10 @@ func (e *Engine) upkeep(ctx context.Context, next *agenda) {
 func (e *Engine) useOpened(ctx context.Context, o *opened, next *agenda) (rotating bool) {
 	var r clock.Reading
 	e.do(jobClock, func() (err error) { r, err = e.keepTime(ctx, o); return err })
-	e.unlessSuspended(&r, jobDestroy, func() error { return e.doDue(ctx, o) })
+	e.do(jobDue, func() error { return e.doDue(ctx, o, &r) })
+	if r.Suspended() { // what can be undone goes on
+		e.suspended(jobDue)
+	}
 	if r.Trusted.After(next.sweep) && !r.Suspended() {
 		next.sweep = r.Trusted.Add(sweepEvery)
 		e.do(jobSweep, func() error { return e.sweep(ctx, o) })
@@ -143,6 +145,11 @@ func (e *Engine) unlessSuspended(r *clock.Reading, name string, f func() error) 
 		e.do(name, f)
 		return
 	}
+	e.suspended(name)
+}
+
+// suspended says of a job that it waits for the clock to be believed.
+func (e *Engine) suspended(name string) {
 	e.jobs.set(name, func(i *JobInfo) {
 		i.State, i.LastNote = "suspended", "the machine's clock jumped ahead; put it right, or confirm it: keyhold operator confirm-clock"
 	})

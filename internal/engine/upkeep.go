@@ -17,10 +17,23 @@ var (
 		name: kms.RollEpoch,
 		do:   func(context.Context, *work, *struct{}) (struct{}, error) { return struct{}{}, nil },
 	}
-	readJobs = op[struct{}, JobsOutput]{
+	readJobs = op[JobsInput, JobsOutput]{
 		name: kms.ReadJobs,
-		do: func(_ context.Context, w *work, _ *struct{}) (JobsOutput, error) {
-			return JobsOutput{Jobs: w.e.jobs.all()}, nil
+		check: func(in *JobsInput) error {
+			if in.Due < 0 || in.Due > dueShowable {
+				return kms.Errorf(kms.CodeTooLarge, "%d of what is due were asked for: want 1 to %d", in.Due, dueShowable)
+			}
+			if in.Due == 0 {
+				in.Due = dueShown
+			}
+			return nil
+		},
+		do: func(ctx context.Context, w *work, in *JobsInput) (JobsOutput, error) {
+			due, err := w.e.shownDue(ctx, w.o, in.Due)
+			if err != nil {
+				return JobsOutput{}, err
+			}
+			return JobsOutput{Jobs: append(w.e.jobs.all(), due...)}, nil
 		},
 	}
 	readHealth = op[struct{}, Status]{
@@ -70,8 +83,8 @@ func (e *Engine) begin(ctx context.Context, c kms.Call) error {
 }
 
 // Jobs lists the scheduled work and how it stands.
-func (e *Engine) Jobs(ctx context.Context, c kms.Call) (JobsOutput, error) {
-	return use(ctx, e, c, &readJobs, &struct{}{})
+func (e *Engine) Jobs(ctx context.Context, c kms.Call, in JobsInput) (JobsOutput, error) {
+	return use(ctx, e, c, &readJobs, &in)
 }
 
 // ReadHealth answers the detailed condition to those who may see it.

@@ -67,23 +67,6 @@ var enrollmentPath = []byte{byte(kindEnrollment)}
 
 func jobPath(name string) []byte { return append([]byte{byte(kindJob)}, name...) }
 
-// duePath: rows of destruction end with the key's id, as they always did; all others say what is due, and for which version or namespace.
-func duePath(d *Due) []byte {
-	b := make([]byte, 0, 30+len(d.Namespace))
-	b = append(b, byte(kindDue))
-	b = binary.BigEndian.AppendUint64(b, uint64(max(d.At.Unix(), 0))) //nolint:gosec // G115: not negative
-	b = append(b, d.Key[:]...)
-	if d.What == DueDestroy {
-		return b
-	}
-	b = append(b, byte(d.What))
-	b = binary.BigEndian.AppendUint32(b, d.Version)
-	if d.What == DueNamespace {
-		b = append(b, d.Namespace...)
-	}
-	return b
-}
-
 const versionPathLen = 1 + 16 + 4
 
 // splitVersion reads the key id and number back from the path of a version or of its shred row.

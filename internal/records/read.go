@@ -2,7 +2,6 @@ package records
 
 import (
 	"context"
-	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
 )
@@ -194,16 +193,6 @@ func (r *Records) OutboxRows(ctx context.Context, after kms.ID, n int) (all []Ou
 		next = all[len(all)-1].ID
 	}
 	return all, next, err
-}
-
-// DueBy reads, in order of their dates, what is due by a moment; at most n.
-func (r *Records) DueBy(ctx context.Context, now time.Time, n int) (due []Due, err error) {
-	_, err = scan(ctx, r, []byte{byte(kindDue)}, nil, n, func(_ []byte, d Due, _ kms.Rev) {
-		if !d.At.After(now) {
-			due = append(due, d)
-		}
-	})
-	return due, err
 }
 
 // Enrollment reads the one-time code in force.

@@ -45,6 +45,7 @@ const (
 	kindDataKey      kind = 'W' // W parent key id, data key id: a managed data key
 	kindUnderVersion kind = 'w' // w parent key id, holding u8, version u32, data key id: which data keys are under a version
 	kindCampaign     kind = 'c' // c 00 key id: a key that a campaign has to look at; c 01 key id: its newest campaign
+	kindLease        kind = 'L' // L name: who does a long piece of work
 )
 
 // Records reads and writes sealed records. It is safe for concurrent use.

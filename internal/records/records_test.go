@@ -210,8 +210,9 @@ func TestDueKeysComeInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	due, err := r.DueBy(t.Context(), base.Add(3*time.Hour), 10)
-	if err != nil || len(due) != 2 || due[0].Key != (kms.ID{1}) || due[1].Key != (kms.ID{3}) {
+	page, err := r.DueBy(t.Context(), base.Add(3*time.Hour), nil, 10)
+	due := page.Rows
+	if err != nil || page.Next != nil || len(due) != 2 || due[0].Key != (kms.ID{1}) || due[1].Key != (kms.ID{3}) {
 		t.Fatalf("due: %+v %v", due, err)
 	}
 }

@@ -130,27 +130,3 @@ type Job struct {
 	LastRun time.Time `json:"last"`
 	Note    string    `json:"note,omitempty"`
 }
-
-// What says what is due.
-type What uint8
-
-// What can be due. The numbers are part of the format: append only.
-const (
-	DueDestroy   What = iota // the key is destroyed
-	DueRotate                // the key is rotated
-	DueState                 // a date of a version has come: the transition is written down
-	DueExpire                // imported material is forgotten
-	DueNamespace             // the namespace is destroyed; Key is zero
-	DueApproval              // a request for approval is over; Key is its id
-	DueImport                // an import token is over; Key is its id
-)
-
-// Due says that something is to be done with a key at a date. Rows are in order of their dates, so that what is due is found without
-// looking at what is not.
-type Due struct {
-	Namespace kms.Namespace `json:"ns"`
-	Key       kms.ID        `json:"key"`
-	At        time.Time     `json:"at"`
-	What      What          `json:"what,omitempty"`
-	Version   uint32        `json:"n,omitempty"` // of DueState and DueExpire
-}

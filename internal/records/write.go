@@ -86,12 +86,6 @@ func (tx *Tx) ReplaceShred(old ShredRow, s Shred) (bool, error) {
 	return true, tx.put(old.path, s)
 }
 
-// PutDue notes that something is to be done at a date.
-func (tx *Tx) PutDue(d Due) error { return tx.put(duePath(&d), d) }
-
-// RemoveDue forgets it.
-func (tx *Tx) RemoveDue(d Due) error { return tx.remove(duePath(&d)) }
-
 // Namespace reads a namespace within the transaction.
 func (tx *Tx) Namespace(ns kms.Namespace) (Namespace, bool, error) {
 	n, rev, ok, err := fetch[Namespace](tx, namespacePath(ns))

@@ -2217,7 +2217,9 @@ func (x *WhoAmIResponse) GetScope() []string {
 }
 
 type ListJobsRequest struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// How much of what is due by a date is shown; 0: 20, at most 1,000.
+	Due           uint32 `protobuf:"varint,1,opt,name=due,proto3" json:"due,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2252,9 +2254,17 @@ func (*ListJobsRequest) Descriptor() ([]byte, []int) {
 	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
+func (x *ListJobsRequest) GetDue() uint32 {
+	if x != nil {
+		return x.Due
+	}
+	return 0
+}
+
 type ListJobsResponse struct {
-	state         protoimpl.MessageState `protogen:"open.v1"`
-	Jobs          []*Job                 `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The standing jobs, then what is due by a date: under way, failed, next.
+	Jobs          []*Job `protobuf:"bytes,1,rep,name=jobs,proto3" json:"jobs,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2300,7 +2310,7 @@ func (x *ListJobsResponse) GetJobs() []*Job {
 type Job struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	Name  string                 `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// `idle`, `running` or `failed`.
+	// `idle`, `running`, `failed` or `suspended`; `due` of what waits for its date.
 	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
 	// Units done of the current or last run.
 	Done uint64 `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
@@ -2309,7 +2319,16 @@ type Job struct {
 	LastRun *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=last_run,json=lastRun,proto3" json:"last_run,omitempty"`
 	NextRun *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=next_run,json=nextRun,proto3" json:"next_run,omitempty"`
 	// What the last run found or why it failed.
-	Note          string `protobuf:"bytes,7,opt,name=note,proto3" json:"note,omitempty"`
+	Note string `protobuf:"bytes,7,opt,name=note,proto3" json:"note,omitempty"`
+	// What follows is of work that is due by a date. Names of keys are their namespace's: here are ids.
+	Namespace string `protobuf:"bytes,8,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	KeyId     string `protobuf:"bytes,9,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Number of the version; 0: none.
+	Version uint32 `protobuf:"varint,10,opt,name=version,proto3" json:"version,omitempty"`
+	// When it was to be done first.
+	Due *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=due,proto3" json:"due,omitempty"`
+	// Attempts that failed.
+	Attempts      uint32 `protobuf:"varint,12,opt,name=attempts,proto3" json:"attempts,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2391,6 +2410,41 @@ func (x *Job) GetNote() string {
 		return x.Note
 	}
 	return ""
+}
+
+func (x *Job) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Job) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *Job) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Job) GetDue() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Due
+	}
+	return nil
+}
+
+func (x *Job) GetAttempts() uint32 {
+	if x != nil {
+		return x.Attempts
+	}
+	return 0
 }
 
 type RollEpochRequest struct {
@@ -2802,10 +2856,11 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"credential\x129\n" +
 	"\n" +
 	"expires_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x14\n" +
-	"\x05scope\x18\t \x03(\tR\x05scope\"\x11\n" +
-	"\x0fListJobsRequest\"7\n" +
+	"\x05scope\x18\t \x03(\tR\x05scope\"#\n" +
+	"\x0fListJobsRequest\x12\x10\n" +
+	"\x03due\x18\x01 \x01(\rR\x03due\"7\n" +
 	"\x10ListJobsResponse\x12#\n" +
-	"\x04jobs\x18\x01 \x03(\v2\x0f.keyhold.v1.JobR\x04jobs\"\xdb\x01\n" +
+	"\x04jobs\x18\x01 \x03(\v2\x0f.keyhold.v1.JobR\x04jobs\"\xf4\x02\n" +
 	"\x03Job\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x14\n" +
 	"\x05state\x18\x02 \x01(\tR\x05state\x12\x12\n" +
@@ -2813,7 +2868,13 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\x05total\x18\x04 \x01(\x04R\x05total\x125\n" +
 	"\blast_run\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\alastRun\x125\n" +
 	"\bnext_run\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\anextRun\x12\x12\n" +
-	"\x04note\x18\a \x01(\tR\x04note\"\x12\n" +
+	"\x04note\x18\a \x01(\tR\x04note\x12\x1c\n" +
+	"\tnamespace\x18\b \x01(\tR\tnamespace\x12\x15\n" +
+	"\x06key_id\x18\t \x01(\tR\x05keyId\x12\x18\n" +
+	"\aversion\x18\n" +
+	" \x01(\rR\aversion\x12,\n" +
+	"\x03due\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x03due\x12\x1a\n" +
+	"\battempts\x18\f \x01(\rR\battempts\"\x12\n" +
 	"\x10RollEpochRequest\"\x13\n" +
 	"\x11RotateRootRequest\"F\n" +
 	"\x12RotateRootResponse\x120\n" +
@@ -2945,56 +3006,57 @@ var file_keyhold_v1_admin_proto_depIdxs = []int32{
 	37, // 26: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
 	44, // 27: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
 	44, // 28: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
-	47, // 29: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
-	1,  // 30: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
-	2,  // 31: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
-	3,  // 32: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
-	5,  // 33: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
-	8,  // 34: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
-	9,  // 35: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
-	10, // 36: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
-	11, // 37: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
-	13, // 38: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
-	15, // 39: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
-	16, // 40: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
-	21, // 41: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
-	23, // 42: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
-	25, // 43: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
-	28, // 44: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
-	30, // 45: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
-	32, // 46: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
-	33, // 47: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
-	35, // 48: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
-	38, // 49: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
-	39, // 50: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
-	41, // 51: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
-	4,  // 52: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	4,  // 53: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	4,  // 54: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
-	6,  // 55: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
-	12, // 56: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
-	12, // 57: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
-	12, // 58: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
-	12, // 59: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
-	14, // 60: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
-	17, // 61: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
-	17, // 62: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
-	22, // 63: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
-	24, // 64: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
-	26, // 65: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
-	29, // 66: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
-	31, // 67: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
-	29, // 68: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
-	34, // 69: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
-	36, // 70: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
-	36, // 71: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
-	40, // 72: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
-	42, // 73: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
-	52, // [52:74] is the sub-list for method output_type
-	30, // [30:52] is the sub-list for method input_type
-	30, // [30:30] is the sub-list for extension type_name
-	30, // [30:30] is the sub-list for extension extendee
-	0,  // [0:30] is the sub-list for field type_name
+	44, // 29: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
+	47, // 30: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
+	1,  // 31: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
+	2,  // 32: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
+	3,  // 33: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
+	5,  // 34: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
+	8,  // 35: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
+	9,  // 36: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
+	10, // 37: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
+	11, // 38: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
+	13, // 39: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
+	15, // 40: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
+	16, // 41: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
+	21, // 42: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
+	23, // 43: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
+	25, // 44: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
+	28, // 45: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
+	30, // 46: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
+	32, // 47: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
+	33, // 48: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
+	35, // 49: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
+	38, // 50: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
+	39, // 51: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
+	41, // 52: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
+	4,  // 53: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	4,  // 54: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	4,  // 55: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
+	6,  // 56: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
+	12, // 57: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
+	12, // 58: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
+	12, // 59: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
+	12, // 60: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
+	14, // 61: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
+	17, // 62: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
+	17, // 63: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
+	22, // 64: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
+	24, // 65: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
+	26, // 66: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
+	29, // 67: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
+	31, // 68: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
+	29, // 69: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
+	34, // 70: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
+	36, // 71: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
+	36, // 72: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
+	40, // 73: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
+	42, // 74: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
+	53, // [53:75] is the sub-list for method output_type
+	31, // [31:53] is the sub-list for method input_type
+	31, // [31:31] is the sub-list for extension type_name
+	31, // [31:31] is the sub-list for extension extendee
+	0,  // [0:31] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_admin_proto_init() }

@@ -151,11 +151,12 @@ func (s adminService) WhoAmI(ctx context.Context, _ *connect.Request[keyholdv1.W
 func jobMessage(j *engine.JobInfo) *keyholdv1.Job {
 	return &keyholdv1.Job{
 		Name: j.Name, State: j.State, Done: j.Done, Total: j.Total, LastRun: stamp(j.LastRun), NextRun: stamp(j.NextRun), Note: j.LastNote,
+		Namespace: string(j.Namespace), KeyId: idText(j.Key), Version: j.Version, Due: stamp(j.Due), Attempts: j.Attempts,
 	}
 }
 
-func (s adminService) ListJobs(ctx context.Context, _ *connect.Request[keyholdv1.ListJobsRequest]) (*connect.Response[keyholdv1.ListJobsResponse], error) {
-	out, err := s.engine.Jobs(ctx, callOf(ctx))
+func (s adminService) ListJobs(ctx context.Context, r *connect.Request[keyholdv1.ListJobsRequest]) (*connect.Response[keyholdv1.ListJobsResponse], error) {
+	out, err := s.engine.Jobs(ctx, callOf(ctx), engine.JobsInput{Due: int(r.Msg.GetDue())})
 	return answer(&keyholdv1.ListJobsResponse{Jobs: each(out.Jobs, jobMessage)}, err)
 }
 
