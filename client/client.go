@@ -27,6 +27,7 @@ type Client struct {
 	admin    keyholdv1connect.AdminServiceClient
 	audit    keyholdv1connect.AuditServiceClient
 	operator keyholdv1connect.OperatorServiceClient
+	usage    keyholdv1connect.UsageServiceClient
 }
 
 // New makes a client. It does not connect yet.
@@ -59,6 +60,7 @@ func New(cfg Config) (*Client, error) {
 	c.admin = keyholdv1connect.NewAdminServiceClient(c.http, base, options...)
 	c.audit = keyholdv1connect.NewAuditServiceClient(c.http, base, options...)
 	c.operator = keyholdv1connect.NewOperatorServiceClient(c.http, base, options...)
+	c.usage = keyholdv1connect.NewUsageServiceClient(c.http, base, options...)
 	return c, nil
 }
 

@@ -45,10 +45,11 @@ var table = []layer{
 	}},
 	{"engine: the path", []row{
 		{path: "internal/engine", may: []string{"internal/audit", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy",
-			"internal/provider", "internal/records", "internal/seal", "internal/secret", "internal/secret/arena", "internal/store", "internal/wire/blob", "internal/wire/token"},
+			"internal/provider", "internal/records", "internal/seal", "internal/secret", "internal/secret/arena", "internal/store", "internal/usage", "internal/wire/blob", "internal/wire/token"},
 			ext: []string{"github.com/go-json-experiment/json", "golang.org/x/mod/sumdb/note", "golang.org/x/time"}},
 	}},
 	{"domain: keys, decisions, the trail", []row{
+		{path: "internal/usage", may: []string{"internal/audit", "internal/kms", "internal/records"}},
 		{path: "internal/keyring", may: []string{"internal/box", "internal/cache", "internal/kms", "internal/provider", "internal/records", "internal/seal", "internal/secret"}},
 		{path: "internal/records", may: []string{"internal/kms", "internal/seal", "internal/store"}, ext: []string{"github.com/go-json-experiment/json", "google.golang.org/protobuf"}},
 		{path: "internal/policy", may: []string{"internal/kms"}, ext: []string{"github.com/cedar-policy/cedar-go"}},
@@ -164,7 +165,7 @@ var bans = []ban{
 }
 
 // clockless packages are told what time it is.
-var clockless = []string{"internal/kms", "internal/lifecycle", "internal/policy", "internal/box", "internal/mode", "internal/records", "internal/keyring", "internal/provider", "internal/provider/soft",
+var clockless = []string{"internal/usage", "internal/kms", "internal/lifecycle", "internal/policy", "internal/box", "internal/mode", "internal/records", "internal/keyring", "internal/provider", "internal/provider/soft",
 	"internal/seal", "internal/seal/shares", "internal/seal/passphrase", "internal/seal/keyfile", "internal/wire/blob", "internal/wire/token", "internal/cache"}
 
 // leanPrograms must not link what they do not need, even indirectly.

@@ -30,7 +30,7 @@ ciphertext to it; destroy ends all of it.`,
 		a.keySwitch("resume", "Let a suspended key protect again", "The key encrypts, signs and makes MACs again.", "resumed", (*client.Client).ResumeKey),
 		a.keyDeactivate(), a.keyDestroy(),
 		a.keySwitch("cancel-destroy", "Save a key that is pending destruction", "The key is as it was before its destruction was asked for. This works until the last second of the window.", "saved", (*client.Client).CancelKeyDestruction),
-		a.keyPublic(), a.keyAlgorithms(),
+		a.keyUsage(), a.keyPublic(), a.keyAlgorithms(),
 	)
 }
 

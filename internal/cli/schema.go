@@ -34,6 +34,7 @@ func schemas() map[string]form {
 		"keyhold key versions": list("versions", client.KeyVersion{}), "keyhold key update": one(keyChange{}), "keyhold key rotate": one(keyChange{}),
 		"keyhold key enable": one(keyChange{}), "keyhold key disable": one(keyChange{}), "keyhold key suspend": one(keyChange{}), "keyhold key resume": one(keyChange{}),
 		"keyhold key deactivate": one(keyChange{}), "keyhold key destroy": one(keyChange{}), "keyhold key cancel-destroy": one(keyChange{}),
+		"keyhold key usage":  one(client.Usage{}),
 		"keyhold key public": one(client.PublicKey{}), "keyhold key algorithms": list("algorithms", algorithmInfo{}),
 		"keyhold audit list": list("records", client.AuditRecord{}), "keyhold audit prove": one(client.Proof{}), "keyhold audit checkpoint": one(client.Checkpoint{}), "keyhold audit consistency": one(client.Proof{}),
 		"keyhold audit verify": one(verify.Report{}),

@@ -90,6 +90,7 @@ type Engine struct {
 	jobs   jobs
 	due    dueWork
 	duties map[records.What]duty
+	ledger ledger
 	stop   context.CancelFunc
 	work   sync.WaitGroup
 	closed atomic.Bool
@@ -141,6 +142,7 @@ func (e *Engine) Start(ctx context.Context) error {
 	ctx, e.stop = context.WithCancel(ctx)
 	e.work.Go(func() { e.settleOutbox(ctx) })
 	e.work.Go(func() { e.runJobs(ctx) })
+	e.work.Go(func() { e.keepLedger(ctx) })
 	return nil
 }
 

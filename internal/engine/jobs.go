@@ -18,6 +18,7 @@ const (
 	jobSweep  = "forget-old-tokens"
 	jobClock  = "keep-time"
 	jobLogEnd = "keep-log-checkpoint"
+	jobLedger = "count-key-uses"
 )
 
 const (
@@ -37,7 +38,7 @@ type jobs struct {
 }
 
 func jobNames() []string {
-	return []string{jobDue, jobEpoch, jobRoot, jobSweep, jobClock, jobLogEnd}
+	return []string{jobDue, jobEpoch, jobRoot, jobSweep, jobClock, jobLogEnd, jobLedger}
 }
 
 func (j *jobs) init(*Engine) {

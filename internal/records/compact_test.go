@@ -201,7 +201,7 @@ func TestOlderRecordsAreRead(t *testing.T) {
 
 // FuzzParse: no bytes make a reader fail but by its error, and what it accepts has one form.
 func FuzzParse(f *testing.F) {
-	for _, v := range []any{fullOf[Key](), fullOf[Version](), fullOf[Name](), fullOf[Shred](), fullOf[Outbox](), fullOf[DataKey](), fullOf[Token]()} {
+	for _, v := range []any{fullOf[Key](), fullOf[Version](), fullOf[Name](), fullOf[Shred](), fullOf[Outbox](), fullOf[DataKey](), fullOf[Token](), fullUsage()} {
 		b, err := encode(v)
 		if err != nil {
 			f.Fatal(err)
@@ -215,6 +215,7 @@ func FuzzParse(f *testing.F) {
 		again[Shred](t, b)
 		again[Outbox](t, b)
 		again[DataKey](t, b)
+		again[Usage](t, b)
 	})
 }
 

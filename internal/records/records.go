@@ -46,6 +46,7 @@ const (
 	kindUnderVersion kind = 'w' // w parent key id, holding u8, version u32, data key id: which data keys are under a version
 	kindCampaign     kind = 'c' // c 00 key id: a key that a campaign has to look at; c 01 key id: its newest campaign
 	kindLease        kind = 'L' // L name: who does a long piece of work
+	kindUsage        kind = 'U' // U key id, version u32: what a version was used for; U 00 node: how far the ledger has read the node's log
 )
 
 // Records reads and writes sealed records. It is safe for concurrent use.

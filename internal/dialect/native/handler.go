@@ -73,11 +73,13 @@ func Handler(cfg Config) http.Handler {
 	_, admin := keyholdv1connect.NewAdminServiceHandler(adminService{h.engine}, secretive...)
 	_, audit := keyholdv1connect.NewAuditServiceHandler(auditService{h.engine}, public...)
 	_, operator := keyholdv1connect.NewOperatorServiceHandler(operatorService{h.engine}, secretive...)
+	_, usage := keyholdv1connect.NewUsageServiceHandler(usageService{h.engine}, public...)
 	h.add(methodsOf("KeyService"), keys)
 	h.add(methodsOf("CryptoService"), crypto)
 	h.add(methodsOf("AdminService"), admin)
 	h.add(methodsOf("AuditService"), audit)
 	h.add(methodsOf("OperatorService"), operator)
+	h.add(methodsOf("UsageService"), usage)
 	for path, m := range leanMethods {
 		r := h.routes[path]
 		r.lean = m

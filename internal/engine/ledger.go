@@ -1,0 +1,189 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/records"
+	"github.com/keyhold/keyhold/internal/usage"
+)
+
+const (
+	ledgerEvery = 10 * time.Second // how old the usage ledger gets while the server is idle enough to write it
+	ledgerWait  = 10 * time.Second // how long an operation waits for it
+	ledgerSkip  = 4096             // records without any use before it is noted that they were read
+	ledgerChunk = 1 << 17          // records that are added up before they are written
+)
+
+// ledger keeps the usage ledger: a projection of the audit log. It follows the log behind the operations' backs, so that they pay nothing for it.
+type ledger struct {
+	mu   sync.Mutex // one reader at a time; guards rows
+	rows int        // of the next transaction: fewer after one was too large
+}
+
+// errMoved: somebody else has read on.
+var errMoved = errors.New("the ledger was moved on by another")
+
+// keepLedger runs for the engine's life.
+func (e *Engine) keepLedger(ctx context.Context) {
+	tick := time.NewTicker(ledgerEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		if o := e.open.Load(); o != nil && e.blocked.Load() == nil {
+			e.do(jobLedger, func() error { return e.count(ctx, o) })
+		}
+	}
+}
+
+// counted brings the ledger up to the last record that was durable when it was asked for, for an operation that goes by it.
+func (w *work) counted(ctx context.Context) error {
+	patience, cancel := context.WithTimeout(ctx, ledgerWait)
+	defer cancel()
+	err := w.e.count(patience, w.o)
+	if err != nil && ctx.Err() == nil && patience.Err() != nil {
+		busy := kms.Errorf(kms.CodeBusy, "the usage ledger is still reading the audit log")
+		busy.RetryMS = ledgerEvery.Milliseconds()
+		return busy
+	}
+	return err
+}
+
+// count reads what the log has that the ledger has not.
+func (e *Engine) count(ctx context.Context, o *opened) error {
+	if e.cfg.Log == nil {
+		return nil
+	}
+	end := audit.Position{Node: e.cfg.Log.Node(), Epoch: e.cfg.Log.Epoch(), Seq: e.cfg.Log.Size()}
+	e.ledger.mu.Lock()
+	defer e.ledger.mu.Unlock()
+	for more := true; more; {
+		var err error
+		if more, err = e.countChunk(ctx, o, end); err != nil && !errors.Is(err, errMoved) {
+			return err
+		}
+	}
+	return nil
+}
+
+// countChunk adds one transaction's worth, and tells whether there is more before end. While it runs the server is not sealed.
+func (e *Engine) countChunk(ctx context.Context, o *opened, end audit.Position) (more bool, err error) {
+	o.users.Add(1)
+	defer o.users.Add(-1)
+	if e.open.Load() != o {
+		return false, e.notOpen(ctx)
+	}
+	from, _, err := o.records.UsageEnd(ctx, end.Node)
+	if err != nil {
+		return false, err
+	}
+	if e.ledger.rows == 0 {
+		e.ledger.rows = usage.MaxRows
+	}
+	p := portion{fold: usage.New(e.ledger.rows), from: from, to: from}
+	if more, err = p.read(ctx, e.cfg.Log, end); err != nil {
+		return false, err
+	}
+	if p.fold.Empty() && p.seen < ledgerSkip && !more {
+		return false, nil // nothing to write: these few are read again
+	}
+	switch err = p.write(ctx, o.records, end.Node); kms.CodeOf(err) {
+	case 0:
+		e.ledger.rows = min(2*e.ledger.rows, usage.MaxRows)
+	case kms.CodeTooLarge: // many rows with many users each
+		if e.ledger.rows > 2 {
+			e.ledger.rows /= 2
+			return true, nil
+		}
+	}
+	return more, err
+}
+
+// portion is what is read of the log and written to the ledger at once.
+type portion struct {
+	fold     *usage.Fold
+	from, to records.UsageEnd
+	seen     int
+}
+
+// read adds records up until the portion is full or the log ends, and tells whether there is more before end.
+func (p *portion) read(ctx context.Context, log *audit.Log, end audit.Position) (more bool, err error) {
+	after, since := p.after(end.Node), time.Time{}
+	for {
+		page, left, err := log.Follow(ctx, after, audit.MaxPage)
+		if kms.CodeOf(err) == kms.CodeNotFound && since.IsZero() {
+			// The log is another than the one that was read, or was put back to an earlier state. What is later than all that was read is new.
+			after, since = audit.Position{}, p.from.Time
+			continue
+		}
+		if err != nil {
+			return false, err
+		}
+		for i := range page {
+			at, r := page[i].Position, &page[i].Record
+			p.to.Epoch, p.to.Seq, p.to.Time = at.Epoch, at.Seq, later(p.to.Time, r.Time)
+			if p.to.Begun.IsZero() {
+				p.to.Begun = r.Time
+			}
+			after = at
+			p.seen++
+			if since.IsZero() || r.Time.After(since) {
+				p.fold.Add(r)
+			}
+			if p.fold.Full() || p.seen == ledgerChunk {
+				return at.Before(audit.Position{Epoch: end.Epoch, Seq: end.Seq - min(end.Seq, 1)}), nil
+			}
+		}
+		if !left || !after.Before(end) {
+			return false, nil
+		}
+	}
+}
+
+// after is the position that the portion goes on from.
+func (p *portion) after(node string) audit.Position {
+	if p.from.Epoch == 0 {
+		return audit.Position{}
+	}
+	return audit.Position{Node: node, Epoch: p.from.Epoch, Seq: p.from.Seq}
+}
+
+// write adds the portion to the rows and moves the end, in one transaction.
+func (p *portion) write(ctx context.Context, r *records.Records, node string) error {
+	_, _, err := r.Update(context.WithoutCancel(ctx), func(tx *records.Tx) error {
+		now, err := tx.UsageEnd(node)
+		if err != nil {
+			return err
+		}
+		if now != p.from {
+			return errMoved
+		}
+		for _, at := range p.fold.Rows() {
+			row, err := tx.Usage(at.Key, at.Version)
+			if err != nil {
+				return err
+			}
+			p.fold.Into(&row)
+			if err := tx.PutUsage(row); err != nil {
+				return err
+			}
+		}
+		return tx.PutUsageEnd(node, p.to)
+	})
+	return err
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}

@@ -1,0 +1,174 @@
+package usage
+
+import (
+	"time"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/records"
+)
+
+// Limits of a fold: what is written in one transaction of the store, which takes a condition and a write for each row.
+const (
+	MaxRows  = 96
+	maxLines = 2048
+	mostRows = 2 // that one record adds to
+)
+
+// At is a version of a key; version 0 is the key itself, and the zero key the store.
+type At struct {
+	Key     kms.ID
+	Version uint32
+}
+
+// Fold holds what was added up and is not written yet.
+type Fold struct {
+	rows  map[At]*delta
+	order []*delta
+	lines int
+	most  int
+}
+
+// delta is what is added to one row.
+type delta struct {
+	at    At
+	lines map[line]int // into tally
+	tally []records.Tally
+	who   []records.User // of the tally of that index
+	last  int            // of the tally that was added to last
+	key   line           // of that
+}
+
+// line is what uses are told apart by.
+type line struct {
+	alias   [16]byte
+	code    kms.Code
+	action  kms.Action
+	dialect kms.Dialect
+}
+
+// New is a fold of nothing that is full when it is of about so many rows.
+func New(rows int) *Fold { return &Fold{rows: map[At]*delta{}, most: rows} }
+
+// Full tells that a fold is to be written before more is added.
+func (f *Fold) Full() bool { return len(f.order)+mostRows > f.most || f.lines >= maxLines }
+
+// Empty tells that nothing was added.
+func (f *Fold) Empty() bool { return len(f.order) == 0 }
+
+// Counts tells whether records of an action are in the ledger.
+func Counts(a kms.Action) bool {
+	switch a {
+	case kms.GetPublicKey, kms.ExportKey, kms.ExportStore:
+		return true
+	default:
+		return a.Group() == kms.UseGroup && a.OnKey()
+	}
+}
+
+// Add adds what a record says. The fold keeps nothing of the record but its strings.
+func (f *Fold) Add(r *audit.Record) {
+	if r.Outcome == audit.DryRun || r.Outcome == audit.Replayed {
+		return
+	}
+	switch {
+	case r.Action == kms.ExportStore:
+		f.add(r, At{}, r.Action)
+	case !Counts(r.Action) || len(r.Keys) == 0:
+	case r.Action == kms.ReEncrypt:
+		f.use(r, 0, kms.ReEncryptFrom)
+		if len(r.Keys) > 1 {
+			f.use(r, 1, kms.ReEncryptTo)
+		}
+	default:
+		f.use(r, 0, r.Action)
+	}
+}
+
+// use adds the use of one of a record's keys.
+func (f *Fold) use(r *audit.Record, i int, a kms.Action) {
+	f.add(r, At{r.Keys[i].Key, r.Keys[i].Version}, a)
+}
+
+// add adds all items of a record to one version.
+func (f *Fold) add(r *audit.Record, at At, a kms.Action) {
+	d := f.row(at)
+	k := line{r.Alias, r.Code, a, r.Dialect}
+	if len(r.Items) == 0 || r.Code != 0 { // one thing, or all of it failed together
+		f.count(d, k, r, max(uint64(len(r.Items)), 1), r.Bytes)
+		return
+	}
+	for i := 0; i < len(r.Items); { // runs of the same outcome: mostly one
+		k.code = r.Items[i].Code
+		n, bytes := uint64(0), uint64(0)
+		for ; i < len(r.Items) && r.Items[i].Code == k.code; i++ {
+			n, bytes = n+1, bytes+uint64(r.Items[i].Bytes)
+		}
+		f.count(d, k, r, n, bytes)
+	}
+}
+
+func (f *Fold) row(at At) *delta {
+	d, ok := f.rows[at]
+	if !ok {
+		d = &delta{at: at, lines: map[line]int{}, last: -1}
+		f.rows[at] = d
+		f.order = append(f.order, d)
+	}
+	return d
+}
+
+func (f *Fold) count(d *delta, k line, r *audit.Record, n, bytes uint64) {
+	if d.last < 0 || d.key != k {
+		i, ok := d.lines[k]
+		if !ok {
+			i = len(d.tally)
+			d.lines[k] = i
+			d.tally = append(d.tally, records.Tally{Action: k.action, Dialect: k.dialect, Code: k.code, First: r.Time, Last: r.Time})
+			d.who = append(d.who, records.User{Alias: r.Alias})
+			f.lines++
+		}
+		d.last, d.key = i, k
+	}
+	t := &d.tally[d.last]
+	t.N, t.Bytes = t.N+n, t.Bytes+bytes
+	t.First, t.Last = earlier(t.First, r.Time), later(t.Last, r.Time)
+	if r.Name != "" {
+		u := &d.who[d.last]
+		u.Name, u.Home = r.Name, r.Home
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if b.Before(a) {
+		return b
+	}
+	return a
+}
+
+func later(a, b time.Time) time.Time {
+	if b.After(a) {
+		return b
+	}
+	return a
+}
+
+// Rows are the versions that something is to be added to, in the order in which they were met.
+func (f *Fold) Rows() []At {
+	all := make([]At, len(f.order))
+	for i, d := range f.order {
+		all[i] = d.at
+	}
+	return all
+}
+
+// Into adds what the fold holds of a row's version to the row.
+func (f *Fold) Into(row *records.Usage) {
+	d, ok := f.rows[At{row.Key, row.Version}]
+	if !ok {
+		return
+	}
+	for i := range d.tally {
+		add(row, d.who[i], d.tally[i])
+	}
+}
