@@ -29,6 +29,7 @@ const usage = `keyhold-verify checks a Keyhold audit log with nothing but its fi
   keyhold-verify --key audit.pub [--anchor FILE] DIR     check every record below DIR
   keyhold-verify --key audit.pub proof FILE              check the proof of one record
   keyhold-verify --key audit.pub consistency FILE        check the way from an earlier checkpoint to a later one
+  keyhold-verify --key audit.pub receipt FILE            check the receipt of a destruction
 
   --key FILE      the public key of the checkpoints: lines of the form keyhold.CLUSTER+HASH+KEY
   --anchor FILE   checkpoints that you kept earlier; may be repeated. Without one, records that were
@@ -96,7 +97,7 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 	case o.key == "":
 		return wrong("no public key: pass --key FILE")
 	case len(rest) == 0:
-		return wrong("no folder: pass the audit folder, proof FILE or consistency FILE")
+		return wrong("no folder: pass the audit folder, proof FILE, consistency FILE or receipt FILE")
 	}
 	keys, err := o.keys()
 	if err != nil {
@@ -107,7 +108,9 @@ func run(ctx context.Context, args []string, out, errs io.Writer) int {
 		return proof(rest[1], keys, &o, out, errs)
 	case rest[0] == "consistency" && len(rest) == 2:
 		return consistency(rest[1], keys, &o, out, errs)
-	case rest[0] == "proof" || rest[0] == "consistency":
+	case rest[0] == "receipt" && len(rest) == 2:
+		return receipt(rest[1], keys, &o, out, errs)
+	case rest[0] == "proof" || rest[0] == "consistency" || rest[0] == "receipt":
 		return wrong("want: %s FILE", rest[0])
 	case len(rest) == 1:
 		return log(ctx, rest[0], keys, &o, out, errs)

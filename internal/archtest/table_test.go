@@ -44,7 +44,7 @@ var table = []layer{
 		{path: "api/keyhold/v1", ext: []string{"google.golang.org/protobuf"}},
 	}},
 	{"engine: the path", []row{
-		{path: "internal/engine", may: []string{"internal/audit", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy",
+		{path: "internal/engine", may: []string{"internal/audit", "internal/audit/receipt", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy",
 			"internal/provider", "internal/records", "internal/seal", "internal/secret", "internal/secret/arena", "internal/store", "internal/usage", "internal/wire/blob", "internal/wire/token"},
 			ext: []string{"github.com/go-json-experiment/json", "golang.org/x/mod/sumdb/note", "golang.org/x/time"}},
 	}},
@@ -58,7 +58,8 @@ var table = []layer{
 			ext: []string{"golang.org/x/sys", "google.golang.org/protobuf"}},
 		{path: "internal/audit/cosign", may: []string{"internal/audit", "internal/audit/tree"}},
 		{path: "internal/audit/witness", may: []string{"internal/audit/disk", "internal/audit/tree"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
-		{path: "internal/audit/verify", may: []string{"internal/audit", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
+		{path: "internal/audit/verify", may: []string{"internal/audit", "internal/audit/receipt", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
+		{path: "internal/audit/receipt", may: []string{"internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
 		{path: "internal/audit", may: []string{"internal/audit/disk", "internal/audit/index", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
 	}},
 	{"drivers: secrets, roots, disks", []row{

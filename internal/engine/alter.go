@@ -176,14 +176,13 @@ func (w *work) onCommit(previous [32]byte, stamp func(leaf [32]byte) error) {
 
 // publish appends the record of a committed change to the log, makes every cache forget, and only then lets the answer go.
 func (w *work) publish(p *committed) error {
-	pos, err := w.e.rec.AppendEncoded(p.body, p.annex)
+	_, err := w.e.rec.AppendEncoded(p.body, p.annex)
 	w.e.tell(p.touched)
 	if err != nil {
 		w.e.owe(p, err)
 		w.e.counts.add(w.rec.Action, w.rec.Dialect, audit.Failed)
 		return kms.Errorf(kms.CodeUnrecorded, "the change is committed, but the audit log did not take its record; nothing more is admitted until it does").Because(err)
 	}
-	_ = pos
 	w.e.counts.add(w.rec.Action, w.rec.Dialect, w.rec.Outcome)
 	w.e.outbox.settled(p.id)
 	return nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
@@ -17,6 +18,8 @@ const (
 	rollRests  = time.Second      // at most, between two pages
 	rollAtOnce = 50               // pages that go without a rest: a small store is done at once
 	rollWait   = 10 * time.Second // how long who asks for a roll waits for its end
+	rollPause  = time.Minute      // at least, before another one begins because something was erased …
+	rollRuns   = 9                // … and so many times as long as the last one took
 	claimWait  = 20 * time.Millisecond
 )
 
@@ -25,7 +28,10 @@ type rolls struct {
 	begin sync.Mutex    // one begins at a time
 	quit  chan struct{} // closed when the engine stops
 
+	erased atomic.Bool // something was, and nobody has looked yet whether an epoch has to end for it
+
 	mu     sync.Mutex     // guards what follows
+	paused time.Time      // until when none begins because something was erased
 	ended  chan struct{}  // closed when what is under way has ended; nil: nothing is
 	by     kms.Call       // who began it
 	failed error          // how the last one ended
@@ -70,20 +76,39 @@ func (r *rolls) claimed(before uint32) bool {
 	return false
 }
 
-// rollIfDue begins an epoch when the period of the one before is over. older tells that there are some to be ended, also by a roll that was
-// interrupted.
+// rollIfDue begins an epoch when the period of the one before is over, or when something was erased that is under it. older tells that there is
+// something to end: older epochs, also of a roll that was interrupted, or receipts to be written.
 func (e *Engine) rollIfDue(ctx context.Context, o *opened) (older bool, err error) {
 	list := o.epochs.List()
 	current := list[len(list)-1]
 	due := current.Created.Add(e.cfg.EpochPeriod)
+	if first, ok, err := o.firstAwaiting(ctx); err != nil {
+		return false, err
+	} else if ok && due.After(e.jobs.rolls.pausedUntil()) {
+		due = e.jobs.rolls.pausedUntil()
+		older = first < o.epochs.Oldest()
+	}
 	e.jobs.set(jobEpoch, func(i *JobInfo) { i.NextRun = due.UTC() })
-	if len(list) > 1 {
+	if older || o.epochs.Oldest() < current.Number {
 		return true, nil
 	}
 	if e.clock.Trusted().Before(due) {
 		return false, nil
 	}
 	return true, e.beginEpoch(ctx, o, byItself)
+}
+
+func (r *rolls) pausedUntil() time.Time {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.paused
+}
+
+// pause keeps rolls that nobody ordered to a share of the time.
+func (r *rolls) pause(began, ended time.Time) {
+	r.mu.Lock()
+	r.paused = ended.Add(max(rollPause, rollRuns*ended.Sub(began)))
+	r.mu.Unlock()
 }
 
 // byItself is the call of what the server does on its own.
@@ -117,6 +142,9 @@ func (e *Engine) endEpochs(c kms.Call) (ended <-chan struct{}) {
 	over := r.ended
 	e.work.Go(func() {
 		defer r.end(over)
+		began := e.clock.Trusted()
+		defer e.do(jobReceipts, e.writeReceipts)
+		defer func() { r.pause(began, e.clock.Trusted()) }()
 		e.do(jobEpoch, func() error {
 			for {
 				left, err := e.endOlder()
@@ -159,6 +187,9 @@ func (e *Engine) endOlder() (left bool, err error) {
 		return false, nil
 	}
 	target := o.epochs.Current()
+	if o.epochs.Oldest() == target {
+		return false, nil
+	}
 	// What was wrapped under an older epoch before the roll began, and is not stored yet, has to be: no scan would find it.
 	for r.claimed(target) {
 		if !e.rest(claimWait) {
@@ -274,15 +305,12 @@ func (e *Engine) retireEpochs(target uint32, rows uint64) (left bool, err error)
 	r.mu.Lock()
 	c := r.by
 	r.mu.Unlock()
-	for _, ep := range o.epochs.List() {
-		if ep.Number >= target {
-			continue
-		}
-		if err := o.epochs.Retire(ep.Number, 0); err != nil {
+	for _, number := range o.epochs.Before(target) {
+		if err := o.epochs.Retire(number, 0); err != nil {
 			return false, err
 		}
 		err := e.direct(ctx, o, c, kms.RollEpoch, func(w *work, tx *records.Tx) error {
-			w.rec.Detail = fmt.Sprintf("epoch %d destroyed: 0 rows are under it", ep.Number)
+			w.rec.Detail = fmt.Sprintf("epoch %d destroyed: 0 rows are under it", number)
 			return tx.PutJob(records.Job{Name: jobEpoch, State: "idle", Target: o.epochs.Current(), LastRun: w.now.UTC(), Done: rows, Total: rows})
 		})
 		if err != nil {

@@ -19,6 +19,8 @@ const (
 	jobClock  = "keep-time"
 	jobLogEnd = "keep-log-checkpoint"
 	jobLedger = "count-key-uses"
+
+	jobReceipts = "write-destruction-receipts"
 )
 
 const (
@@ -38,7 +40,7 @@ type jobs struct {
 }
 
 func jobNames() []string {
-	return []string{jobDue, jobEpoch, jobRoot, jobSweep, jobClock, jobLogEnd, jobLedger}
+	return []string{jobDue, jobEpoch, jobRoot, jobSweep, jobClock, jobLogEnd, jobLedger, jobReceipts}
 }
 
 func (j *jobs) init(*Engine) {
@@ -129,7 +131,7 @@ func (e *Engine) useOpened(ctx context.Context, o *opened, next *agenda) (rotati
 	if o.root.Rotating() {
 		return true
 	}
-	if r.Trusted.After(next.epoch) && !e.rolling() {
+	if !e.rolling() && (e.jobs.rolls.erased.Swap(false) || r.Trusted.After(next.epoch)) {
 		next.epoch = r.Trusted.Add(retryAfter)
 		older := false
 		e.unlessSuspended(&r, jobEpoch, func() (err error) { older, err = e.rollIfDue(ctx, o); return err })

@@ -35,7 +35,7 @@ var (
 					return err
 				}
 				k.DestroyAt, k.Before = time.Time{}, 0
-				return nil
+				return tx.RemoveReceipt(k.Namespace, k.ID)
 			})
 		},
 	}
@@ -51,6 +51,9 @@ var (
 			return w.turnKey(tx, lifecycle.Schedule, func(k *records.Key) error {
 				k.Before, k.DestroyAt = k.Switch, end.UTC()
 				w.rec.Detail = "destroy at " + end.UTC().Format(time.RFC3339)
+				if err := tx.PutReceipt(w.requested(records.Receipt{Namespace: k.Namespace, Key: k.ID, Due: k.DestroyAt})); err != nil {
+					return err
+				}
 				return tx.PutDue(records.Due{Namespace: k.Namespace, Key: k.ID, At: k.DestroyAt})
 			})
 		},

@@ -109,6 +109,8 @@ type Key struct {
 	Rotated            time.Time `json:"rotated,omitzero"`              // when the primary version became it
 	RotateAt           time.Time `json:"rotate_at,omitzero"`            // when it is due to be replaced; zero: by hand
 
+	Irrecoverable time.Time `json:"final,omitzero"` // since when no copy of the store brings a destroyed key back
+
 	Rev Rev `json:"-"` // the store's revision it was read at
 }
 

@@ -90,6 +90,7 @@ func TestNoFieldIsForgotten(t *testing.T) {
 	roundTrip(t, o, outboxPath(o.ID))
 	d := fullOf[DataKey]()
 	roundTrip(t, d, dataKeyPath(d.Parent, d.ID))
+	roundTrip(t, fullOf[Receipt](), nil)
 }
 
 // TestAFieldKeepsItsNumber: records that were stored stay readable.
@@ -99,9 +100,9 @@ func TestAFieldKeepsItsNumber(t *testing.T) {
 		want string
 	}{
 		{fullOf[Key](), "011a02737322047373737322057373737373281a301b381d401e481f50205a0373737362060a016112013262060a017a1201316a06c4c49fd50c2272" +
-			"06c6c49fd50c237a06c8c49fd50c248001268a0106ccc49fd50c269001289a01203738393a3b3c3d3e3f404142434445464748494a4b4c4d4e4f5051" +
-			"5253545556a0011ca80101b00101b80101c2010473737373ca01057373737373d2010e082f10301a047373737320322833da0106e6c49fd50c33e201" +
-			"06e8c49fd50c34"},
+			"06c6c49fd50c237a06c8c49fd50c248001268a0106ccc49fd50c269001289a012038393a3b3c3d3e3f404142434445464748494a4b4c4d4e4f505152" +
+			"5354555657a0011ca80101b00101b80101c2010473737373ca01057373737373d2010e082f10301a047373737320322833da0106e6c49fd50c33e201" +
+			"06e8c49fd50c34c20206eac49fd50c35"},
 		{fullOf[Version](), "01181620172818320573737373733a06b2c49fd50c194211081d1206bac49fd50c1d1a017322027373421108221206c4c49fd50c221a017322027373" +
 			"4a02272852022a2b5a0231326206d6c49fd50c2b6a06d8c49fd50c2c7206dac49fd50c2d7a06dcc49fd50c2e"},
 		{fullOf[Name](), "010a100405060708090a0b0c0d0e0f10111213120573737373731801"},
@@ -115,7 +116,7 @@ func TestAFieldKeepsItsNumber(t *testing.T) {
 			t.Errorf("%T: got %x, %v want %s", c.v, b, err, c.want)
 		}
 	}
-	for _, v := range []compact{fullOf[Key](), fullOf[Version](), fullOf[Name](), fullOf[Shred](), fullOf[Outbox](), fullOf[DataKey]()} {
+	for _, v := range []compact{fullOf[Key](), fullOf[Version](), fullOf[Name](), fullOf[Shred](), fullOf[Outbox](), fullOf[DataKey](), fullOf[Receipt]()} {
 		b, _ := encode(v)
 		var got []protowire.Number
 		if err := eachField(b[1:], func(n protowire.Number, _ value) { got = append(got, n) }); err != nil {

@@ -48,6 +48,7 @@ func (k Key) fields(w *writer) { // 1 and 2, id and namespace, are those of the 
 	}
 	w.time(27, k.Rotated)
 	w.time(28, k.RotateAt)
+	w.time(40, k.Irrecoverable)
 }
 
 func (k *Key) place(path []byte) {
@@ -114,6 +115,8 @@ func (k *Key) field(n protowire.Number, v value) {
 		k.Rotated = v.time()
 	case 28:
 		k.RotateAt = v.time()
+	case 40:
+		k.Irrecoverable = v.time()
 	}
 }
 

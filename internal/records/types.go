@@ -46,6 +46,10 @@ type Namespace struct {
 	PolicyRev          uint64        `json:"policy_rev"` // counts changes of policies, so that rules are one snapshot
 	Change             [32]byte      `json:"change"`
 
+	DestroyAt     time.Time `json:"destroy_at,omitzero"` // while its destruction is pending
+	Destroyed     time.Time `json:"destroyed,omitzero"`  // its KEK is erased: this record and the metadata of its keys remain
+	Irrecoverable time.Time `json:"final,omitzero"`      // since when no copy brings it back
+
 	Rev kms.Rev `json:"-"`
 }
 

@@ -224,6 +224,37 @@ func (e *Epochs) List() []EpochInfo {
 	return out
 }
 
+// Before lists the epochs below a number of which anything is left, oldest first: live ones, and retired ones that are not known to be destroyed to the
+// end.
+func (e *Epochs) Before(number uint32) []uint32 {
+	e.change.Lock()
+	defer e.change.Unlock()
+	e.mu.RLock()
+	defer e.mu.RUnlock()
+	var out []uint32
+	for n := range e.live {
+		if n < number {
+			out = append(out, n)
+		}
+	}
+	for n := range e.dying {
+		if n < number {
+			out = append(out, n)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Oldest is the oldest epoch of which anything is left. What was wrapped under older ones only cannot be opened any more.
+func (e *Epochs) Oldest() uint32 {
+	current := e.Current()
+	if older := e.Before(current); len(older) > 0 {
+		return older[0]
+	}
+	return current
+}
+
 // Roll makes a new epoch, first its escrow copy and then its file, and wraps new shred secrets under it from then on. The
 // old epochs stay readable. It answers the new epoch's number.
 // Errors: CodeTooLarge, CodeRecordDamaged, CodeStoreUnavailable; the current epoch is the one before then.
