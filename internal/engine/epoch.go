@@ -82,14 +82,15 @@ func (e *Engine) rollIfDue(ctx context.Context, o *opened) (older bool, err erro
 	list := o.epochs.List()
 	current := list[len(list)-1]
 	due := current.Created.Add(e.cfg.EpochPeriod)
-	if first, ok, err := o.firstAwaiting(ctx); err != nil {
+	first, awaited, err := o.firstAwaiting(ctx)
+	if err != nil {
 		return false, err
-	} else if ok && due.After(e.jobs.rolls.pausedUntil()) {
-		due = e.jobs.rolls.pausedUntil()
-		older = first < o.epochs.Oldest()
+	}
+	if paused := e.jobs.rolls.pausedUntil(); awaited && due.After(paused) {
+		due = paused
 	}
 	e.jobs.set(jobEpoch, func(i *JobInfo) { i.NextRun = due.UTC() })
-	if older || o.epochs.Oldest() < current.Number {
+	if oldest := o.epochs.Oldest(); oldest < current.Number || awaited && first < oldest {
 		return true, nil
 	}
 	if e.clock.Trusted().Before(due) {
@@ -102,13 +103,6 @@ func (r *rolls) pausedUntil() time.Time {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.paused
-}
-
-// pause keeps rolls that nobody ordered to a share of the time.
-func (r *rolls) pause(began, ended time.Time) {
-	r.mu.Lock()
-	r.paused = ended.Add(max(rollPause, rollRuns*ended.Sub(began)))
-	r.mu.Unlock()
 }
 
 // byItself is the call of what the server does on its own.
@@ -142,14 +136,15 @@ func (e *Engine) endEpochs(c kms.Call) (ended <-chan struct{}) {
 	over := r.ended
 	e.work.Go(func() {
 		defer r.end(over)
-		began := e.clock.Trusted()
 		defer e.do(jobReceipts, e.writeReceipts)
-		defer func() { r.pause(began, e.clock.Trusted()) }()
+		began := e.clock.Trusted()
 		e.do(jobEpoch, func() error {
 			for {
 				left, err := e.endOlder()
 				r.mu.Lock()
 				if err != nil || !left {
+					ended := e.clock.Trusted()
+					r.paused = ended.Add(max(rollPause, rollRuns*ended.Sub(began)))
 					r.ended, r.failed = nil, err // who asks from here on starts anew
 					r.mu.Unlock()
 					return err

@@ -164,18 +164,18 @@ func (p *player) upkeep() error {
 			if i == 50 {
 				break
 			}
-			for before := k.primary() + 1; before > 1; before = max(before, 51) - 50 {
-				p.expect("DestroyKey ok %s:%d change by keyhold", p.label[k.id], before-1)
+			for left := k.primary(); left > 0; left = max(left, 40) - 40 {
+				p.expect("DestroyKey ok %s:0 change by keyhold", p.label[k.id])
 			}
-			p.expect("DestroyKey ok %s:0 change by keyhold", p.label[k.id])
 			k.position = kms.DestroyedKey
+			p.model.erased = append(p.model.erased, k)
 			for n := range k.versions {
 				k.versions[n] = kms.Destroyed
 			}
 		}
 		p.model.idems = slices.DeleteFunc(p.model.idems, func(i *mIdem) bool { return i.at.Before(c.Trusted.Add(-day)) })
 		p.model.tokens = slices.DeleteFunc(p.model.tokens, func(t *mToken) bool { return !t.expires.After(c.Trusted.AddDate(0, -1, 0)) })
-		if !c.Trusted.Before(p.model.rolled.Add(day)) {
+		if awaited := len(p.model.erased) > 0 && !c.Trusted.Before(p.model.paused); awaited || !c.Trusted.Before(p.model.rolled.Add(day)) {
 			p.expectRoll("keyhold", c.Trusted)
 		}
 	}
@@ -187,7 +187,12 @@ func (p *player) upkeep() error {
 func (p *player) expectRoll(by string, at time.Time) {
 	p.expect("RollEpoch ok change by %s", by) // it begins
 	p.expect("RollEpoch ok change by %s", by) // the one before it is destroyed
-	p.model.rolled = at
+	p.model.rolled, p.model.paused = at, at.Add(time.Minute)
+	slices.SortFunc(p.model.erased, func(a, b *mKey) int { return bytes.Compare(a.id[:], b.id[:]) })
+	for _, k := range p.model.erased { // nothing brings them back now: their receipts are written
+		p.expect("DestroyKey ok %s:0 change by keyhold", p.label[k.id])
+	}
+	p.model.erased = nil
 }
 
 // lapse lets time pass.
@@ -339,6 +344,7 @@ func (p *player) restart(r [4]uint32) (what string, err error) {
 		what += ", " + p.setClock([4]uint32{r[3], r[3] >> 8, 0, 0})
 	}
 	p.m.start()
+	p.model.paused = time.Time{}
 	p.trail = append(p.trail, "StartServer ok")
 	if err := errors.Join(p.open(), p.records(), p.readTrail()); err != nil {
 		return what, err

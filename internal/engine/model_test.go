@@ -121,6 +121,8 @@ type model struct {
 	tokens   []*mToken
 	idems    []*mIdem
 	rolled   time.Time // when the shred epoch began
+	erased   []*mKey   // keys that were destroyed under it
+	paused   time.Time // until when none begins because of them
 }
 
 func newModel() *model {
