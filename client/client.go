@@ -24,6 +24,7 @@ type Client struct {
 
 	keys     keyholdv1connect.KeyServiceClient
 	crypto   keyholdv1connect.CryptoServiceClient
+	transfer keyholdv1connect.TransferServiceClient
 	admin    keyholdv1connect.AdminServiceClient
 	audit    keyholdv1connect.AuditServiceClient
 	operator keyholdv1connect.OperatorServiceClient
@@ -57,6 +58,7 @@ func New(cfg Config) (*Client, error) {
 	options := []connect.ClientOption{connect.WithProtoJSON(), connect.WithReadMaxBytes(maxAnswer)}
 	c.keys = keyholdv1connect.NewKeyServiceClient(c.http, base, options...)
 	c.crypto = keyholdv1connect.NewCryptoServiceClient(c.http, base, options...)
+	c.transfer = keyholdv1connect.NewTransferServiceClient(c.http, base, options...)
 	c.admin = keyholdv1connect.NewAdminServiceClient(c.http, base, options...)
 	c.audit = keyholdv1connect.NewAuditServiceClient(c.http, base, options...)
 	c.operator = keyholdv1connect.NewOperatorServiceClient(c.http, base, options...)

@@ -88,6 +88,8 @@ type CreateKeyInput struct {
 	Labels      map[string]string
 	Aliases     []string
 	Bytes       uint32 // HMAC keys: bytes of key material, 16 to 512; 0: as long as the hash
+	Import      bool   // it has no material until that is imported
+	Exportable  bool   // its material may leave, wrapped; for ever
 }
 
 // KeyFilter selects keys; zero fields select all.
@@ -115,6 +117,7 @@ type UpdateKeyInput struct {
 func (c *Client) CreateKey(ctx context.Context, in CreateKeyInput, options ...Option) (Key, error) {
 	return keyOf(invoke(ctx, c, c.keys.CreateKey, &keyholdv1.CreateKeyRequest{
 		Name: in.Name, Algorithm: in.Algorithm, Usage: in.Usage, Description: in.Description, Labels: in.Labels, Aliases: in.Aliases, Bytes: in.Bytes,
+		Import: in.Import, Exportable: in.Exportable,
 	}, changes, options))
 }
 

@@ -45,7 +45,8 @@ var table = []layer{
 	}},
 	{"engine: the path", []row{
 		{path: "internal/engine", may: []string{"internal/audit", "internal/audit/receipt", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy",
-			"internal/provider", "internal/records", "internal/seal", "internal/secret", "internal/secret/arena", "internal/store", "internal/usage", "internal/wire/blob", "internal/wire/token"},
+			"internal/provider", "internal/records", "internal/seal", "internal/secret", "internal/secret/arena", "internal/store", "internal/usage", "internal/wire/blob", "internal/wire/token",
+			"internal/transport"},
 			ext: []string{"github.com/go-json-experiment/json", "golang.org/x/mod/sumdb/note", "golang.org/x/time"}},
 	}},
 	{"domain: keys, decisions, the trail", []row{
@@ -63,9 +64,9 @@ var table = []layer{
 		{path: "internal/audit", may: []string{"internal/audit/disk", "internal/audit/index", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
 	}},
 	{"drivers: secrets, roots, disks", []row{
-		{path: "internal/provider/soft", may: []string{"internal/box", "internal/kms", "internal/mode", "internal/provider", "internal/secret", "internal/wire/blob"},
+		{path: "internal/provider/soft", may: []string{"internal/box", "internal/kms", "internal/mode", "internal/provider", "internal/secret", "internal/transport", "internal/wire/blob"},
 			ext: []string{"github.com/cloudflare/circl/kem", "github.com/cloudflare/circl/sign", "github.com/decred/dcrd/dcrec/secp256k1/v4"}},
-		{path: "internal/provider", may: []string{"internal/box", "internal/kms", "internal/secret"}},
+		{path: "internal/provider", may: []string{"internal/box", "internal/kms", "internal/secret", "internal/transport"}},
 		{path: "internal/seal", may: []string{"internal/box", "internal/kms", "internal/seal/passphrase", "internal/seal/shares", "internal/secret", "internal/secret/arena"},
 			ext: []string{"golang.org/x/crypto/cryptobyte", "golang.org/x/mod/sumdb/note"}},
 		{path: "internal/seal/keyfile", may: []string{"internal/kms", "internal/secret"}},
@@ -80,6 +81,7 @@ var table = []layer{
 		{path: "internal/audit/disk"},
 	}},
 	{"words: vocabulary, codecs, secret bytes", []row{
+		{path: "internal/transport", may: []string{"internal/kms", "internal/mode", "internal/secret"}},
 		{path: "internal/wire/blob", may: []string{"internal/box", "internal/kms"}},
 		{path: "internal/wire/token", may: []string{"internal/kms"}},
 		{path: "internal/box", may: []string{"internal/secret"}, ext: []string{"golang.org/x/crypto/chacha20poly1305"}},
@@ -118,6 +120,7 @@ var readers = map[string]string{
 	"internal/secret/arena":    "moves secrets from the heap to memory of their own",
 	"internal/box":             "hands keys to the ciphers",
 	"internal/provider/soft":   "uses keys",
+	"internal/transport":       "wraps material for other systems, and opens what they wrapped",
 	"internal/seal":            "opens and closes the root key and what stands below it",
 	"internal/seal/keyfile":    "writes a seed to its file",
 	"internal/seal/passphrase": "stretches a passphrase",
@@ -166,7 +169,7 @@ var bans = []ban{
 }
 
 // clockless packages are told what time it is.
-var clockless = []string{"internal/usage", "internal/kms", "internal/lifecycle", "internal/policy", "internal/box", "internal/mode", "internal/records", "internal/keyring", "internal/provider", "internal/provider/soft",
+var clockless = []string{"internal/usage", "internal/kms", "internal/lifecycle", "internal/policy", "internal/box", "internal/mode", "internal/records", "internal/keyring", "internal/provider", "internal/provider/soft", "internal/transport",
 	"internal/seal", "internal/seal/shares", "internal/seal/passphrase", "internal/seal/keyfile", "internal/wire/blob", "internal/wire/token", "internal/cache"}
 
 // leanPrograms must not link what they do not need, even indirectly.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/policy"
@@ -36,6 +37,9 @@ type newVersion struct {
 	number uint32
 	gen    provider.Generated
 	shred  records.Shred
+
+	imported bool      // the material came from elsewhere
+	expires  time.Time // when it is forgotten; zero: never
 }
 
 // newVersion makes material for a version: generated, wrapped under the namespace's KEK and a shred secret of its own.
@@ -57,10 +61,13 @@ func (w *work) putVersion(tx *records.Tx, a kms.Algorithm, m *newVersion) (kms.V
 	at := w.now.UTC()
 	v := kms.Version{
 		Key: m.key, Number: m.number, Algorithm: a, State: kms.Active, Origin: kms.Generated, Source: m.gen.Source, Created: at,
-		Public: m.gen.Public, Check: m.gen.Check,
+		Public: m.gen.Public, Check: m.gen.Check, ExpiresAt: m.expires,
 		History: []kms.Transition{
 			{To: kms.Active, At: at, By: w.call.Principal.Name, Reason: w.call.Reason},
 		},
+	}
+	if m.imported {
+		v.Origin = kms.Imported
 	}
 	return v, tx.InsertVersion(records.Version{Version: v, Wrapped: m.gen.Wrapped}, m.shred)
 }
@@ -89,8 +96,15 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 	if err = kms.CheckSize(in.Algorithm, in.Bytes); err != nil {
 		return err
 	}
+	if in.Import && in.Bytes != 0 {
+		return kms.Errorf(kms.CodeBadRequest, "the length of a key that is imported is that of its material: ask for none instead of %d bytes", in.Bytes)
+	}
 	if w.call.DryRun {
 		in.made = &newVersion{key: w.e.newID(w.now), number: 1}
+		return nil
+	}
+	if in.Import {
+		in.made = &newVersion{key: w.e.orderedID(w.now)}
 		return nil
 	}
 	if in.made == nil {
@@ -100,11 +114,15 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 }
 
 func (in *CreateKeyInput) key(w *work) kms.Key {
-	return kms.Key{
+	k := kms.Key{
 		ID: in.made.key, Namespace: w.call.Namespace, Name: in.Name, Aliases: slices.Clone(in.Aliases), Algorithm: in.Algorithm,
 		Usage: in.Usage, Bytes: in.Bytes, Origin: kms.Generated, Switch: kms.Enabled, Primary: 1, Latest: 1, Description: in.Description,
-		Labels: maps.Clone(in.Labels), Created: w.now.UTC(), Changed: w.now.UTC(),
+		Labels: maps.Clone(in.Labels), Created: w.now.UTC(), Changed: w.now.UTC(), Exportable: in.Exportable,
 	}
+	if in.Import {
+		k.Origin, k.Switch, k.Primary, k.Latest = kms.Imported, kms.PendingImport, 0, 0
+	}
+	return k
 }
 
 func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (KeyOutput, error) {
@@ -120,13 +138,17 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 		k.ID = kms.ID{} // there is none
 		return KeyOutput{Key: k}, nil
 	}
-	v, err := w.putVersion(tx, in.Algorithm, in.made)
-	if err != nil {
-		return KeyOutput{}, err
+	out := KeyOutput{Key: k}
+	if !in.Import {
+		v, err := w.putVersion(tx, in.Algorithm, in.made)
+		if err != nil {
+			return KeyOutput{}, err
+		}
+		out.Versions = []kms.Version{v}
 	}
-	w.rec.Keys = append(w.rec.Keys[:0], keyUse(k.ID, 1, 0))
+	w.rec.Keys = append(w.rec.Keys[:0], keyUse(k.ID, k.Primary, 0))
 	w.onCommit([32]byte{}, func(leaf [32]byte) error { return tx.InsertKey(records.Key{Key: k, Change: leaf}) })
-	return KeyOutput{Key: k, Versions: []kms.Version{v}}, nil
+	return out, nil
 }
 
 func takeName(tx *records.Tx, ns kms.Namespace, n records.Name) error {

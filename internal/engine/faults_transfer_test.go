@@ -1,12 +1,59 @@
 package engine_test
 
-import "github.com/keyhold/keyhold/internal/kms"
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/x509"
 
-var transferTrials = map[kms.Action]trial{}
+	"github.com/keyhold/keyhold/internal/engine"
+	"github.com/keyhold/keyhold/internal/kms"
+)
 
-var transferElsewhere = map[kms.Action]string{
-	kms.CreateImportToken: "not built yet",
-	kms.ImportKeyMaterial: "not built yet",
-	kms.ExpireKeyMaterial: "not built yet",
-	kms.ExportKey:         "not built yet",
+// exportReceiver is a public key of P-256: the base point, so that somebody has the private key.
+var exportReceiver = func() []byte {
+	public, err := x509.MarshalPKIXPublicKey(&ecdsa.PublicKey{Curve: elliptic.P256(), X: elliptic.P256().Params().Gx, Y: elliptic.P256().Params().Gy})
+	if err != nil {
+		panic(err)
+	}
+	return public
+}()
+
+// opened is an import token with material that was wrapped for it.
+type opened struct {
+	engine.ImportTokenOutput
+	parcel []byte
 }
+
+func newImport(w *world, n string) (opened, error) {
+	w.importable(n, kms.AES256GCM, 0)
+	tok := w.importToken(engine.ImportTokenInput{Key: kms.Ref(n), Transport: kms.HPKEP256})
+	return opened{tok, wrapFor(w.t, tok, aesKey)}, nil
+}
+
+func arrived(w *world, n string) (engine.ImportMaterialOutput, error) {
+	in, err := newImport(w, n)
+	if err != nil {
+		return engine.ImportMaterialOutput{}, err
+	}
+	return w.e.ImportKeyMaterial(w.t.Context(), admin, engine.ImportMaterialInput{Key: kms.RefTo(in.Key), Token: in.ID, Material: in.parcel})
+}
+
+var transferTrials = map[kms.Action]trial{
+	kms.CreateImportToken: after(func(w *world, n string) (kms.Key, error) {
+		return w.importable(n, kms.AES256GCM, 0), nil
+	}, func(w *world, k kms.Key) (engine.ImportTokenOutput, error) {
+		return w.e.CreateImportToken(w.t.Context(), admin, engine.ImportTokenInput{Key: kms.RefTo(k.ID), Transport: kms.HPKEP256})
+	}),
+	kms.ImportKeyMaterial: after(newImport, func(w *world, in opened) (engine.ImportMaterialOutput, error) {
+		return w.e.ImportKeyMaterial(w.t.Context(), admin, engine.ImportMaterialInput{Key: kms.RefTo(in.Key), Token: in.ID, Material: bytes.Clone(in.parcel)})
+	}),
+	kms.ExpireKeyMaterial: after(arrived, func(w *world, in engine.ImportMaterialOutput) (engine.KeyOutput, error) {
+		return w.e.ExpireKeyMaterial(w.t.Context(), admin, engine.ExpireInput{Key: kms.RefTo(in.Key.ID), Version: 1})
+	}),
+	kms.ExportKey: after(arrived, func(w *world, in engine.ImportMaterialOutput) (engine.ExportOutput, error) {
+		return w.e.ExportKey(w.t.Context(), admin, engine.ExportInput{Key: kms.RefTo(in.Key.ID), Public: exportReceiver})
+	}),
+}
+
+var transferElsewhere = map[kms.Action]string{}

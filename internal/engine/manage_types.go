@@ -14,7 +14,9 @@ type CreateKeyInput struct {
 	Description string
 	Labels      map[string]string
 	Aliases     []string
-	Bytes       int `json:",omitzero"` // length of each version's material where the algorithm lets it be chosen; 0: the algorithm's own
+	Bytes       int  `json:",omitzero"` // length of each version's material where the algorithm lets it be chosen; 0: the algorithm's own
+	Import      bool `json:",omitzero"` // it has no material until that is imported
+	Exportable  bool `json:",omitzero"` // its material may leave, wrapped; for ever
 
 	made *newVersion // filled by prepare, outside the transaction
 }
@@ -30,7 +32,8 @@ type KeyInput struct{ Key kms.Ref }
 
 // RotateKeyInput asks for a new primary version.
 type RotateKeyInput struct {
-	Key kms.Ref
+	Key      kms.Ref
+	Generate bool `json:",omitzero"` // also where the key's material is imported
 
 	made *newVersion
 }

@@ -17,6 +17,9 @@ var (
 			key: func(in *RotateKeyInput) (kms.Ref, error) { return in.Key, nil }}},
 		prepare: func(ctx context.Context, w *work, in *RotateKeyInput) (err error) {
 			k := w.keys[0]
+			if err := mayGenerate(&k.Key.Key, in.Generate); err != nil {
+				return err
+			}
 			if w.call.DryRun {
 				in.made = &newVersion{key: k.ID, number: k.Latest + 1}
 				return nil

@@ -28,6 +28,8 @@ type duty struct {
 func allDuties() map[records.What]duty {
 	return map[records.What]duty{
 		records.DueDestroy: {final: true, do: destroyDue},
+		records.DueExpire:  {final: true, do: forgetMaterial},
+		records.DueImport:  {final: true, do: forgetImport},
 	}
 }
 

@@ -211,45 +211,57 @@ func (r *Ring) Key(ctx context.Context, ns kms.Namespace, id kms.ID) (*Key, erro
 // Version opens a version of a key, verifying its check value. The caller releases it.
 func (r *Ring) Version(ctx context.Context, k *Key, n uint32) (*Version, error) {
 	return r.versions.Load(ctx, versionAt{k.ID, n}, func(ctx context.Context) (*Version, error) {
-		return r.openVersion(ctx, k.Namespace, k.ID, n, nil)
+		return r.openVersion(ctx, k.Namespace, k.ID, n)
 	})
 }
 
-// openVersion reads a version and unwraps it. A shred row that does not open is read again: its epoch may have ended since, which left
-// another row in its place. was is the row that did not open.
-func (r *Ring) openVersion(ctx context.Context, ns kms.Namespace, id kms.ID, n uint32, was []byte) (*Version, error) {
-	rec, row, err := r.cfg.Records.VersionWithShred(ctx, id, n)
-	switch {
-	case err != nil:
-		return nil, err
-	case rec.Rev == 0:
-		return nil, kms.Errorf(kms.CodeVersionNotFound, "the key has no version %d", n)
-	case rec.State == kms.Destroyed || rec.State == kms.DestroyedCompromised:
-		return nil, kms.Errorf(kms.CodeKeyDestroyed, "version %d is %s", n, rec.State)
-	case len(row.Row) == 0:
-		return nil, kms.Errorf(kms.CodeRecordDamaged, "the shred secret of version %d of key %s is missing", n, id)
-	}
-	place := versionPlace(ns, id, n)
-	shred, err := r.cfg.Epochs.OpenShred(row.Row, place)
-	if kms.CodeOf(err) == kms.CodeRecordDamaged && !bytes.Equal(row.Row, was) {
-		return r.openVersion(ctx, ns, id, n, row.Row)
-	}
+// openVersion reads a version and unwraps it.
+func (r *Ring) openVersion(ctx context.Context, ns kms.Namespace, id kms.ID, n uint32) (*Version, error) {
+	rec, s, err := r.sealed(ctx, ns, id, n, nil)
 	if err != nil {
 		return nil, err
 	}
-	defer shred.Zero()
-	wrap, err := r.wrapping(ctx, ns, shred, place)
-	if err != nil {
-		return nil, err
-	}
-	defer wrap.Zero()
-	h, err := r.cfg.Provider.Open(rec.Algorithm, rec.Wrapped, wrap, place, rec.Check)
+	defer s.Wrap.Zero()
+	h, err := r.cfg.Provider.Open(s.Algorithm, s.Wrapped, s.Wrap, s.Place, s.Check)
 	if err != nil {
 		return nil, err
 	}
 	v := &Version{Version: rec.Version, Handle: h}
 	v.holds.n.Store(1)
 	return v, nil
+}
+
+// sealed reads a version as it is kept, and makes the key that it is wrapped under, which the caller erases. A shred row that does not open
+// is read again: its epoch may have ended since, which left another row in its place. was is the row that did not open.
+func (r *Ring) sealed(ctx context.Context, ns kms.Namespace, id kms.ID, n uint32, was []byte) (records.Version, provider.Sealed, error) {
+	var none provider.Sealed
+	rec, row, err := r.cfg.Records.VersionWithShred(ctx, id, n)
+	switch {
+	case err != nil:
+		return rec, none, err
+	case rec.Rev == 0:
+		return rec, none, kms.Errorf(kms.CodeVersionNotFound, "the key has no version %d", n)
+	case rec.State == kms.Destroyed || rec.State == kms.DestroyedCompromised:
+		return rec, none, kms.Errorf(kms.CodeKeyDestroyed, "version %d is %s", n, rec.State)
+	case len(rec.Wrapped) == 0 && !rec.ExpiresAt.IsZero():
+		return rec, none, kms.Errorf(kms.CodeMaterialExpired, "the imported material of version %d expired and was erased", n)
+	case len(row.Row) == 0:
+		return rec, none, kms.Errorf(kms.CodeRecordDamaged, "the shred secret of version %d of key %s is missing", n, id)
+	}
+	place := versionPlace(ns, id, n)
+	shred, err := r.cfg.Epochs.OpenShred(row.Row, place)
+	if kms.CodeOf(err) == kms.CodeRecordDamaged && !bytes.Equal(row.Row, was) {
+		return r.sealed(ctx, ns, id, n, row.Row)
+	}
+	if err != nil {
+		return rec, none, err
+	}
+	defer shred.Zero()
+	wrap, err := r.wrapping(ctx, ns, shred, place)
+	if err != nil {
+		return rec, none, err
+	}
+	return rec, provider.Sealed{Algorithm: rec.Algorithm, Wrapped: rec.Wrapped, Wrap: wrap, Place: place, Check: rec.Check}, nil
 }
 
 func versionPlace(ns kms.Namespace, id kms.ID, n uint32) []byte {

@@ -223,7 +223,7 @@ var actions = [...]actionFacts{
 	ReadReceipt:                  {"ReadReceipt", ReadGroup, true},
 	CreateImportToken:            {"CreateImportToken", ManageGroup, true},
 	ImportKeyMaterial:            {"ImportKeyMaterial", ManageGroup, true},
-	ExpireKeyMaterial:            {"ExpireKeyMaterial", OperatorGroup, true},
+	ExpireKeyMaterial:            {"ExpireKeyMaterial", ManageGroup, true},
 	ExportKey:                    {"ExportKey", ManageGroup, true},
 	RegisterDataKey:              {"RegisterDataKey", UseGroup, true},
 	ReadDataKey:                  {"ReadDataKey", ReadGroup, true},

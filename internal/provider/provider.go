@@ -6,6 +6,7 @@ import (
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/transport"
 )
 
 // Generated is a new version's material, wrapped, with what may be known of it.
@@ -14,6 +15,43 @@ type Generated struct {
 	Public  []byte // DER SubjectPublicKeyInfo; nil for symmetric keys
 	Check   []byte // check value, 8 bytes: binds the material to its record
 	Source  string // the random source, e.g. "getrandom"
+}
+
+// Parcel is key material as another system wrapped it.
+type Parcel struct {
+	Transport kms.Transport
+	Info      []byte // what HPKE binds it to; else empty
+	Bytes     []byte
+}
+
+// Imported is a version made of material that came from elsewhere.
+type Imported struct {
+	Generated
+	Bytes int           // of the raw material of symmetric keys
+	KCV   transport.KCV // of AES keys
+}
+
+// Receiver is whom material is wrapped for.
+type Receiver struct {
+	Transport kms.Transport
+	Public    []byte // DER SubjectPublicKeyInfo; nil where By wraps
+	By        Handle // a wrapping key of this provider
+	Info      []byte // what HPKE binds it to; else empty
+}
+
+// Exported is wrapped material on its way out.
+type Exported struct {
+	Bytes []byte
+	KCV   transport.KCV // of AES keys
+}
+
+// Sealed is a version's material as it is kept.
+type Sealed struct {
+	Algorithm kms.Algorithm
+	Wrapped   []byte
+	Wrap      *box.Key
+	Place     []byte
+	Check     []byte
 }
 
 // Provider makes and opens material. Place is the canonical name of where the material belongs (key id ‖ version …);
@@ -28,6 +66,13 @@ type Provider interface {
 	GeneratePair(a kms.Algorithm) (public []byte, private *secret.Bytes, err error)
 	// Open unwraps material and verifies its check value. The errors are kms.Errors.
 	Open(a kms.Algorithm, wrapped []byte, wrap *box.Key, place, check []byte) (Handle, error)
+	// Import opens a parcel with by, a handle of this provider whose private or wrapping key the transport is for, checks that it
+	// holds a good key of the algorithm, and wraps that as Generate wraps a new one. Source is empty. CodeDecryptFailed for every reason not
+	// to open; CodeKeyFile for what is not a key of the algorithm, or a weak one; those of kms.CheckTransport.
+	Import(a kms.Algorithm, by Handle, p Parcel, wrap *box.Key, place []byte) (Imported, error)
+	// Export opens material and wraps it for a receiver: symmetric keys as they are, private keys as PKCS #8. CodeAlgorithm for
+	// private keys without a standard form; CodeBadRequest for a receiver's key that is none; those of kms.CheckTransport and Open.
+	Export(s Sealed, to Receiver) (Exported, error)
 	// Random gives n random bytes.
 	Random(n int) ([]byte, error)
 }

@@ -48,6 +48,7 @@ const (
 	kindLease        kind = 'L' // L name: who does a long piece of work
 	kindUsage        kind = 'U' // U key id, version u32: what a version was used for; U 00 node: how far the ledger has read the node's log
 	kindReceipt      kind = 'Z' // Z key id; Z 00 namespace; Z ff epoch u32, key id or 00 namespace: what awaits the end of an epoch
+	kindImport       kind = 'i' // i token id: what may be imported, once
 )
 
 // Records reads and writes sealed records. It is safe for concurrent use.

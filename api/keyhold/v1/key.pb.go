@@ -685,7 +685,11 @@ type CreateKeyRequest struct {
 	// Further names.
 	Aliases []string `protobuf:"bytes,6,rep,name=aliases,proto3" json:"aliases,omitempty"`
 	// HMAC keys only: bytes of key material, 16 to 512. 0: as long as the hash. Rotation keeps it.
-	Bytes         uint32 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	Bytes uint32 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// The key has no material until that is imported (TransferService): it is `pending-import`.
+	Import bool `protobuf:"varint,20,opt,name=import,proto3" json:"import,omitempty"`
+	// Its material may leave, wrapped (TransferService). Cannot be changed later.
+	Exportable    bool `protobuf:"varint,21,opt,name=exportable,proto3" json:"exportable,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -767,6 +771,20 @@ func (x *CreateKeyRequest) GetBytes() uint32 {
 		return x.Bytes
 	}
 	return 0
+}
+
+func (x *CreateKeyRequest) GetImport() bool {
+	if x != nil {
+		return x.Import
+	}
+	return false
+}
+
+func (x *CreateKeyRequest) GetExportable() bool {
+	if x != nil {
+		return x.Exportable
+	}
+	return false
 }
 
 type DescribeKeyRequest struct {
@@ -1195,7 +1213,9 @@ func (x *UpdateKeyRequest) GetIfRevision() uint64 {
 type RotateKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Key reference.
-	Key           string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Let the server make the new version although the key's material is imported. Without it that is refused: only this server would have it.
+	Generate      bool `protobuf:"varint,20,opt,name=generate,proto3" json:"generate,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1235,6 +1255,13 @@ func (x *RotateKeyRequest) GetKey() string {
 		return x.Key
 	}
 	return ""
+}
+
+func (x *RotateKeyRequest) GetGenerate() bool {
+	if x != nil {
+		return x.Generate
+	}
+	return false
 }
 
 type EnableKeyRequest struct {
@@ -1652,7 +1679,7 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"d\n" +
 	"\vKeyResponse\x12!\n" +
 	"\x03key\x18\x01 \x01(\v2\x0f.keyhold.v1.KeyR\x03key\x122\n" +
-	"\bversions\x18\x02 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\"\xa9\x02\n" +
+	"\bversions\x18\x02 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\"\xe1\x02\n" +
 	"\x10CreateKeyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x14\n" +
@@ -1660,7 +1687,11 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\vdescription\x18\x04 \x01(\tR\vdescription\x12@\n" +
 	"\x06labels\x18\x05 \x03(\v2(.keyhold.v1.CreateKeyRequest.LabelsEntryR\x06labels\x12\x18\n" +
 	"\aaliases\x18\x06 \x03(\tR\aaliases\x12\x14\n" +
-	"\x05bytes\x18\a \x01(\rR\x05bytes\x1a9\n" +
+	"\x05bytes\x18\a \x01(\rR\x05bytes\x12\x16\n" +
+	"\x06import\x18\x14 \x01(\bR\x06import\x12\x1e\n" +
+	"\n" +
+	"exportable\x18\x15 \x01(\bR\n" +
+	"exportable\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"&\n" +
@@ -1706,9 +1737,10 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\a\n" +
 	"\x05_nameB\x0e\n" +
-	"\f_description\"$\n" +
+	"\f_description\"@\n" +
 	"\x10RotateKeyRequest\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\"$\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
+	"\bgenerate\x18\x14 \x01(\bR\bgenerate\"$\n" +
 	"\x10EnableKeyRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"%\n" +
 	"\x11DisableKeyRequest\x12\x10\n" +

@@ -74,12 +74,14 @@ func Handler(cfg Config) http.Handler {
 	_, audit := keyholdv1connect.NewAuditServiceHandler(auditService{h.engine}, public...)
 	_, operator := keyholdv1connect.NewOperatorServiceHandler(operatorService{h.engine}, secretive...)
 	_, usage := keyholdv1connect.NewUsageServiceHandler(usageService{h.engine}, public...)
+	_, transfer := keyholdv1connect.NewTransferServiceHandler(transferService{h.engine}, secretive...)
 	h.add(methodsOf("KeyService"), keys)
 	h.add(methodsOf("CryptoService"), crypto)
 	h.add(methodsOf("AdminService"), admin)
 	h.add(methodsOf("AuditService"), audit)
 	h.add(methodsOf("OperatorService"), operator)
 	h.add(methodsOf("UsageService"), usage)
+	h.add(methodsOf("TransferService"), transfer)
 	for path, m := range leanMethods {
 		r := h.routes[path]
 		r.lean = m

@@ -28,6 +28,7 @@ func keyResponse(out *engine.KeyOutput) *keyholdv1.KeyResponse {
 func (s keyService) CreateKey(ctx context.Context, r *connect.Request[keyholdv1.CreateKeyRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
 	return keyAnswer(create(ctx, s.engine, callOf(ctx), r.Msg.GetAlgorithm(), r.Msg.GetUsage(), engine.CreateKeyInput{
 		Name: r.Msg.GetName(), Description: r.Msg.GetDescription(), Labels: r.Msg.GetLabels(), Aliases: r.Msg.GetAliases(), Bytes: int(r.Msg.GetBytes()),
+		Import: r.Msg.GetImport(), Exportable: r.Msg.GetExportable(),
 	}))
 }
 
@@ -99,7 +100,7 @@ func (s keyService) UpdateKey(ctx context.Context, r *connect.Request[keyholdv1.
 }
 
 func (s keyService) RotateKey(ctx context.Context, r *connect.Request[keyholdv1.RotateKeyRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
-	return keyAnswer(s.engine.RotateKey(ctx, callOf(ctx), engine.RotateKeyInput{Key: kms.Ref(r.Msg.GetKey())}))
+	return keyAnswer(s.engine.RotateKey(ctx, callOf(ctx), engine.RotateKeyInput{Key: kms.Ref(r.Msg.GetKey()), Generate: r.Msg.GetGenerate()}))
 }
 
 func (s keyService) EnableKey(ctx context.Context, r *connect.Request[keyholdv1.EnableKeyRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {

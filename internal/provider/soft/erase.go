@@ -30,6 +30,7 @@ func erasePrivate(private any) {
 		k.erase()
 	case *kemKey:
 		k.erase()
+		k.seed.Zero()
 	case ed25519.PrivateKey:
 		clear(k)
 	case *ecdsa.PrivateKey:

@@ -28,6 +28,7 @@ type kemKey struct {
 	decapsulate func(ciphertext []byte) ([]byte, error) // of size bytes
 	size        int                                     // of a ciphertext in bytes
 	public      []byte
+	seed        *secret.Bytes // of X-Wing, which opens parcels too (import.go)
 	erase       func()
 }
 
@@ -87,6 +88,9 @@ func (p *Provider) expandKEM(a kms.Algorithm, seed *secret.Bytes) (*key, error) 
 	if err != nil {
 		k.erase()
 		return nil, err
+	}
+	if a == kms.XWing {
+		k.seed = secret.Copy(seed.Reveal(reveal.Key{}))
 	}
 	return &key{private: k, public: public}, nil
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
 	"github.com/keyhold/keyhold/internal/secret/reveal"
+	"github.com/keyhold/keyhold/internal/transport"
 )
 
 // key is parsed material, ready for use. Exactly one of box, raw and private is set.
@@ -211,7 +212,7 @@ func pair(private crypto.Signer) (*key, error) {
 // check is the check value of what was parsed.
 func (k *key) check() []byte {
 	if k.public != nil {
-		return checkPublic(k.public)
+		return transport.CheckPublic(k.public)
 	}
 	return k.sum
 }

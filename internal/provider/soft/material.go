@@ -1,15 +1,13 @@
 package soft
 
 import (
-	"crypto/hkdf"
-	"crypto/sha256"
-	"crypto/sha512"
 	"crypto/subtle"
 
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
 	"github.com/keyhold/keyhold/internal/secret/reveal"
+	"github.com/keyhold/keyhold/internal/transport"
 )
 
 // form says how material is written inside its wrapping. The numbers are part of the format.
@@ -51,30 +49,41 @@ func (m *material) wrap(k *box.Key, place []byte) ([]byte, error) {
 
 func (m *material) check() []byte {
 	if m.public != nil {
-		return checkPublic(m.public)
+		return transport.CheckPublic(m.public)
 	}
-	return checkSecret(m.algorithm, m.secret.Reveal(reveal.Key{}))
+	return transport.CheckSecret(m.algorithm, m.secret)
 }
 
-// checkSecret is the check value of a symmetric key: 8 bytes of HKDF-SHA-512 with salt "keyhold/check/v1" and the algorithm's
-// name as info. The key is HKDF's input here, never its PRK or an HMAC key, so that no MAC or box under the key is
-// related to its check value.
-func checkSecret(a kms.Algorithm, key []byte) []byte {
-	out, err := hkdf.Key(sha512.New, key, []byte("keyhold/check/v1"), a.String(), CheckSize)
-	if err != nil {
-		return nil // not reached: the length is small; an absent check value matches nothing
-	}
-	return out
-}
-
-// checkPublic is the check value of a key pair: the first 8 bytes of SHA-256 over its SubjectPublicKeyInfo.
-func checkPublic(spki []byte) []byte {
-	sum := sha256.Sum256(spki)
-	return sum[:CheckSize]
-}
-
-// open unwraps, parses and verifies. The place where every wrapped form is read.
+// open unwraps, parses and verifies.
 func (p *Provider) open(kind *kind, a kms.Algorithm, wrapped []byte, wrap *box.Key, place, check []byte) (*handle, error) {
+	raw, err := unwrapMaterial(kind, a, wrapped, wrap, place)
+	if err != nil {
+		return nil, err
+	}
+	k, err := p.parse(kind, a, raw, check)
+	if err != nil {
+		return nil, err
+	}
+	return &handle{algorithm: a, profile: p.profile, key: k}, nil
+}
+
+// unseal does the same and keeps the material itself too.
+func (p *Provider) unseal(kind *kind, a kms.Algorithm, wrapped []byte, wrap *box.Key, place, check []byte) (*secret.Bytes, *key, error) {
+	raw, err := unwrapMaterial(kind, a, wrapped, wrap, place)
+	if err != nil {
+		return nil, nil, err
+	}
+	kept := secret.Copy(raw.Reveal(reveal.Key{}))
+	k, err := p.parse(kind, a, raw, check)
+	if err != nil {
+		kept.Zero()
+		return nil, nil, err
+	}
+	return kept, k, nil
+}
+
+// unwrapMaterial is the place where every wrapped form is read.
+func unwrapMaterial(kind *kind, a kms.Algorithm, wrapped []byte, wrap *box.Key, place []byte) (*secret.Bytes, error) {
 	if len(wrapped) < materialHeader+box.Overhead || len(wrapped) > MaxWrapped {
 		return nil, damaged(nil)
 	}
@@ -86,7 +95,12 @@ func (p *Provider) open(kind *kind, a kms.Algorithm, wrapped []byte, wrap *box.K
 	if err != nil {
 		return nil, damaged(err)
 	}
-	k, err := kind.parse(p, a, secret.Take(raw))
+	return secret.Take(raw), nil
+}
+
+// parse makes a key of material, which it owns, and verifies its check value.
+func (p *Provider) parse(kind *kind, a kms.Algorithm, raw *secret.Bytes, check []byte) (*key, error) {
+	k, err := kind.parse(p, a, raw)
 	if err != nil {
 		return nil, damaged(err)
 	}
@@ -95,7 +109,7 @@ func (p *Provider) open(kind *kind, a kms.Algorithm, wrapped []byte, wrap *box.K
 		k.erase()
 		return nil, kms.Errorf(kms.CodeCheckValue, "the key material is not what its record says was created")
 	}
-	return &handle{algorithm: a, profile: p.profile, key: k}, nil
+	return k, nil
 }
 
 // damaged is the one error for material that does not open, whatever the reason.

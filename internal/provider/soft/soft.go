@@ -11,17 +11,18 @@ import (
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/provider"
 	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/transport"
 )
 
 // Limits of a provider.
 const (
-	MaxRandom    = 128 << 10 // bytes of one Random call
-	MaxMessage   = 16 << 20  // bytes of one input or ciphertext; dialects have lower limits of their own
-	MaxAAD       = 1 << 20   // bytes of additional authenticated data
-	MaxPlace     = 1 << 10   // bytes of a place
-	MaxWrapped   = 4 << 10   // bytes of wrapped material: RSA-4096 takes about 2500
-	CheckSize    = 8         // bytes of a check value
-	DefaultQueue = 16        // slow generations and signatures that may wait
+	MaxRandom    = 128 << 10           // bytes of one Random call
+	MaxMessage   = 16 << 20            // bytes of one input or ciphertext; dialects have lower limits of their own
+	MaxAAD       = 1 << 20             // bytes of additional authenticated data
+	MaxPlace     = 1 << 10             // bytes of a place
+	MaxWrapped   = 4 << 10             // bytes of wrapped material: RSA-4096 takes about 2500
+	CheckSize    = transport.CheckSize // bytes of a check value
+	DefaultQueue = 16                  // slow generations and signatures that may wait
 	maxWorkers   = 64
 	maxQueue     = 1 << 10
 )

@@ -6,7 +6,7 @@ import (
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
-	"github.com/keyhold/keyhold/internal/secret/reveal"
+	"github.com/keyhold/keyhold/internal/transport"
 )
 
 func makeRandom(p *Provider, _ kms.Algorithm, bytes int) (*secret.Bytes, []byte, error) {
@@ -36,7 +36,7 @@ func parseBox(a kms.Algorithm, s *secret.Bytes, of func(*secret.Bytes) (*box.Key
 		s.Zero()
 		return nil, err
 	}
-	return &key{box: k, sum: checkSecret(a, s.Reveal(reveal.Key{}))}, nil
+	return &key{box: k, sum: transport.CheckSecret(a, s)}, nil
 }
 
 // parseRaw takes a key as it is: of any length that the algorithm table permits for HMAC, of the algorithm's length for others.
@@ -46,7 +46,7 @@ func parseRaw(_ *Provider, a kms.Algorithm, s *secret.Bytes) (*key, error) {
 			return nil, err
 		}
 	}
-	return &key{raw: s, sum: checkSecret(a, s.Reveal(reveal.Key{}))}, nil
+	return &key{raw: s, sum: transport.CheckSecret(a, s)}, nil
 }
 
 func wantBytes(s *secret.Bytes, n int) error {
