@@ -137,11 +137,23 @@ func TestEveryFieldOfALeanMethodIsReadByBothNames(t *testing.T) {
 	}
 }
 
+// leftToTheCodec are fields of rare requests: one that has any of them takes the long way.
+var leftToTheCodec = map[protoreflect.FullName]bool{
+	"keyhold.v1.CreateKeyRequest.import":     true,
+	"keyhold.v1.CreateKeyRequest.exportable": true,
+}
+
 func sameFields(t *testing.T, d protoreflect.MessageDescriptor, read []leanField) {
 	t.Helper()
 	fields := d.Fields()
-	if fields.Len() != len(read) {
-		t.Errorf("%s has %d fields, the short path %d", d.FullName(), fields.Len(), len(read))
+	short := 0
+	for i := range fields.Len() {
+		if !leftToTheCodec[fields.Get(i).FullName()] {
+			short++
+		}
+	}
+	if short != len(read) {
+		t.Errorf("%s has %d fields, the short path %d", d.FullName(), short, len(read))
 	}
 	for _, f := range read {
 		if n := fields.ByJSONName(f.camel); n == nil || string(n.Name()) != f.snake {
