@@ -12,24 +12,26 @@ import (
 
 // NamespaceInfo describes a namespace.
 type NamespaceInfo struct {
-	Name               string    `json:"name"`
-	Description        string    `json:"description,omitempty"`
-	SeparationOfDuties bool      `json:"separation_of_duties"`
-	CreatedAt          time.Time `json:"created_at,omitzero"`
-	Revision           uint64    `json:"revision"`
+	Name               string         `json:"name"`
+	Description        string         `json:"description,omitempty"`
+	SeparationOfDuties bool           `json:"separation_of_duties"`
+	Approvals          []ApprovalRule `json:"approvals,omitempty"`
+	CreatedAt          time.Time      `json:"created_at,omitzero"`
+	Revision           uint64         `json:"revision"`
 }
 
 // NamespaceInput creates or changes a namespace. Nil fields leave things as they are, or take the default.
 type NamespaceInput struct {
 	Name               string
 	Description        *string
-	SeparationOfDuties *bool // nil for a new namespace: on
+	SeparationOfDuties *bool          // nil for a new namespace: on
+	Approvals          []ApprovalRule // of the actions that are named
 }
 
 // CreateNamespace makes a namespace.
 func (c *Client) CreateNamespace(ctx context.Context, in NamespaceInput, options ...Option) (NamespaceInfo, error) {
 	res, err := invoke(ctx, c, c.admin.CreateNamespace, &keyholdv1.CreateNamespaceRequest{
-		Name: in.Name, Description: in.Description, SeparationOfDuties: in.SeparationOfDuties,
+		Name: in.Name, Description: in.Description, SeparationOfDuties: in.SeparationOfDuties, Approvals: fromRules(in.Approvals),
 	}, changes, options)
 	return toNamespace(res.GetNamespace()), err
 }
@@ -37,7 +39,7 @@ func (c *Client) CreateNamespace(ctx context.Context, in NamespaceInput, options
 // UpdateNamespace changes a namespace.
 func (c *Client) UpdateNamespace(ctx context.Context, in NamespaceInput, options ...Option) (NamespaceInfo, error) {
 	res, err := invoke(ctx, c, c.admin.UpdateNamespace, &keyholdv1.UpdateNamespaceRequest{
-		Name: in.Name, Description: in.Description, SeparationOfDuties: in.SeparationOfDuties,
+		Name: in.Name, Description: in.Description, SeparationOfDuties: in.SeparationOfDuties, Approvals: fromRules(in.Approvals),
 	}, changes, options)
 	return toNamespace(res.GetNamespace()), err
 }
@@ -58,7 +60,7 @@ func (c *Client) ListNamespaces(ctx context.Context, options ...Option) iter.Seq
 
 func toNamespace(n *keyholdv1.Namespace) NamespaceInfo {
 	return NamespaceInfo{
-		Name: n.GetName(), Description: n.GetDescription(), SeparationOfDuties: n.GetSeparationOfDuties(),
+		Name: n.GetName(), Description: n.GetDescription(), SeparationOfDuties: n.GetSeparationOfDuties(), Approvals: each(n.GetApprovals(), toRule),
 		CreatedAt: timeOf(n.GetCreatedAt()), Revision: n.GetRevision(),
 	}
 }

@@ -37,6 +37,8 @@ type AuditRecord struct {
 	Detail         string        `json:"detail,omitempty"`
 	Change         bool          `json:"change,omitempty"`
 	Erased         bool          `json:"erased,omitempty"`
+	Approval       string        `json:"approval,omitempty"`  // id of the request for approval under which the change was made
+	Approvers      [][]byte      `json:"approvers,omitempty"` // keyed hashes of the names of who approved it
 }
 
 // AuditKeyUse names a key version that an operation touched.
@@ -139,7 +141,7 @@ func toRecord(r *keyholdv1.AuditRecord) AuditRecord {
 		Dialect: r.GetDialect(), Method: r.GetMethod(), Principal: r.GetPrincipal(), PrincipalAlias: r.GetPrincipalAlias(), Home: r.GetHome(),
 		Credential: r.GetCredential(), Remote: r.GetRemote(), Namespace: r.GetNamespace(), Resource: r.GetResource(), Scheme: r.GetScheme(),
 		RequestID: r.GetRequestId(), PolicyRevision: r.GetPolicyRevision(), Policies: r.GetPolicies(), ContextDigest: r.GetContextDigest(),
-		Bytes: r.GetBytes(), Reason: r.GetReason(), Detail: r.GetDetail(), Change: r.GetChange(), Erased: r.GetErased(),
+		Bytes: r.GetBytes(), Reason: r.GetReason(), Detail: r.GetDetail(), Change: r.GetChange(), Erased: r.GetErased(), Approval: r.GetApproval(), Approvers: r.GetApprovers(),
 		Keys: each(r.GetKeys(), func(k *keyholdv1.AuditKeyUse) AuditKeyUse {
 			return AuditKeyUse{KeyID: k.GetKeyId(), Version: k.GetVersion(), Revision: k.GetRevision()}
 		}),

@@ -16,6 +16,8 @@ const (
 	headerIdempotency = "Keyhold-Idempotency-Token"
 	headerDryRun      = "Keyhold-Dry-Run"
 	headerReason      = "Keyhold-Reason"
+	headerApproval    = "Keyhold-Approval"
+	headerAsk         = "Keyhold-Request-Approval"
 	headerRequestID   = "X-Request-Id"
 )
 
@@ -23,8 +25,8 @@ const (
 type Option func(*settings)
 
 type settings struct {
-	namespace, token, reason, requestID string
-	dryRun                              bool
+	namespace, token, reason, requestID, approval, ask string
+	dryRun                                             bool
 }
 
 // DryRun decides and plans a change but does not carry it out.
@@ -111,6 +113,7 @@ func (c *Client) head(ctx context.Context, h http.Header, s settings) *Error {
 	h.Set("User-Agent", c.userAgent)
 	for _, f := range [...]struct{ name, value string }{
 		{headerNamespace, s.namespace}, {headerIdempotency, s.token}, {headerReason, s.reason}, {headerRequestID, s.requestID},
+		{headerApproval, s.approval}, {headerAsk, s.ask},
 	} {
 		if f.value != "" {
 			h.Set(f.name, f.value)

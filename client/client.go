@@ -29,6 +29,7 @@ type Client struct {
 	audit    keyholdv1connect.AuditServiceClient
 	operator keyholdv1connect.OperatorServiceClient
 	usage    keyholdv1connect.UsageServiceClient
+	approval keyholdv1connect.ApprovalServiceClient
 }
 
 // New makes a client. It does not connect yet.
@@ -63,6 +64,7 @@ func New(cfg Config) (*Client, error) {
 	c.audit = keyholdv1connect.NewAuditServiceClient(c.http, base, options...)
 	c.operator = keyholdv1connect.NewOperatorServiceClient(c.http, base, options...)
 	c.usage = keyholdv1connect.NewUsageServiceClient(c.http, base, options...)
+	c.approval = keyholdv1connect.NewApprovalServiceClient(c.http, base, options...)
 	return c, nil
 }
 

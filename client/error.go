@@ -15,25 +15,27 @@ import (
 
 // Codes that callers often tell apart. docs/errors.md lists them all.
 const (
-	CodeBadRequest      = "KH1001"
-	CodeTooLarge        = "KH1003"
-	CodeUnauthenticated = "KH1101"
-	CodeDenied          = "KH1201"
-	CodeOnlyLocal       = "KH1206"
-	CodeKeyNotFound     = "KH1301"
-	CodeNotFound        = "KH1303"
-	CodeExists          = "KH1401"
-	CodeConflict        = "KH1402"
-	CodeKeyDisabled     = "KH1501"
-	CodeDecryptFailed   = "KH1701"
-	CodeBadSignature    = "KH1703"
-	CodeBadMAC          = "KH1704"
-	CodeRateLimited     = "KH1801"
-	CodeSealed          = "KH1901"
-	CodeNotInitialised  = "KH1902"
-	CodeCancelled       = "KH1910"
-	CodeUnreachable     = "KH1911"
-	CodeInternal        = "KH2001"
+	CodeBadRequest       = "KH1001"
+	CodeTooLarge         = "KH1003"
+	CodeUnauthenticated  = "KH1101"
+	CodeDenied           = "KH1201"
+	CodeOnlyLocal        = "KH1206"
+	CodeApprovalRequired = "KH1208"
+	CodeNotApproved      = "KH1209"
+	CodeKeyNotFound      = "KH1301"
+	CodeNotFound         = "KH1303"
+	CodeExists           = "KH1401"
+	CodeConflict         = "KH1402"
+	CodeKeyDisabled      = "KH1501"
+	CodeDecryptFailed    = "KH1701"
+	CodeBadSignature     = "KH1703"
+	CodeBadMAC           = "KH1704"
+	CodeRateLimited      = "KH1801"
+	CodeSealed           = "KH1901"
+	CodeNotInitialised   = "KH1902"
+	CodeCancelled        = "KH1910"
+	CodeUnreachable      = "KH1911"
+	CodeInternal         = "KH2001"
 )
 
 // Error is why a call failed. Find it with errors.As, or its code with CodeOf.
@@ -43,6 +45,7 @@ type Error struct {
 	What       string        // what happened and why
 	Next       string        // what to do
 	Decision   string        // id of the decision, for denials
+	Approval   string        // id of the request for approval that was made, with CodeApprovalRequired after AskApproval
 	Retryable  bool          // the same call may succeed later
 	RetryAfter time.Duration // how long to wait at least; 0: unknown
 	RequestID  string        // of the request, as in the audit trail and the server's log
@@ -80,7 +83,7 @@ func fromDetail(d *keyholdv1.ErrorDetail) *Error {
 		return nil
 	}
 	return &Error{
-		Code: d.GetCode(), Title: d.GetTitle(), What: d.GetWhat(), Next: d.GetNext(), Decision: d.GetDecision(),
+		Code: d.GetCode(), Title: d.GetTitle(), What: d.GetWhat(), Next: d.GetNext(), Decision: d.GetDecision(), Approval: d.GetApproval(),
 		Retryable: retryable[d.GetCode()], RetryAfter: time.Duration(d.GetRetryAfterMs()) * time.Millisecond,
 	}
 }

@@ -44,7 +44,7 @@ var table = []layer{
 		{path: "api/keyhold/v1", ext: []string{"google.golang.org/protobuf"}},
 	}},
 	{"engine: the path", []row{
-		{path: "internal/engine", may: []string{"internal/audit", "internal/audit/receipt", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy",
+		{path: "internal/engine", may: []string{"internal/approval", "internal/audit", "internal/audit/receipt", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy",
 			"internal/provider", "internal/records", "internal/seal", "internal/secret", "internal/secret/arena", "internal/store", "internal/usage", "internal/wire/blob", "internal/wire/token",
 			"internal/transport"},
 			ext: []string{"github.com/go-json-experiment/json", "golang.org/x/mod/sumdb/note", "golang.org/x/time"}},
@@ -52,9 +52,10 @@ var table = []layer{
 	{"domain: keys, decisions, the trail", []row{
 		{path: "internal/usage", may: []string{"internal/audit", "internal/kms", "internal/records"}},
 		{path: "internal/keyring", may: []string{"internal/box", "internal/cache", "internal/kms", "internal/provider", "internal/records", "internal/seal", "internal/secret"}},
-		{path: "internal/records", may: []string{"internal/kms", "internal/seal", "internal/store"}, ext: []string{"github.com/go-json-experiment/json", "google.golang.org/protobuf"}},
+		{path: "internal/records", may: []string{"internal/approval", "internal/kms", "internal/seal", "internal/store"}, ext: []string{"github.com/go-json-experiment/json", "google.golang.org/protobuf"}},
 		{path: "internal/policy", may: []string{"internal/kms"}, ext: []string{"github.com/cedar-policy/cedar-go"}},
 		{path: "internal/lifecycle", may: []string{"internal/kms"}},
+		{path: "internal/approval", may: []string{"internal/kms"}},
 		{path: "internal/audit/sink", may: []string{"internal/audit", "internal/audit/segment", "internal/audit/tree", "internal/kms"},
 			ext: []string{"golang.org/x/sys", "google.golang.org/protobuf"}},
 		{path: "internal/audit/cosign", may: []string{"internal/audit", "internal/audit/tree"}},

@@ -167,6 +167,16 @@ func (d *reader) optional(r *Record, has uint16) {
 			r.Policies = append(r.Policies, d.string(MaxPolicyID))
 		}
 	}
+	if has&hasApproval != 0 {
+		d.copy(r.Approval[:])
+		n := int(d.byte(MaxApprovers))
+		d.must(n > 0 && !r.Approval.IsZero())
+		for range n {
+			var alias [16]byte
+			d.copy(alias[:])
+			r.Approvers = append(r.Approvers, alias)
+		}
+	}
 }
 
 func decodeAnnex(r *Record, annex []byte) error {

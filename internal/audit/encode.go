@@ -41,6 +41,7 @@ const (
 	isChange
 	hasLink
 	hasPolicies
+	hasApproval
 
 	presenceEnd
 )
@@ -208,6 +209,14 @@ func appendBody(dst []byte, r *Record) ([]byte, error) {
 			dst = appendString(dst, p)
 		}
 	}
+	if !r.Approval.IsZero() {
+		has |= hasApproval
+		dst = append(dst, r.Approval[:]...)
+		dst = append(dst, byte(len(r.Approvers)))
+		for i := range r.Approvers {
+			dst = append(dst, r.Approvers[i][:]...)
+		}
+	}
 	binary.BigEndian.PutUint16(dst[start+fixedAt+5:], has)
 	if n := len(dst) - start; n > MaxBody {
 		return dst[:start], tooLong("record", n, MaxBody)
@@ -242,6 +251,10 @@ func (r *Record) check() error {
 		return tooLong("reason", len(r.Reason), MaxReason)
 	case len(r.Detail) > MaxDetail:
 		return tooLong("detail", len(r.Detail), MaxDetail)
+	case len(r.Approvers) > MaxApprovers:
+		return tooLong("list of approvers", len(r.Approvers), MaxApprovers)
+	case r.Approval.IsZero() != (len(r.Approvers) == 0):
+		return kms.Errorf(kms.CodeBadRequest, "an audit record names an approval and its approvers, or neither")
 	case len(r.Prev.Origin) > MaxOrigin:
 		return tooLong("origin", len(r.Prev.Origin), MaxOrigin)
 	}

@@ -2,9 +2,10 @@ package audit
 
 // Limits of a record's parts, in bytes unless stated. A record beyond them is refused: what is recorded is recorded whole.
 const (
-	MaxKeys        = 8    // key versions
-	MaxPolicies    = 8    // ids
-	MaxPolicyID    = 255  // each
+	MaxKeys        = 8   // key versions
+	MaxPolicies    = 8   // ids
+	MaxPolicyID    = 255 // each
+	MaxApprovers   = 16
 	MaxItems       = 4096 // of a batch
 	MaxResource    = 255
 	MaxRequestID   = 64

@@ -66,6 +66,10 @@ type Record struct {
 	Bytes     uint64   // of input, all items together
 	Reason    string   // the caller's, at most 256 bytes
 	Detail    string   // the server's: what a change did, at most 1 KiB
+	// Approval is the request for approval under which a change was made, and Approvers are the aliases of who approved it: at most 16. Their
+	// names are in the annexes of the records of their approvals.
+	Approval  kms.ID
+	Approvers [][16]byte
 	// PrevChange is the leaf hash of the change record before this one on the same resource: changes of one
 	// resource chain, so that a removed one shows. Zero for the first, and for records that change nothing.
 	PrevChange [32]byte

@@ -3,6 +3,8 @@ package cli
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -291,22 +293,34 @@ type namespaceChange struct {
 type namespaceInput struct {
 	description string
 	duties      bool
+	approvals   pairs
 }
 
 func (n *namespaceInput) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&n.description, "description", "", "free text, at most 1,024 bytes")
 	cmd.Flags().BoolVar(&n.duties, "separation-of-duties", true, "who manages a key may not use it")
+	n.approvals.flag(cmd, "approvals", "of how many others an action needs the approval, for example ScheduleKeyDestruction=2; 0 ends the rule; can be repeated")
 }
 
-func (n *namespaceInput) of(cmd *cobra.Command, name string) client.NamespaceInput {
+func (n *namespaceInput) of(cmd *cobra.Command, name string) (client.NamespaceInput, error) {
 	in := client.NamespaceInput{Name: name}
+	for _, action := range slices.Sorted(maps.Keys(n.approvals)) {
+		approvers, err := strconv.ParseUint(n.approvals[action], 10, 8)
+		if err != nil {
+			return in, usagef("for example --approvals ScheduleKeyDestruction=2", "%q is not a number of approvers", n.approvals[action])
+		}
+		if err := oneOf("an action", action, actionNames()); err != nil {
+			return in, err
+		}
+		in.Approvals = append(in.Approvals, client.ApprovalRule{Action: action, Approvers: uint32(approvers)})
+	}
 	if cmd.Flags().Changed("description") {
 		in.Description = &n.description
 	}
 	if cmd.Flags().Changed("separation-of-duties") {
 		in.SeparationOfDuties = &n.duties
 	}
-	return in
+	return in, nil
 }
 
 func (a *app) namespaceCreate() *cobra.Command {
@@ -319,7 +333,11 @@ func (a *app) namespaceCreate() *cobra.Command {
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: fixed(),
 	}
 	cmd.RunE = a.call(func(ctx context.Context, c *client.Client, args []string) error {
-		v, err := c.CreateNamespace(ctx, n.of(cmd, args[0]), a.with(ch)...)
+		in, err := n.of(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		v, err := c.CreateNamespace(ctx, in, a.with(ch)...)
 		if err != nil {
 			return err
 		}
@@ -370,6 +388,7 @@ func (a *app) namespaceShow() *cobra.Command {
 				return a.writeJSON(n)
 			}
 			return a.facts(fact{"name", plain(n.Name)}, fact{"description", plain(n.Description)}, fact{"separation of duties", plain(onOff(n.SeparationOfDuties))},
+				fact{"approvals", plain(rulesText(n.Approvals))},
 				fact{"created", plain(moment(n.CreatedAt))}, fact{"revision", plain(strconv.FormatUint(n.Revision, 10))})
 		}),
 		ValidArgsFunction: first(a.completeNamespaces),
@@ -386,8 +405,11 @@ func (a *app) namespaceUpdate() *cobra.Command {
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: first(a.completeNamespaces),
 	}
 	cmd.RunE = a.call(func(ctx context.Context, c *client.Client, args []string) error {
-		in := n.of(cmd, args[0])
-		if in.Description == nil && in.SeparationOfDuties == nil {
+		in, err := n.of(cmd, args[0])
+		if err != nil {
+			return err
+		}
+		if in.Description == nil && in.SeparationOfDuties == nil && in.Approvals == nil {
 			return usagef(helpOf(cmd), "nothing to change was named")
 		}
 		v, err := c.UpdateNamespace(ctx, in, a.with(ch)...)

@@ -56,7 +56,7 @@ func Run(cfg Config, args []string) int {
 	defer stop()
 	context.AfterFunc(ctx, stop)
 	cmd, err := root.ExecuteContextC(ctx)
-	if err != nil {
+	if err = a.asked(err); err != nil {
 		return a.report(cmd, err)
 	}
 	return exitOK
@@ -126,7 +126,7 @@ func (a *app) root(more []*cobra.Command) *cobra.Command {
 		a.signCommand(), a.verifyCommand(), a.macCommand(), a.randomCommand(),
 		a.deriveCommand(), a.encapsulateCommand(), a.decapsulateCommand(), a.wrapCommand(), a.unwrapCommand(), a.formatCommand(),
 		a.keyCommand(), a.auditCommand(),
-		a.policyCommand(), a.tokenCommand(), a.credentialCommand(), a.namespaceCommand(), a.whoamiCommand(),
+		a.policyCommand(), a.tokenCommand(), a.credentialCommand(), a.namespaceCommand(), a.approvalCommand(), a.whoamiCommand(),
 		a.operatorCommand(), a.storeCommand(), a.jobsCommand(), a.doctorCommand(), a.configCommand(),
 		a.versionCommand(), a.referenceCommand(),
 	)

@@ -201,9 +201,25 @@ func (a *app) call(run func(context.Context, *client.Client, []string) error) fu
 type change struct {
 	dryRun        bool
 	reason, token string
+	approval      string
+	ask           bool
+	askFor        days
 }
 
 func (ch *change) flags(cmd *cobra.Command) {
+	ch.plainFlags(cmd)
+	f := cmd.Flags()
+	f.StringVar(&ch.approval, "approval", "", "id of the request under which others have approved exactly this (keyhold approval)")
+	f.BoolVar(&ch.ask, "request-approval", false, "ask others to approve exactly this, and do nothing else; prints the id of the request")
+	f.Var(&ch.askFor, "approval-ttl", "how long the request is open, with --request-approval, for example 4h or 3d (default: 24h; at most 7d)")
+	cmd.MarkFlagsMutuallyExclusive("approval", "request-approval")
+	cmd.MarkFlagsMutuallyExclusive("approval", "approval-ttl")
+	must(cmd.RegisterFlagCompletionFunc("approval", fixed()))
+	must(cmd.RegisterFlagCompletionFunc("approval-ttl", fixed()))
+}
+
+// plainFlags are those of a change that no rule puts under approval.
+func (ch *change) plainFlags(cmd *cobra.Command) {
 	f := cmd.Flags()
 	f.BoolVar(&ch.dryRun, "dry-run", false, "decide and show what would be done, and do nothing")
 	f.StringVar(&ch.reason, "reason", "", "why, for the audit trail; at most 256 bytes")
@@ -226,6 +242,12 @@ func (a *app) with(ch change) []client.Option {
 	}
 	if ch.reason != "" {
 		o = append(o, client.Reason(ch.reason))
+	}
+	if ch.approval != "" {
+		o = append(o, client.WithApproval(ch.approval))
+	}
+	if ch.ask || ch.askFor > 0 {
+		o = append(o, client.AskApproval(time.Duration(ch.askFor)))
 	}
 	if ch.token != "" {
 		o = append(o, client.IdempotencyToken(ch.token))

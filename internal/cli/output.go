@@ -90,6 +90,7 @@ func plain(s string) cell { return cell{text: s} }
 var stateColours = map[string]colour{
 	"enabled": green, "active": green, "ok": green, "running": green, "yes": green,
 	"suspended": yellow, "disabled": yellow, "pending-import": yellow, "pre-active": yellow, "deactivated": yellow, "warning": yellow,
+	"pending": yellow, "approved": green, "withdrawn": faint, "used": faint,
 	"replayed": yellow, "dry-run": faint, "idle": faint,
 	"pending-destruction": red, "destroyed": red, "compromised": red, "destroyed-compromised": red, "denied": red, "refused": red,
 	"failed": red, "withheld": red, "no": red, "revoked": red, "expired": red,

@@ -44,6 +44,8 @@ func schemas() map[string]form {
 		"keyhold credential create": one(credentialChange{}), "keyhold credential list": list("credentials", client.Credential{}), "keyhold credential revoke": one(credentialChange{}),
 		"keyhold namespace create": one(namespaceChange{}), "keyhold namespace list": list("namespaces", client.NamespaceInfo{}),
 		"keyhold namespace show": one(client.NamespaceInfo{}), "keyhold namespace update": one(namespaceChange{}), "keyhold whoami": one(client.Identity{}),
+		"keyhold approval list": list("approvals", client.Approval{}), "keyhold approval show": one(client.Approval{}),
+		"keyhold approval approve": one(approvalChange{}), "keyhold approval refuse": one(approvalChange{}), "keyhold approval withdraw": one(approvalChange{}),
 		"keyhold operator init": one(initialised{}), "keyhold operator unseal": one(client.Status{}), "keyhold operator status": one(client.Status{}),
 		"keyhold operator enroll": one(newToken{}), "keyhold operator mint": one(enrollmentInfo{}), "keyhold operator seal": one(client.Status{}),
 		"keyhold operator rotate-root": one(client.Status{}), "keyhold operator roll-epoch": list("jobs", client.Job{}),

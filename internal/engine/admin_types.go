@@ -13,7 +13,8 @@ import (
 type NamespaceInput struct {
 	Name               kms.Namespace
 	Description        *string
-	SeparationOfDuties *bool // nil: on for a new namespace, unchanged for an old one
+	SeparationOfDuties *bool          // nil: on for a new namespace, unchanged for an old one
+	Approvals          []ApprovalRule // of the actions that are named; others stay as they are
 
 	made *newKEK
 }
@@ -26,6 +27,7 @@ type NamespaceInfo struct {
 	Name               kms.Namespace
 	Description        string
 	SeparationOfDuties bool
+	Approvals          []ApprovalRule // by the names of the actions
 	Created            time.Time
 	Rev                kms.Rev
 }

@@ -20,8 +20,11 @@ type change[In, Out any] struct {
 	check func(*In) error
 	// authorize, where set, decides on something else than the roles' keys or the namespace.
 	authorize func(*work, *In) error
-	// approve, where set, says why others have to approve exactly this request first; "": they need not.
+	// approve, where set, says why others have to approve exactly this request first, whatever the namespace's rules say; "": they need not.
+	// What is approved is what the exported fields of In say: a secret among them shows as nothing, so that it needs its digest beside it.
 	approve func(*work, *In) string
+	// approvers, where set, is how many approve then at least. Not set: as many as is usual in the namespace.
+	approvers func(*work, *In) int
 	// prepare does what is slow, such as making key material, after admission and outside the transaction.
 	prepare func(context.Context, *work, *In) error
 	// do reads the transaction's own state, decides on it, and writes. It may run more than once.
@@ -52,17 +55,22 @@ func alter[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *change[In
 		if err = admit(ctx, w, d.roles, d.check, d.authorize, in); err != nil {
 			break
 		}
-		if d.approve != nil {
-			if why := d.approve(w, in); why != "" {
-				err = kms.Errorf(kms.CodeApprovalRequired, "%s takes approvals: %s", d.name, why)
-				break
-			}
+		w.needs = needed(w, d, in)
+		if err = w.unapproved(); err != nil {
+			break
 		}
+		w.call.DryRun = c.DryRun || c.Ask // before others are asked to approve it, it is rehearsed
 		if out, err = commit(ctx, w, d, in); !errors.Is(err, errStale) {
 			break
 		}
 		for i := range w.n {
 			w.o.ring.Forget(Touch{Kind: records.TouchKey, Namespace: c.Namespace, ID: w.keys[i].ID})
+		}
+		w.o.rules.forget(Touch{Kind: records.TouchNamespace, Namespace: c.Namespace})
+	}
+	if errors.Is(err, errUnapproved) {
+		if err = w.required(); c.Ask && !c.DryRun {
+			return none, ask(ctx, w, d.name, in)
 		}
 	}
 	switch {
@@ -84,7 +92,8 @@ func alter[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *change[In
 
 func (w *work) readyToAdmit() {
 	w.n, w.rec.Keys, w.rec.PrevChange, w.rec.Detail, w.rec.Change = 0, w.uses[:0], [32]byte{}, "", false
-	w.stamp, w.pending = nil, nil
+	w.stamp, w.pending, w.needs = nil, nil, need{}
+	w.rec.Approval, w.rec.Approvers = kms.ID{}, nil
 }
 
 // committed is a change that is in the store and not yet known to be in the log.
@@ -114,6 +123,12 @@ func commit[In, Out any](ctx context.Context, w *work, d *change[In, Out], in *I
 			return out, err
 		}
 	}
+	var approved [32]byte
+	if !w.call.Approval.IsZero() {
+		if approved, err = w.approvalDigest(d.name, in); err != nil {
+			return out, err
+		}
+	}
 	var p committed
 	var admitted [2]audit.KeyUse
 	n := copy(admitted[:], w.rec.Keys)
@@ -128,23 +143,36 @@ func commit[In, Out any](ctx context.Context, w *work, d *change[In, Out], in *I
 		if done, err := w.replay(tx, digest, d.secret, &out); done || err != nil {
 			return err
 		}
-		var err error
+		approval, err := w.approval(tx, approved)
+		if err != nil {
+			return err
+		}
 		if out, err = d.do(ctx, w, tx, in); err != nil {
 			return err
 		}
 		if w.call.DryRun {
-			return errDry
+			return w.rehearsed(approval)
 		}
 		if w.stamp == nil {
-			return nil // nothing to change: an ordinary record follows
+			return nil // nothing to change: an ordinary record follows, and an approval is not used up
 		}
 		w.rec.Outcome, w.rec.Change = audit.OK, true
+		if err := w.useApproval(tx, approval); err != nil {
+			return err
+		}
 		p.id = w.rec.ID
 		if p.body, p.annex, err = audit.Encode(&w.rec); err != nil {
 			return err
 		}
-		if err := w.stamp(audit.LeafHash(p.body)); err != nil {
+		leaf := audit.LeafHash(p.body)
+		if err := w.stamp(leaf); err != nil {
 			return err
+		}
+		if approval != nil {
+			approval.Change = leaf
+			if err := tx.PutApproval(*approval); err != nil {
+				return err
+			}
 		}
 		if err := w.remember(tx, digest, d.secret, &out); err != nil {
 			return err
@@ -167,6 +195,7 @@ func commit[In, Out any](ctx context.Context, w *work, d *change[In, Out], in *I
 func (w *work) unsay(admitted []audit.KeyUse) {
 	w.rec.Keys = append(w.rec.Keys[:0], admitted...)
 	w.rec.Detail, w.rec.PrevChange, w.rec.Change, w.stamp = "", [32]byte{}, false, nil
+	w.rec.Approval, w.rec.Approvers = kms.ID{}, nil
 }
 
 // onCommit says how the record's leaf hash gets into the changed resource, so that its changes chain.
@@ -210,8 +239,13 @@ func digestOf(a kms.Action, in any) ([32]byte, error) {
 	return sha256.Sum256(append([]byte(a.String()+"\x00"), b...)), nil
 }
 
+// idemParts: asking for the approvals that a request needs, and the request itself, may carry one token.
 func (w *work) idemParts() [][]byte {
-	return [][]byte{[]byte(w.call.Namespace), []byte(w.call.Principal.Namespace), []byte(w.call.Principal.Name), []byte(w.call.Token)}
+	parts := [][]byte{[]byte(w.call.Namespace), []byte(w.call.Principal.Namespace), []byte(w.call.Principal.Name), []byte(w.call.Token)}
+	if w.asks {
+		parts = append(parts, []byte("asks"))
+	}
+	return parts
 }
 
 // replay answers the remembered outcome of an idempotency token.

@@ -2,7 +2,9 @@ package engine
 
 import (
 	"context"
+	"strings"
 
+	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/records"
 	"github.com/keyhold/keyhold/internal/seal"
@@ -24,7 +26,11 @@ var (
 	updateNamespace = change[NamespaceInput, NamespaceOutput]{
 		name:  kms.UpdateNamespace,
 		check: checkNamespace,
-		do:    doUpdateNamespace,
+		approve: func(w *work, in *NamespaceInput) string {
+			return strings.Join(weakens(&w.rules.ns, in).what, ", ")
+		},
+		approvers: func(w *work, in *NamespaceInput) int { return weakens(&w.rules.ns, in).approvers },
+		do:        doUpdateNamespace,
 	}
 	readNamespace = op[NamespaceInput, NamespaceOutput]{
 		name: kms.ReadNamespace,
@@ -75,11 +81,11 @@ func checkNamespace(in *NamespaceInput) error {
 	if in.Description != nil && len(*in.Description) > kms.MaxDescription {
 		return kms.Errorf(kms.CodeTooLarge, "the description has %d bytes, the limit is %d", len(*in.Description), kms.MaxDescription)
 	}
-	return nil
+	return checkApprovalRules(in.Approvals)
 }
 
 func namespaceInfo(n records.Namespace) NamespaceInfo {
-	return NamespaceInfo{Name: n.Name, Description: n.Description, SeparationOfDuties: n.SeparationOfDuties, Created: n.Created, Rev: n.Rev}
+	return NamespaceInfo{Name: n.Name, Description: n.Description, SeparationOfDuties: n.SeparationOfDuties, Approvals: rulesOf(&n), Created: n.Created, Rev: n.Rev}
 }
 
 func doCreateNamespace(_ context.Context, w *work, tx *records.Tx, in *NamespaceInput) (NamespaceOutput, error) {
@@ -89,9 +95,9 @@ func doCreateNamespace(_ context.Context, w *work, tx *records.Tx, in *Namespace
 		return NamespaceOutput{}, kms.Errorf(kms.CodeExists, "the namespace %q exists already", in.Name)
 	}
 	n := records.Namespace{Name: in.Name, SeparationOfDuties: true, Dev: w.o.dev, Created: w.now.UTC()}
-	applyNamespace(&n, in)
+	_ = applyNamespace(&n, in)
 	w.rec.Resource = string(in.Name)
-	w.rec.Detail = duties(n)
+	w.rec.Detail = protection(&n)
 	if w.call.DryRun {
 		return NamespaceOutput{namespaceInfo(n)}, nil
 	}
@@ -106,20 +112,28 @@ func doCreateNamespace(_ context.Context, w *work, tx *records.Tx, in *Namespace
 	return NamespaceOutput{namespaceInfo(n)}, nil
 }
 
-func applyNamespace(n *records.Namespace, in *NamespaceInput) {
-	if in.Description != nil {
-		n.Description = *in.Description
+// applyNamespace answers whether it changed anything.
+func applyNamespace(n *records.Namespace, in *NamespaceInput) bool {
+	changed := applyRules(n, in.Approvals)
+	if in.Description != nil && n.Description != *in.Description {
+		n.Description, changed = *in.Description, true
 	}
-	if in.SeparationOfDuties != nil {
-		n.SeparationOfDuties = *in.SeparationOfDuties
+	if in.SeparationOfDuties != nil && n.SeparationOfDuties != *in.SeparationOfDuties {
+		n.SeparationOfDuties, changed = *in.SeparationOfDuties, true
 	}
+	return changed
 }
 
-func duties(n records.Namespace) string {
+// protection says what the change record keeps of a namespace.
+func protection(n *records.Namespace) string {
+	said := "separation of duties off"
 	if n.SeparationOfDuties {
-		return "separation of duties on"
+		said = "separation of duties on"
 	}
-	return "separation of duties off"
+	if rules := rulesText(n); rules != "" {
+		said += "; approvals: " + rules
+	}
+	return clipTo(said, audit.MaxDetail)
 }
 
 func doUpdateNamespace(_ context.Context, w *work, tx *records.Tx, in *NamespaceInput) (NamespaceOutput, error) {
@@ -130,13 +144,14 @@ func doUpdateNamespace(_ context.Context, w *work, tx *records.Tx, in *Namespace
 	if !there || in.Name != w.call.Namespace {
 		return NamespaceOutput{}, kms.Errorf(kms.CodeNotFound, "there is no namespace %q, or the call is not made in it", in.Name)
 	}
-	before := namespaceInfo(n)
-	applyNamespace(&n, in)
-	if namespaceInfo(n) == before {
-		w.rec.Detail = "nothing to do"
-		return NamespaceOutput{before}, nil
+	if n.Rev != w.rules.ns.Rev {
+		return NamespaceOutput{}, errStale // its rules may be others: what this change takes is decided by those that are in force
 	}
-	w.rec.Resource, w.rec.Detail = string(in.Name), duties(n)
+	if !applyNamespace(&n, in) {
+		w.rec.Detail = "nothing to do"
+		return NamespaceOutput{namespaceInfo(n)}, nil
+	}
+	w.rec.Resource, w.rec.Detail = string(in.Name), protection(&n)
 	w.onCommit(n.Change, func(leaf [32]byte) error {
 		n.Change = leaf
 		return tx.PutNamespace(n)

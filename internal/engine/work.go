@@ -33,6 +33,8 @@ type work struct {
 	// Of changes only.
 	stamp   func(leaf [32]byte) error
 	pending *committed
+	needs   need   // the approvals that the request takes
+	asks    bool   // for them, and does nothing else
 	claimed uint32 // the epoch that a secret of this work may be wrapped under; 0: none
 }
 

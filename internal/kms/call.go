@@ -115,6 +115,7 @@ type Call struct {
 	Reason    string         // why, in the caller's words; at most 256 bytes
 	Approval  ID             // under which others have approved exactly this request; zero: none
 	Ask       bool           // if approvals are needed, ask for them: nothing else is done
+	AskFor    time.Duration  // how long the request for them is open; 0: as long as usual
 }
 
 // Context is the encryption context: additional authenticated data in the form of a map.

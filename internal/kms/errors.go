@@ -271,6 +271,7 @@ type Error struct {
 	What     string // what happened and why, in terms of the request
 	Next     string // what to do; empty: the code's own advice
 	Decision string // the decision's id, for denials
+	Approval ID     // under which approvals were asked for, with CodeApprovalRequired
 	RetryMS  int64  // milliseconds after which a retry makes sense; 0: unknown
 	cause    error
 }

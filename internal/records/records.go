@@ -40,6 +40,7 @@ const (
 	kindJob        kind = 'J' // J name
 	kindDue        kind = 'D' // D unix seconds u64, key id (then, but for destruction: what u8, version u32, namespace): what is due, by date
 	kindClock      kind = 'H' // H: the high-water mark of time
+	kindApproval   kind = 'a' // a namespace 00 request id; a namespace 00: the index of its requests
 	kindLogEnd     kind = 'A' // A node: the newest checkpoint of its audit log
 
 	kindDataKey      kind = 'W' // W parent key id, data key id: a managed data key

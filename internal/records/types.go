@@ -49,6 +49,8 @@ type Namespace struct {
 	DestroyAt     time.Time `json:"destroy_at,omitzero"` // while its destruction is pending
 	Destroyed     time.Time `json:"destroyed,omitzero"`  // its KEK is erased: this record and the metadata of its keys remain
 	Irrecoverable time.Time `json:"final,omitzero"`      // since when no copy brings it back
+	// Approvals says of how many others each of these actions needs the approval: 1 to approval.MaxApprovers.
+	Approvals map[kms.Action]int `json:"approvals,omitempty"`
 
 	Rev kms.Rev `json:"-"`
 }

@@ -35,7 +35,9 @@ type Namespace struct {
 	// Time of creation.
 	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
 	// Revision of the namespace and its policies.
-	Revision      uint64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	// Of how many others actions need the approval.
+	Approvals     []*ApprovalRule `protobuf:"bytes,6,rep,name=approvals,proto3" json:"approvals,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -105,6 +107,13 @@ func (x *Namespace) GetRevision() uint64 {
 	return 0
 }
 
+func (x *Namespace) GetApprovals() []*ApprovalRule {
+	if x != nil {
+		return x.Approvals
+	}
+	return nil
+}
+
 type CreateNamespaceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `[a-z0-9][a-z0-9-]{0,62}`.
@@ -113,8 +122,10 @@ type CreateNamespaceRequest struct {
 	Description *string `protobuf:"bytes,2,opt,name=description,proto3,oneof" json:"description,omitempty"`
 	// Who manages a key may not use it. Not set: on.
 	SeparationOfDuties *bool `protobuf:"varint,3,opt,name=separation_of_duties,json=separationOfDuties,proto3,oneof" json:"separation_of_duties,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Of how many others actions need the approval.
+	Approvals     []*ApprovalRule `protobuf:"bytes,4,rep,name=approvals,proto3" json:"approvals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateNamespaceRequest) Reset() {
@@ -168,6 +179,13 @@ func (x *CreateNamespaceRequest) GetSeparationOfDuties() bool {
 	return false
 }
 
+func (x *CreateNamespaceRequest) GetApprovals() []*ApprovalRule {
+	if x != nil {
+		return x.Approvals
+	}
+	return nil
+}
+
 type UpdateNamespaceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the namespace.
@@ -176,8 +194,10 @@ type UpdateNamespaceRequest struct {
 	Description *string `protobuf:"bytes,2,opt,name=description,proto3,oneof" json:"description,omitempty"`
 	// Switches separation of duties.
 	SeparationOfDuties *bool `protobuf:"varint,3,opt,name=separation_of_duties,json=separationOfDuties,proto3,oneof" json:"separation_of_duties,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Rules of the actions that are named; others stay as they are. A change that weakens them needs approvals itself.
+	Approvals     []*ApprovalRule `protobuf:"bytes,4,rep,name=approvals,proto3" json:"approvals,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateNamespaceRequest) Reset() {
@@ -229,6 +249,13 @@ func (x *UpdateNamespaceRequest) GetSeparationOfDuties() bool {
 		return *x.SeparationOfDuties
 	}
 	return false
+}
+
+func (x *UpdateNamespaceRequest) GetApprovals() []*ApprovalRule {
+	if x != nil {
+		return x.Approvals
+	}
+	return nil
 }
 
 type DescribeNamespaceRequest struct {
@@ -2685,24 +2712,27 @@ var File_keyhold_v1_admin_proto protoreflect.FileDescriptor
 const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x16keyhold/v1/admin.proto\x12\n" +
-	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16keyhold/v1/audit.proto\x1a\x17keyhold/v1/status.proto\"\xca\x01\n" +
+	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19keyhold/v1/approval.proto\x1a\x16keyhold/v1/audit.proto\x1a\x17keyhold/v1/status.proto\"\x82\x02\n" +
 	"\tNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x120\n" +
 	"\x14separation_of_duties\x18\x03 \x01(\bR\x12separationOfDuties\x129\n" +
 	"\n" +
 	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1a\n" +
-	"\brevision\x18\x05 \x01(\x04R\brevision\"\xb3\x01\n" +
+	"\brevision\x18\x05 \x01(\x04R\brevision\x126\n" +
+	"\tapprovals\x18\x06 \x03(\v2\x18.keyhold.v1.ApprovalRuleR\tapprovals\"\xeb\x01\n" +
 	"\x16CreateNamespaceRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\vdescription\x18\x02 \x01(\tH\x00R\vdescription\x88\x01\x01\x125\n" +
-	"\x14separation_of_duties\x18\x03 \x01(\bH\x01R\x12separationOfDuties\x88\x01\x01B\x0e\n" +
+	"\x14separation_of_duties\x18\x03 \x01(\bH\x01R\x12separationOfDuties\x88\x01\x01\x126\n" +
+	"\tapprovals\x18\x04 \x03(\v2\x18.keyhold.v1.ApprovalRuleR\tapprovalsB\x0e\n" +
 	"\f_descriptionB\x17\n" +
-	"\x15_separation_of_duties\"\xb3\x01\n" +
+	"\x15_separation_of_duties\"\xeb\x01\n" +
 	"\x16UpdateNamespaceRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\vdescription\x18\x02 \x01(\tH\x00R\vdescription\x88\x01\x01\x125\n" +
-	"\x14separation_of_duties\x18\x03 \x01(\bH\x01R\x12separationOfDuties\x88\x01\x01B\x0e\n" +
+	"\x14separation_of_duties\x18\x03 \x01(\bH\x01R\x12separationOfDuties\x88\x01\x01\x126\n" +
+	"\tapprovals\x18\x04 \x03(\v2\x18.keyhold.v1.ApprovalRuleR\tapprovalsB\x0e\n" +
 	"\f_descriptionB\x17\n" +
 	"\x15_separation_of_duties\".\n" +
 	"\x18DescribeNamespaceRequest\x12\x12\n" +
@@ -2972,91 +3002,95 @@ var file_keyhold_v1_admin_proto_goTypes = []any{
 	(*CheckStoreResponse)(nil),       // 42: keyhold.v1.CheckStoreResponse
 	nil,                              // 43: keyhold.v1.CanIRequest.ContextEntry
 	(*timestamppb.Timestamp)(nil),    // 44: google.protobuf.Timestamp
-	(*AuditRecord)(nil),              // 45: keyhold.v1.AuditRecord
-	(*durationpb.Duration)(nil),      // 46: google.protobuf.Duration
-	(*ServerStatus)(nil),             // 47: keyhold.v1.ServerStatus
+	(*ApprovalRule)(nil),             // 45: keyhold.v1.ApprovalRule
+	(*AuditRecord)(nil),              // 46: keyhold.v1.AuditRecord
+	(*durationpb.Duration)(nil),      // 47: google.protobuf.Duration
+	(*ServerStatus)(nil),             // 48: keyhold.v1.ServerStatus
 }
 var file_keyhold_v1_admin_proto_depIdxs = []int32{
 	44, // 0: keyhold.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
-	0,  // 1: keyhold.v1.NamespaceResponse.namespace:type_name -> keyhold.v1.Namespace
-	0,  // 2: keyhold.v1.ListNamespacesResponse.namespaces:type_name -> keyhold.v1.Namespace
-	44, // 3: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
-	7,  // 4: keyhold.v1.PolicyResponse.policy:type_name -> keyhold.v1.Policy
-	7,  // 5: keyhold.v1.ListPoliciesResponse.policies:type_name -> keyhold.v1.Policy
-	43, // 6: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
-	45, // 7: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
-	18, // 8: keyhold.v1.ExplainResponse.explanation:type_name -> keyhold.v1.Explanation
-	19, // 9: keyhold.v1.Explanation.permits:type_name -> keyhold.v1.PolicyReason
-	19, // 10: keyhold.v1.Explanation.forbids:type_name -> keyhold.v1.PolicyReason
-	19, // 11: keyhold.v1.Explanation.failed:type_name -> keyhold.v1.PolicyReason
-	19, // 12: keyhold.v1.Explanation.unmet:type_name -> keyhold.v1.PolicyReason
-	19, // 13: keyhold.v1.Explanation.manages:type_name -> keyhold.v1.PolicyReason
-	44, // 14: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
-	44, // 15: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
-	44, // 16: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
-	46, // 17: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
-	20, // 18: keyhold.v1.CreateTokenResponse.token:type_name -> keyhold.v1.Token
-	20, // 19: keyhold.v1.ListTokensResponse.tokens:type_name -> keyhold.v1.Token
-	20, // 20: keyhold.v1.TokenResponse.token:type_name -> keyhold.v1.Token
-	44, // 21: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
-	44, // 22: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
-	27, // 23: keyhold.v1.CredentialResponse.credential:type_name -> keyhold.v1.Credential
-	27, // 24: keyhold.v1.ListCredentialsResponse.credentials:type_name -> keyhold.v1.Credential
-	44, // 25: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
-	37, // 26: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
-	44, // 27: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
-	44, // 28: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
-	44, // 29: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
-	47, // 30: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
-	1,  // 31: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
-	2,  // 32: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
-	3,  // 33: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
-	5,  // 34: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
-	8,  // 35: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
-	9,  // 36: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
-	10, // 37: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
-	11, // 38: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
-	13, // 39: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
-	15, // 40: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
-	16, // 41: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
-	21, // 42: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
-	23, // 43: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
-	25, // 44: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
-	28, // 45: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
-	30, // 46: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
-	32, // 47: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
-	33, // 48: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
-	35, // 49: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
-	38, // 50: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
-	39, // 51: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
-	41, // 52: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
-	4,  // 53: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	4,  // 54: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	4,  // 55: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
-	6,  // 56: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
-	12, // 57: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
-	12, // 58: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
-	12, // 59: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
-	12, // 60: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
-	14, // 61: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
-	17, // 62: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
-	17, // 63: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
-	22, // 64: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
-	24, // 65: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
-	26, // 66: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
-	29, // 67: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
-	31, // 68: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
-	29, // 69: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
-	34, // 70: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
-	36, // 71: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
-	36, // 72: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
-	40, // 73: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
-	42, // 74: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
-	53, // [53:75] is the sub-list for method output_type
-	31, // [31:53] is the sub-list for method input_type
-	31, // [31:31] is the sub-list for extension type_name
-	31, // [31:31] is the sub-list for extension extendee
-	0,  // [0:31] is the sub-list for field type_name
+	45, // 1: keyhold.v1.Namespace.approvals:type_name -> keyhold.v1.ApprovalRule
+	45, // 2: keyhold.v1.CreateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	45, // 3: keyhold.v1.UpdateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	0,  // 4: keyhold.v1.NamespaceResponse.namespace:type_name -> keyhold.v1.Namespace
+	0,  // 5: keyhold.v1.ListNamespacesResponse.namespaces:type_name -> keyhold.v1.Namespace
+	44, // 6: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
+	7,  // 7: keyhold.v1.PolicyResponse.policy:type_name -> keyhold.v1.Policy
+	7,  // 8: keyhold.v1.ListPoliciesResponse.policies:type_name -> keyhold.v1.Policy
+	43, // 9: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
+	46, // 10: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
+	18, // 11: keyhold.v1.ExplainResponse.explanation:type_name -> keyhold.v1.Explanation
+	19, // 12: keyhold.v1.Explanation.permits:type_name -> keyhold.v1.PolicyReason
+	19, // 13: keyhold.v1.Explanation.forbids:type_name -> keyhold.v1.PolicyReason
+	19, // 14: keyhold.v1.Explanation.failed:type_name -> keyhold.v1.PolicyReason
+	19, // 15: keyhold.v1.Explanation.unmet:type_name -> keyhold.v1.PolicyReason
+	19, // 16: keyhold.v1.Explanation.manages:type_name -> keyhold.v1.PolicyReason
+	44, // 17: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
+	44, // 18: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
+	44, // 19: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
+	47, // 20: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	20, // 21: keyhold.v1.CreateTokenResponse.token:type_name -> keyhold.v1.Token
+	20, // 22: keyhold.v1.ListTokensResponse.tokens:type_name -> keyhold.v1.Token
+	20, // 23: keyhold.v1.TokenResponse.token:type_name -> keyhold.v1.Token
+	44, // 24: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
+	44, // 25: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
+	27, // 26: keyhold.v1.CredentialResponse.credential:type_name -> keyhold.v1.Credential
+	27, // 27: keyhold.v1.ListCredentialsResponse.credentials:type_name -> keyhold.v1.Credential
+	44, // 28: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
+	37, // 29: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
+	44, // 30: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
+	44, // 31: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
+	44, // 32: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
+	48, // 33: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
+	1,  // 34: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
+	2,  // 35: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
+	3,  // 36: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
+	5,  // 37: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
+	8,  // 38: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
+	9,  // 39: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
+	10, // 40: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
+	11, // 41: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
+	13, // 42: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
+	15, // 43: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
+	16, // 44: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
+	21, // 45: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
+	23, // 46: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
+	25, // 47: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
+	28, // 48: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
+	30, // 49: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
+	32, // 50: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
+	33, // 51: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
+	35, // 52: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
+	38, // 53: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
+	39, // 54: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
+	41, // 55: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
+	4,  // 56: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	4,  // 57: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	4,  // 58: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
+	6,  // 59: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
+	12, // 60: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
+	12, // 61: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
+	12, // 62: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
+	12, // 63: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
+	14, // 64: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
+	17, // 65: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
+	17, // 66: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
+	22, // 67: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
+	24, // 68: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
+	26, // 69: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
+	29, // 70: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
+	31, // 71: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
+	29, // 72: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
+	34, // 73: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
+	36, // 74: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
+	36, // 75: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
+	40, // 76: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
+	42, // 77: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
+	56, // [56:78] is the sub-list for method output_type
+	34, // [34:56] is the sub-list for method input_type
+	34, // [34:34] is the sub-list for extension type_name
+	34, // [34:34] is the sub-list for extension extendee
+	0,  // [0:34] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_admin_proto_init() }
@@ -3064,6 +3098,7 @@ func file_keyhold_v1_admin_proto_init() {
 	if File_keyhold_v1_admin_proto != nil {
 		return
 	}
+	file_keyhold_v1_approval_proto_init()
 	file_keyhold_v1_audit_proto_init()
 	file_keyhold_v1_status_proto_init()
 	file_keyhold_v1_admin_proto_msgTypes[1].OneofWrappers = []any{}

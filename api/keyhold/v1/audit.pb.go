@@ -76,7 +76,11 @@ type AuditRecord struct {
 	// The record belongs to a change of the store.
 	Change bool `protobuf:"varint,26,opt,name=change,proto3" json:"change,omitempty"`
 	// The personal identifiers of this record were erased.
-	Erased        bool `protobuf:"varint,27,opt,name=erased,proto3" json:"erased,omitempty"`
+	Erased bool `protobuf:"varint,27,opt,name=erased,proto3" json:"erased,omitempty"`
+	// Id of the request for approval under which the change was made; empty: none.
+	Approval string `protobuf:"bytes,28,opt,name=approval,proto3" json:"approval,omitempty"`
+	// Keyed hashes of the names of who approved it.
+	Approvers     [][]byte `protobuf:"bytes,29,rep,name=approvers,proto3" json:"approvers,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -298,6 +302,20 @@ func (x *AuditRecord) GetErased() bool {
 		return x.Erased
 	}
 	return false
+}
+
+func (x *AuditRecord) GetApproval() string {
+	if x != nil {
+		return x.Approval
+	}
+	return ""
+}
+
+func (x *AuditRecord) GetApprovers() [][]byte {
+	if x != nil {
+		return x.Approvers
+	}
+	return nil
 }
 
 // AuditKeyUse names a key version that an operation touched.
@@ -1026,7 +1044,7 @@ var File_keyhold_v1_audit_proto protoreflect.FileDescriptor
 const file_keyhold_v1_audit_proto_rawDesc = "" +
 	"\n" +
 	"\x16keyhold/v1/audit.proto\x12\n" +
-	"keyhold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x06\n" +
+	"keyhold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x06\n" +
 	"\vAuditRecord\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12.\n" +
@@ -1058,7 +1076,9 @@ const file_keyhold_v1_audit_proto_rawDesc = "" +
 	"\x06reason\x18\x18 \x01(\tR\x06reason\x12\x16\n" +
 	"\x06detail\x18\x19 \x01(\tR\x06detail\x12\x16\n" +
 	"\x06change\x18\x1a \x01(\bR\x06change\x12\x16\n" +
-	"\x06erased\x18\x1b \x01(\bR\x06erased\"Z\n" +
+	"\x06erased\x18\x1b \x01(\bR\x06erased\x12\x1a\n" +
+	"\bapproval\x18\x1c \x01(\tR\bapproval\x12\x1c\n" +
+	"\tapprovers\x18\x1d \x03(\fR\tapprovers\"Z\n" +
 	"\vAuditKeyUse\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\tR\x05keyId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x1a\n" +

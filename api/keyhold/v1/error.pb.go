@@ -36,7 +36,9 @@ type ErrorDetail struct {
 	// Id of the decision, for denials. AdminService.Explain tells an administrator what led to it.
 	Decision string `protobuf:"bytes,5,opt,name=decision,proto3" json:"decision,omitempty"`
 	// Milliseconds after which a retry makes sense. 0: unknown.
-	RetryAfterMs  int64 `protobuf:"varint,6,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	RetryAfterMs int64 `protobuf:"varint,6,opt,name=retry_after_ms,json=retryAfterMs,proto3" json:"retry_after_ms,omitempty"`
+	// Id of the request for approval that was made: with KH1208, if approvals were asked for.
+	Approval      string `protobuf:"bytes,7,opt,name=approval,proto3" json:"approval,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -113,19 +115,27 @@ func (x *ErrorDetail) GetRetryAfterMs() int64 {
 	return 0
 }
 
+func (x *ErrorDetail) GetApproval() string {
+	if x != nil {
+		return x.Approval
+	}
+	return ""
+}
+
 var File_keyhold_v1_error_proto protoreflect.FileDescriptor
 
 const file_keyhold_v1_error_proto_rawDesc = "" +
 	"\n" +
 	"\x16keyhold/v1/error.proto\x12\n" +
-	"keyhold.v1\"\xa1\x01\n" +
+	"keyhold.v1\"\xbd\x01\n" +
 	"\vErrorDetail\x12\x12\n" +
 	"\x04code\x18\x01 \x01(\tR\x04code\x12\x14\n" +
 	"\x05title\x18\x02 \x01(\tR\x05title\x12\x12\n" +
 	"\x04what\x18\x03 \x01(\tR\x04what\x12\x12\n" +
 	"\x04next\x18\x04 \x01(\tR\x04next\x12\x1a\n" +
 	"\bdecision\x18\x05 \x01(\tR\bdecision\x12$\n" +
-	"\x0eretry_after_ms\x18\x06 \x01(\x03R\fretryAfterMsB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
+	"\x0eretry_after_ms\x18\x06 \x01(\x03R\fretryAfterMs\x12\x1a\n" +
+	"\bapproval\x18\a \x01(\tR\bapprovalB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
 
 var (
 	file_keyhold_v1_error_proto_rawDescOnce sync.Once

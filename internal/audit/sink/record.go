@@ -40,6 +40,8 @@ type Record struct {
 	Detail         string    `json:"detail,omitempty"`
 	Change         bool      `json:"change,omitempty"`
 	Erased         bool      `json:"erased,omitempty"`
+	Approval       string    `json:"approval,omitempty"`
+	Approvers      [][]byte  `json:"approvers,omitempty"` // aliases
 }
 
 // KeyUse names a key version that an operation touched.
@@ -63,12 +65,16 @@ func recordOf(e *audit.Entry) Record {
 		Home: string(e.Home), Credential: e.Credential, Remote: textOf(!e.Remote.IsValid(), e.Remote), Namespace: string(e.Namespace),
 		Resource: e.Resource, Scheme: textOf(e.Scheme == 0, e.Scheme), RequestID: e.RequestID, PolicyRevision: uint64(e.PolicyRev),
 		Policies: e.Policies, Bytes: e.Bytes, Reason: e.Reason, Detail: e.Detail, Change: e.Change, Erased: e.Erased,
+		Approval: textOf(e.Approval.IsZero(), e.Approval),
 	}
 	if e.Context != [32]byte{} {
 		r.ContextDigest = e.Context[:]
 	}
 	for _, k := range e.Keys {
 		r.Keys = append(r.Keys, KeyUse{KeyID: k.Key.String(), Version: k.Version, Revision: uint64(k.Rev)})
+	}
+	for i := range e.Approvers {
+		r.Approvers = append(r.Approvers, e.Approvers[i][:])
 	}
 	for _, i := range e.Items {
 		r.Items = append(r.Items, Item{Code: textOf(i.Code == 0, i.Code), Bytes: i.Bytes})
@@ -150,6 +156,10 @@ func (r *Record) fields() []field {
 	text("detail", r.Detail)
 	flag("change", r.Change)
 	flag("erased", r.Erased)
+	text("approval", r.Approval)
+	for _, alias := range r.Approvers {
+		text("approver", base64.StdEncoding.EncodeToString(alias))
+	}
 	return all
 }
 

@@ -24,6 +24,7 @@ func namespaceAnswer(out engine.NamespaceOutput, err error) (*connect.Response[k
 func namespaceMessage(n *engine.NamespaceInfo) *keyholdv1.Namespace {
 	return &keyholdv1.Namespace{
 		Name: string(n.Name), Description: n.Description, SeparationOfDuties: n.SeparationOfDuties, CreatedAt: stamp(n.Created), Revision: uint64(n.Rev),
+		Approvals: each(n.Approvals, ruleMessage),
 	}
 }
 
@@ -32,8 +33,12 @@ func (s adminService) CreateNamespace(ctx context.Context, r *connect.Request[ke
 	if err != nil {
 		return nil, err
 	}
+	rules, err := rulesOf(r.Msg.GetApprovals())
+	if err != nil {
+		return nil, err
+	}
 	return namespaceAnswer(s.engine.CreateNamespace(ctx, callOf(ctx), engine.NamespaceInput{
-		Name: name, Description: r.Msg.Description, SeparationOfDuties: r.Msg.SeparationOfDuties,
+		Name: name, Description: r.Msg.Description, SeparationOfDuties: r.Msg.SeparationOfDuties, Approvals: rules,
 	}))
 }
 
@@ -50,8 +55,12 @@ func (s adminService) UpdateNamespace(ctx context.Context, r *connect.Request[ke
 	if err != nil {
 		return nil, err
 	}
+	rules, err := rulesOf(r.Msg.GetApprovals())
+	if err != nil {
+		return nil, err
+	}
 	return namespaceAnswer(s.engine.UpdateNamespace(ctx, c, engine.NamespaceInput{
-		Name: c.Namespace, Description: r.Msg.Description, SeparationOfDuties: r.Msg.SeparationOfDuties,
+		Name: c.Namespace, Description: r.Msg.Description, SeparationOfDuties: r.Msg.SeparationOfDuties, Approvals: rules,
 	}))
 }
 

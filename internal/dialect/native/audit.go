@@ -93,6 +93,12 @@ func recordMessage(position string, e *engine.AuditEntry) *keyholdv1.AuditRecord
 		Credential: r.Credential, Namespace: string(r.Namespace), Resource: r.Resource, Scheme: schemeText(r.Scheme), RequestId: r.RequestID,
 		PolicyRevision: uint64(r.PolicyRev), Policies: r.Policies, Bytes: r.Bytes, Reason: r.Reason, Detail: r.Detail, Change: r.Change, Erased: r.Erased,
 	}
+	if !r.Approval.IsZero() {
+		m.Approval = r.Approval.String()
+		for i := range r.Approvers {
+			m.Approvers = append(m.Approvers, r.Approvers[i][:])
+		}
+	}
 	if r.Remote.IsValid() {
 		m.Remote = r.Remote.String()
 	}

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
@@ -19,6 +20,8 @@ const (
 	headerIdempotency = "Keyhold-Idempotency-Token"
 	headerDryRun      = "Keyhold-Dry-Run"
 	headerReason      = "Keyhold-Reason"
+	headerApproval    = "Keyhold-Approval"
+	headerAsk         = "Keyhold-Request-Approval"
 	headerRequestID   = "X-Request-Id"
 )
 
@@ -142,6 +145,17 @@ func (h *handler) headers(from http.Header, c *kms.Call) error {
 			return kms.Errorf(kms.CodeBadRequest, "the header %s is neither true nor false", headerDryRun)
 		}
 	}
+	if v := from[headerApproval]; len(v) > 0 {
+		var ok bool
+		if c.Approval, ok = kms.ParseID(v[0]); !ok || len(v) > 1 {
+			return kms.Errorf(kms.CodeBadRequest, "the header %s is not the id of one approval: want a UUID", headerApproval)
+		}
+	}
+	if v := from[headerAsk]; len(v) > 0 {
+		if c.Ask, c.AskFor, err = asks(v[0]); err != nil {
+			return err
+		}
+	}
 	if c.RequestID, err = header(from, headerRequestID, maxRequestID, kms.CodeBadRequest); err != nil {
 		return err
 	}
@@ -149,6 +163,18 @@ func (h *handler) headers(from http.Header, c *kms.Call) error {
 		c.RequestID = h.ids.next()
 	}
 	return nil
+}
+
+// asks reads whether approvals are asked for, and for how long the request is to be open.
+func asks(v string) (bool, time.Duration, error) {
+	if yes, err := strconv.ParseBool(v); err == nil {
+		return yes, 0, nil
+	}
+	d, err := time.ParseDuration(v)
+	if err != nil || d <= 0 {
+		return false, 0, kms.Errorf(kms.CodeBadRequest, "the header %s is neither true nor false, nor for how long the request is open, like 36h", headerAsk)
+	}
+	return true, d, nil
 }
 
 // header reads a header of printable characters. One that stands more than once is refused: which one counts would be a guess.

@@ -47,9 +47,13 @@ func wireCode(c kms.Code) connect.Code {
 
 // detailOf is what a caller learns of an error. The internal cause is not in it.
 func detailOf(e *kms.Error) *keyholdv1.ErrorDetail {
-	return &keyholdv1.ErrorDetail{
+	d := &keyholdv1.ErrorDetail{
 		Code: e.Code.String(), Title: e.Code.Title(), What: e.What, Next: e.Advice(), Decision: e.Decision, RetryAfterMs: e.RetryMS,
 	}
+	if !e.Approval.IsZero() {
+		d.Approval = e.Approval.String()
+	}
+	return d
 }
 
 // wireError is the error of the protocol that stands for any error.

@@ -75,6 +75,7 @@ func Handler(cfg Config) http.Handler {
 	_, operator := keyholdv1connect.NewOperatorServiceHandler(operatorService{h.engine}, secretive...)
 	_, usage := keyholdv1connect.NewUsageServiceHandler(usageService{h.engine}, public...)
 	_, transfer := keyholdv1connect.NewTransferServiceHandler(transferService{h.engine}, secretive...)
+	_, approvals := keyholdv1connect.NewApprovalServiceHandler(approvalService{h.engine}, public...)
 	h.add(methodsOf("KeyService"), keys)
 	h.add(methodsOf("CryptoService"), crypto)
 	h.add(methodsOf("AdminService"), admin)
@@ -82,6 +83,7 @@ func Handler(cfg Config) http.Handler {
 	h.add(methodsOf("OperatorService"), operator)
 	h.add(methodsOf("UsageService"), usage)
 	h.add(methodsOf("TransferService"), transfer)
+	h.add(methodsOf("ApprovalService"), approvals)
 	for path, m := range leanMethods {
 		r := h.routes[path]
 		r.lean = m
