@@ -44,7 +44,7 @@ var table = []layer{
 		{path: "api/keyhold/v1", ext: []string{"google.golang.org/protobuf"}},
 	}},
 	{"engine: the path", []row{
-		{path: "internal/engine", may: []string{"internal/approval", "internal/audit", "internal/audit/receipt", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy",
+		{path: "internal/engine", may: []string{"internal/approval", "internal/audit", "internal/audit/receipt", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/datakey", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy",
 			"internal/provider", "internal/records", "internal/seal", "internal/secret", "internal/secret/arena", "internal/store", "internal/usage", "internal/wire/blob", "internal/wire/token",
 			"internal/transport"},
 			ext: []string{"github.com/go-json-experiment/json", "golang.org/x/mod/sumdb/note", "golang.org/x/time"}},
@@ -55,6 +55,7 @@ var table = []layer{
 		{path: "internal/records", may: []string{"internal/approval", "internal/kms", "internal/seal", "internal/store"}, ext: []string{"github.com/go-json-experiment/json", "google.golang.org/protobuf"}},
 		{path: "internal/policy", may: []string{"internal/kms"}, ext: []string{"github.com/cedar-policy/cedar-go"}},
 		{path: "internal/lifecycle", may: []string{"internal/kms"}},
+		{path: "internal/datakey"},
 		{path: "internal/approval", may: []string{"internal/kms"}},
 		{path: "internal/audit/sink", may: []string{"internal/audit", "internal/audit/segment", "internal/audit/tree", "internal/kms"},
 			ext: []string{"golang.org/x/sys", "google.golang.org/protobuf"}},
@@ -171,7 +172,7 @@ var bans = []ban{
 
 // clockless packages are told what time it is.
 var clockless = []string{"internal/usage", "internal/kms", "internal/lifecycle", "internal/policy", "internal/box", "internal/mode", "internal/records", "internal/keyring", "internal/provider", "internal/provider/soft", "internal/transport",
-	"internal/seal", "internal/seal/shares", "internal/seal/passphrase", "internal/seal/keyfile", "internal/wire/blob", "internal/wire/token", "internal/cache"}
+	"internal/seal", "internal/seal/shares", "internal/seal/passphrase", "internal/seal/keyfile", "internal/wire/blob", "internal/wire/token", "internal/cache", "internal/datakey"}
 
 // leanPrograms must not link what they do not need, even indirectly.
 var leanPrograms = map[string][]string{

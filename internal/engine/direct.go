@@ -55,6 +55,9 @@ func (e *Engine) direct(ctx context.Context, o *opened, c kms.Call, a kms.Action
 			return err // nothing happened, and nobody asked
 		}
 		w.rec.Change = false
+		if errors.Is(err, errStale) {
+			return err // nothing happened, and it is tried again
+		}
 		if errors.Is(err, errDry) {
 			w.rec.Outcome = audit.DryRun
 			_, err = e.record(&w.rec)

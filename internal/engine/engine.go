@@ -91,6 +91,9 @@ type Engine struct {
 	due    dueWork
 	duties map[records.What]duty
 	ledger ledger
+
+	campaigns campaigns
+
 	stop   context.CancelFunc
 	work   sync.WaitGroup
 	closed atomic.Bool

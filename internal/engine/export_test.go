@@ -17,6 +17,13 @@ func (e *Engine) Upkeep(ctx context.Context) {
 	if ended != nil {
 		<-ended
 	}
+	s := &e.campaigns
+	s.mu.Lock()
+	ended = s.ended
+	s.mu.Unlock()
+	if ended != nil {
+		<-ended
+	}
 }
 
 // A Task is something that is due, under way in a test.

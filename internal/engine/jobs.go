@@ -21,6 +21,7 @@ const (
 	jobLedger = "count-key-uses"
 
 	jobReceipts = "write-destruction-receipts"
+	jobRewrap   = "re-wrap-data-keys"
 )
 
 const (
@@ -40,7 +41,7 @@ type jobs struct {
 }
 
 func jobNames() []string {
-	return []string{jobDue, jobEpoch, jobRoot, jobSweep, jobClock, jobLogEnd, jobLedger, jobReceipts}
+	return []string{jobDue, jobEpoch, jobRoot, jobSweep, jobClock, jobLogEnd, jobLedger, jobReceipts, jobRewrap}
 }
 
 func (j *jobs) init(*Engine) {
@@ -130,6 +131,9 @@ func (e *Engine) useOpened(ctx context.Context, o *opened, next *agenda) (rotati
 	}
 	if o.root.Rotating() {
 		return true
+	}
+	if err := e.rewrapWanted(ctx, o); err != nil {
+		e.log.Error("job_failed", "job", jobRewrap, "error", err)
 	}
 	if !e.rolling() && (e.jobs.rolls.erased.Swap(false) || r.Trusted.After(next.epoch)) {
 		next.epoch = r.Trusted.Add(retryAfter)

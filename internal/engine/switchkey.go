@@ -79,6 +79,9 @@ func (w *work) putKey(tx *records.Tx, k *records.Key) {
 	w.rec.Resource = k.Name
 	w.onCommit(k.Change, func(leaf [32]byte) error {
 		k.Change = leaf
+		if err := w.rewrapIfPrimaryChanged(tx, k); err != nil {
+			return err
+		}
 		return tx.PutKey(*k)
 	})
 }

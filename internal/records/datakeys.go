@@ -193,6 +193,11 @@ func (r *Records) CountDataKeys(ctx context.Context, parent kms.ID, version uint
 	return c, err
 }
 
+// CountDataKeysHeld counts those of one holding.
+func (r *Records) CountDataKeysHeld(ctx context.Context, parent kms.ID, h Holding, version uint32, atMost int) (int, error) {
+	return r.countUnder(ctx, underVersionPrefix(parent, h, version), atMost)
+}
+
 func (r *Records) countUnder(ctx context.Context, prefix []byte, atMost int) (n int, err error) {
 	for after := []byte(nil); n < atMost; {
 		page := min(atMost-n, store.MaxPage)
