@@ -56,6 +56,7 @@ func everything() Record {
 	r.Bytes, r.PolicyRev = 1<<64-1, 1<<64-1
 	r.Reason, r.Detail = strings.Repeat("w", MaxReason), strings.Repeat("d", MaxDetail)
 	r.PrevChange, r.Change = sha256.Sum256([]byte("p")), true
+	r.Approval, r.Approvers = id(9), make([][16]byte, MaxApprovers)
 	r.Prev = Link{Origin: strings.Repeat("o", MaxOrigin), Size: 1<<64 - 1, Root: sha256.Sum256([]byte("r"))}
 	r.Name, r.Credential = strings.Repeat("n", MaxPerson), strings.Repeat("c", MaxCredential)
 	r.Home = kms.Namespace(strings.Repeat("h", maxNamespace))
@@ -103,6 +104,12 @@ func random(rnd *rand.Rand) Record {
 	}
 	for range rnd.IntN(3) {
 		r.Items = append(r.Items, Item{Code: kms.Code(rnd.IntN(65536)), Bytes: rnd.Uint32() >> rnd.IntN(32)})
+	}
+	if coin() {
+		r.Approval = id(byte(rnd.IntN(256)))
+		for range 1 + rnd.IntN(MaxApprovers) {
+			r.Approvers = append(r.Approvers, [16]byte(id(byte(rnd.IntN(256)))))
+		}
 	}
 	if coin() {
 		r.Prev = Link{Origin: text(MaxOrigin), Size: rnd.Uint64(), Root: hash()}
@@ -205,19 +212,22 @@ func TestAChangedAnnexIsDetected(t *testing.T) {
 
 func TestARecordBeyondALimitIsRefused(t *testing.T) {
 	over := map[string]func(*Record){
-		"keys":       func(r *Record) { r.Keys = make([]KeyUse, MaxKeys+1) },
-		"resource":   func(r *Record) { r.Resource += "r" },
-		"request":    func(r *Record) { r.RequestID += "q" },
-		"policies":   func(r *Record) { r.Policies = append(r.Policies, "p") },
-		"policy id":  func(r *Record) { r.Policies[0] += "p" },
-		"items":      func(r *Record) { r.Items = append(r.Items, Item{}) },
-		"reason":     func(r *Record) { r.Reason += "w" },
-		"detail":     func(r *Record) { r.Detail += "d" },
-		"origin":     func(r *Record) { r.Prev.Origin += "o" },
-		"name":       func(r *Record) { r.Name += "n" },
-		"home":       func(r *Record) { r.Home += "h" },
-		"credential": func(r *Record) { r.Credential += "c" },
-		"namespace":  func(r *Record) { r.Namespace = kms.Namespace(strings.Repeat("n", maxNamespace+1)) },
+		"keys":        func(r *Record) { r.Keys = make([]KeyUse, MaxKeys+1) },
+		"resource":    func(r *Record) { r.Resource += "r" },
+		"request":     func(r *Record) { r.RequestID += "q" },
+		"policies":    func(r *Record) { r.Policies = append(r.Policies, "p") },
+		"policy id":   func(r *Record) { r.Policies[0] += "p" },
+		"approvers":   func(r *Record) { r.Approvers = append(r.Approvers, [16]byte{}) },
+		"no approval": func(r *Record) { r.Approval = kms.ID{} },
+		"no approver": func(r *Record) { r.Approvers = nil },
+		"items":       func(r *Record) { r.Items = append(r.Items, Item{}) },
+		"reason":      func(r *Record) { r.Reason += "w" },
+		"detail":      func(r *Record) { r.Detail += "d" },
+		"origin":      func(r *Record) { r.Prev.Origin += "o" },
+		"name":        func(r *Record) { r.Name += "n" },
+		"home":        func(r *Record) { r.Home += "h" },
+		"credential":  func(r *Record) { r.Credential += "c" },
+		"namespace":   func(r *Record) { r.Namespace = kms.Namespace(strings.Repeat("n", maxNamespace+1)) },
 		"zone": func(r *Record) {
 			r.Remote = netip.AddrPortFrom(r.Remote.Addr().WithZone(strings.Repeat("z", MaxZone+1)), 1)
 		},
