@@ -39,7 +39,9 @@ type Key struct {
 	Template           string       `json:"template,omitempty"`
 	Cryptoperiod       Cryptoperiod `json:"cryptoperiod,omitzero"`
 	RotatedAt          time.Time    `json:"rotated_at,omitzero"`
-	RotateAt           time.Time    `json:"rotate_at,omitzero"` // when it is due to be rotated; zero: by hand
+	RotateAt           time.Time    `json:"rotate_at,omitzero"`     // when it is due to be rotated; zero: by hand
+	NextVersion        uint32       `json:"next_version,omitempty"` // the pre-active version that becomes the primary version when it is activated
+	NextAt             time.Time    `json:"next_at,omitzero"`       // when that is; zero: by hand
 
 	Versions []KeyVersion `json:"versions,omitempty"` // DescribeKey: the newest 20; after a change: the one concerned
 }
@@ -60,6 +62,7 @@ type KeyVersion struct {
 	DeactivateAt time.Time `json:"deactivate_at,omitzero"`
 	RecallUntil  time.Time `json:"recall_until,omitzero"` // until when it processes although it is deactivated or archived
 	ExpiresAt    time.Time `json:"expires_at,omitzero"`   // when imported material is forgotten
+	Archived     bool      `json:"archived,omitempty"`    // its material is in the archive
 }
 
 // Cryptoperiod limits what one version protects. Zero fields set no limit.
@@ -90,6 +93,10 @@ type CreateKeyInput struct {
 	Bytes       uint32 // HMAC keys: bytes of key material, 16 to 512; 0: as long as the hash
 	Import      bool   // it has no material until that is imported
 	Exportable  bool   // its material may leave, wrapped; for ever
+
+	Dates              Dates // of the first version
+	Freeze             bool  // while suspended, it does not process either
+	ProcessDeactivated bool  // deactivated versions go on processing
 }
 
 // KeyFilter selects keys; zero fields select all.
@@ -111,6 +118,9 @@ type UpdateKeyInput struct {
 	AddAliases    []string
 	RemoveAliases []string
 	IfRevision    uint64 // 0: whatever revision; else CodeConflict if the key has changed since
+
+	Freeze             *bool
+	ProcessDeactivated *bool
 }
 
 // CreateKey makes a key with its first version.
@@ -118,6 +128,8 @@ func (c *Client) CreateKey(ctx context.Context, in CreateKeyInput, options ...Op
 	return keyOf(invoke(ctx, c, c.keys.CreateKey, &keyholdv1.CreateKeyRequest{
 		Name: in.Name, Algorithm: in.Algorithm, Usage: in.Usage, Description: in.Description, Labels: in.Labels, Aliases: in.Aliases, Bytes: in.Bytes,
 		Import: in.Import, Exportable: in.Exportable,
+		ActivateAt: stamp(in.Dates.ActivateAt), PreActive: in.Dates.PreActive, DeactivateAt: stamp(in.Dates.DeactivateAt),
+		Freeze: in.Freeze, ProcessDeactivated: in.ProcessDeactivated,
 	}, changes, options))
 }
 
@@ -149,6 +161,7 @@ func (c *Client) UpdateKey(ctx context.Context, in UpdateKeyInput, options ...Op
 	return keyOf(invoke(ctx, c, c.keys.UpdateKey, &keyholdv1.UpdateKeyRequest{
 		Key: in.Key, Name: in.Name, Description: in.Description, SetLabels: in.SetLabels, RemoveLabels: in.RemoveLabels,
 		AddAliases: in.AddAliases, RemoveAliases: in.RemoveAliases, IfRevision: in.IfRevision,
+		Freeze: in.Freeze, ProcessDeactivated: in.ProcessDeactivated,
 	}, changes, options))
 }
 
@@ -175,11 +188,6 @@ func (c *Client) SuspendKey(ctx context.Context, key string, options ...Option) 
 // ResumeKey lets a suspended key protect again.
 func (c *Client) ResumeKey(ctx context.Context, key string, options ...Option) (Key, error) {
 	return keyOf(invoke(ctx, c, c.keys.ResumeKey, &keyholdv1.ResumeKeyRequest{Key: key}, changes, options))
-}
-
-// DeactivateVersion ends the use of one version.
-func (c *Client) DeactivateVersion(ctx context.Context, key string, version uint32, options ...Option) (Key, error) {
-	return keyOf(invoke(ctx, c, c.keys.DeactivateVersion, &keyholdv1.DeactivateVersionRequest{Key: key, Version: version}, changes, options))
 }
 
 // ScheduleKeyDestruction starts the waiting time after which a key is destroyed. A window of 0 is the server's default
@@ -215,6 +223,7 @@ func toKey(k *keyholdv1.Key) Key {
 		Bytes: k.GetBytes(), Leaks: k.GetLeaks(),
 		Freeze: k.GetFreeze(), ProcessDeactivated: k.GetProcessDeactivated(), Exportable: k.GetExportable(), DataClass: k.GetDataClass(), Template: k.GetTemplate(),
 		Cryptoperiod: toPeriod(k.GetCryptoperiod()), RotatedAt: timeOf(k.GetRotatedAt()), RotateAt: timeOf(k.GetRotateAt()),
+		NextVersion: k.GetNextVersion(), NextAt: timeOf(k.GetNextAt()),
 	}
 }
 
@@ -229,6 +238,7 @@ func toVersion(v *keyholdv1.KeyVersion) KeyVersion {
 		Version: v.GetVersion(), Algorithm: v.GetAlgorithm(), State: v.GetState(), Origin: v.GetOrigin(), Source: v.GetSource(),
 		CreatedAt: timeOf(v.GetCreatedAt()), PublicKey: v.GetPublicKey(), CheckValue: v.GetCheckValue(),
 		ActivateAt: timeOf(v.GetActivateAt()), DeactivateAt: timeOf(v.GetDeactivateAt()), RecallUntil: timeOf(v.GetRecallUntil()), ExpiresAt: timeOf(v.GetExpiresAt()),
+		Archived: v.GetArchived(),
 		History: each(v.GetHistory(), func(t *keyholdv1.Transition) Transition {
 			return Transition{State: t.GetState(), At: timeOf(t.GetAt()), By: t.GetBy(), Reason: t.GetReason()}
 		}),

@@ -54,6 +54,7 @@ const (
 	Root     Label = "keyhold/root/v1"     // the root key under a recipient
 	Keychain Label = "keyhold/keychain/v1" // store and audit keys under the root
 	Page     Label = "keyhold/page/v1"     // page tokens
+	Archive  Label = "keyhold/archive/v1"  // wrapped key material that was put away, once more
 
 	BlobChaCha  Label = "keyhold/blob/chacha20-poly1305/v1"  // ciphertexts given to callers
 	BlobXChaCha Label = "keyhold/blob/xchacha20-poly1305/v1" // ciphertexts given to callers

@@ -28,7 +28,7 @@ ciphertext to it; destroy ends all of it.`,
 		a.keySwitch("disable", "Turn a key off: it does nothing until it is enabled", "The key does nothing at all until it is enabled. Nothing is lost.", "disabled", (*client.Client).DisableKey),
 		a.keySwitch("suspend", "Stop a key from protecting; it goes on processing", "The key encrypts, signs and makes MACs no more. It still decrypts and verifies.", "suspended", (*client.Client).SuspendKey),
 		a.keySwitch("resume", "Let a suspended key protect again", "The key encrypts, signs and makes MACs again.", "resumed", (*client.Client).ResumeKey),
-		a.keyDeactivate(), a.keyDestroy(),
+		a.keyActivate(), a.keyDeactivate(), a.keySuspendVersion(), a.keyResumeVersion(), a.keyArchive(), a.keyRecall(), a.keyCompromise(), a.keyDestroy(),
 		a.keySwitch("cancel-destroy", "Save a key that is pending destruction", "The key is as it was before its destruction was asked for. This works until the last second of the window.", "saved", (*client.Client).CancelKeyDestruction),
 		a.keyUsage(), a.keyPublic(), a.keyAlgorithms(),
 	)
@@ -57,6 +57,7 @@ func (a *app) changed(k client.Key, ch change, format string, args ...any) error
 func (a *app) keyCreate() *cobra.Command {
 	var ch change
 	var in client.CreateKeyInput
+	var dates versionDates
 	var labels pairs
 	cmd := &cobra.Command{
 		Use: "create NAME --algorithm ALGORITHM [flags]", Short: "Make a key",
@@ -65,7 +66,8 @@ func (a *app) keyCreate() *cobra.Command {
 		Example: "  keyhold key create orders --algorithm aes-256-gcm\n" +
 			"  keyhold key create release --algorithm ecdsa-p256 --label team=build --alias signing --description 'signs releases'\n" +
 			"  keyhold key create archive --algorithm rsa-3072 --usage encrypt --dry-run\n" +
-			"  keyhold key create sessions --algorithm hmac-sha-256 --bytes 64",
+			"  keyhold key create sessions --algorithm hmac-sha-256 --bytes 64\n" +
+			"  keyhold key create next-year --algorithm aes-256-gcm --activate-at 2030-01-01T00:00:00Z",
 		Args: cobra.ExactArgs(1),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
 			if in.Algorithm == "" {
@@ -80,6 +82,7 @@ func (a *app) keyCreate() *cobra.Command {
 				}
 			}
 			in.Name, in.Labels = args[0], labels
+			in.Dates = dates.of()
 			k, err := c.CreateKey(ctx, in, a.with(ch)...)
 			if err != nil {
 				return err
@@ -97,6 +100,9 @@ func (a *app) keyCreate() *cobra.Command {
 	labels.flag(cmd, "label", "label; can be repeated")
 	words(cmd, &in.Aliases, "alias", "further name; can be repeated")
 	cmd.Flags().StringVar(&in.Description, "description", "", "free text, at most 1,024 bytes")
+	dates.flags(cmd, "the first version")
+	cmd.Flags().BoolVar(&in.Freeze, "freeze", false, "preset: while the key or a version is suspended, it does not process either")
+	cmd.Flags().BoolVar(&in.ProcessDeactivated, "process-deactivated", false, "preset: deactivated versions go on processing")
 	ch.flags(cmd)
 	return cmd
 }
@@ -181,7 +187,7 @@ func (a *app) keyShow() *cobra.Command {
 				fact{"name", plain(k.Name)}, fact{"id", plain(k.ID)}, fact{"namespace", plain(k.Namespace)}, fact{"aliases", plain(strings.Join(k.Aliases, ", "))},
 				fact{"algorithm", plain(k.Algorithm)}, fact{"usage", plain(k.Usage)}, fact{"bytes", plain(bytesOf(k))}, fact{"leaks", plain(k.Leaks)},
 				fact{"origin", plain(k.Origin)}, fact{"state", state(k.State)},
-				fact{"primary version", plain(versionsOf(k))}, fact{"description", plain(k.Description)}, fact{"labels", plain(labelsOf(k.Labels))},
+				fact{"primary version", plain(versionsOf(k))}, fact{"next primary version", plain(nextOf(k))}, fact{"presets", plain(presetsOf(k))}, fact{"description", plain(k.Description)}, fact{"labels", plain(labelsOf(k.Labels))},
 				fact{"created", plain(moment(k.CreatedAt))}, fact{"changed", plain(moment(k.ChangedAt))},
 				fact{"to be destroyed", cell{moment(k.DestroyAt), red}}, fact{"destroyed", cell{moment(k.DestroyedAt), red}},
 				fact{"revision", plain(strconv.FormatUint(k.Revision, 10))},
@@ -214,16 +220,6 @@ func labelsOf(labels map[string]string) string {
 	return strings.Join(all, ", ")
 }
 
-var versionHeads = []string{"VERSION", "STATE", "SINCE", "CREATED", "ORIGIN", "CHECK VALUE"}
-
-func versionRow(v client.KeyVersion) []cell {
-	since := v.CreatedAt
-	if n := len(v.History); n > 0 {
-		since = v.History[n-1].At
-	}
-	return []cell{plain(strconv.Itoa(int(v.Version))), state(v.State), plain(moment(since)), plain(moment(v.CreatedAt)), plain(v.Origin), plain(fmt.Sprintf("%x", v.CheckValue))}
-}
-
 func (a *app) keyVersions() *cobra.Command {
 	var limit int
 	cmd := &cobra.Command{
@@ -244,10 +240,11 @@ func (a *app) keyUpdate() *cobra.Command {
 	var ch change
 	var in client.UpdateKeyInput
 	var name, description string
+	var freeze, process bool
 	var labels pairs
 	cmd := &cobra.Command{
-		Use: "update KEY [flags]", Short: "Change a key's name, description, labels and aliases",
-		Long: "Change a key's name, description, labels and aliases. What is not named stays as it is. The id never changes.",
+		Use: "update KEY [flags]", Short: "Change a key's name, description, labels, aliases and presets",
+		Long: "Change a key's name, description, labels, aliases and presets. What is not named stays as it is. The id never changes.",
 		Example: "  keyhold key update orders --label owner=sales --add-alias shop\n" +
 			"  keyhold key update orders --rename shop/orders --reason 'moved to the shop team'",
 		Args: cobra.ExactArgs(1),
@@ -261,7 +258,13 @@ func (a *app) keyUpdate() *cobra.Command {
 		if f.Changed("description") {
 			in.Description = &description
 		}
-		if in.Name == nil && in.Description == nil && len(in.SetLabels)+len(in.RemoveLabels)+len(in.AddAliases)+len(in.RemoveAliases) == 0 {
+		if f.Changed("freeze") {
+			in.Freeze = &freeze
+		}
+		if f.Changed("process-deactivated") {
+			in.ProcessDeactivated = &process
+		}
+		if in.Name == nil && in.Description == nil && in.Freeze == nil && in.ProcessDeactivated == nil && len(in.SetLabels)+len(in.RemoveLabels)+len(in.AddAliases)+len(in.RemoveAliases) == 0 {
 			return usagef(helpOf(cmd), "nothing to change was named")
 		}
 		k, err := c.UpdateKey(ctx, in, a.with(ch)...)
@@ -276,6 +279,8 @@ func (a *app) keyUpdate() *cobra.Command {
 	words(cmd, &in.RemoveLabels, "remove-label", "name of a label to remove; can be repeated")
 	words(cmd, &in.AddAliases, "add-alias", "alias to add; can be repeated")
 	words(cmd, &in.RemoveAliases, "remove-alias", "alias to remove; can be repeated")
+	f.BoolVar(&freeze, "freeze", false, "preset: while the key or a version is suspended, it does not process either; --freeze=false lifts it")
+	f.BoolVar(&process, "process-deactivated", false, "preset: deactivated versions go on processing; --process-deactivated=false lifts it")
 	f.Uint64Var(&in.IfRevision, "if-revision", 0, "change only if the key still has this revision")
 	ch.flags(cmd)
 	cmd.ValidArgsFunction = first(a.completeKeys)
@@ -284,22 +289,29 @@ func (a *app) keyUpdate() *cobra.Command {
 
 func (a *app) keyRotate() *cobra.Command {
 	var ch change
+	var dates versionDates
 	cmd := &cobra.Command{
 		Use: "rotate KEY [flags]", Short: "Make a new version, which becomes the primary version",
-		Long: `Make a new version of a key, which becomes the primary version. Older versions go on decrypting and verifying what they
-made. Rotating encrypts nothing anew: keyhold reencrypt moves a ciphertext to the new version.`,
-		Example: "  keyhold key rotate orders --reason 'yearly rotation'",
-		Args:    cobra.ExactArgs(1),
+		Long: `Make a new version of a key, which becomes the primary version: at once, at a date, or when it is activated by hand. Older
+versions go on decrypting and verifying what they made. Rotating encrypts nothing anew: keyhold reencrypt moves a ciphertext to
+the new version.`,
+		Example: "  keyhold key rotate orders --reason 'yearly rotation'\n" +
+			"  keyhold key rotate orders --activate-at 2030-01-01T00:00:00Z",
+		Args: cobra.ExactArgs(1),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			k, err := c.RotateKey(ctx, args[0], a.with(ch)...)
+			k, err := c.RotateKeyAt(ctx, args[0], dates.of(), a.with(ch)...)
 			if err != nil {
 				return err
+			}
+			if k.NextVersion != 0 {
+				return a.changed(k, ch, "rotated key %s: version %d protects; %s", k.Name, k.PrimaryVersion, nextOf(k))
 			}
 			return a.changed(k, ch, "rotated key %s: version %d protects from now on; nothing was encrypted anew: older versions go on decrypting and verifying (keyhold reencrypt moves a ciphertext)",
 				k.Name, k.PrimaryVersion)
 		}),
 		ValidArgsFunction: first(a.completeKeys),
 	}
+	dates.flags(cmd, "the new version")
 	ch.flags(cmd)
 	return cmd
 }
@@ -318,31 +330,6 @@ func (a *app) keySwitch(name, short, long, done string, method keyMethod) *cobra
 				return err
 			}
 			return a.changed(k, ch, "%s key %s: it is %s", done, k.Name, k.State)
-		}),
-		ValidArgsFunction: first(a.completeKeys),
-	}
-	ch.flags(cmd)
-	return cmd
-}
-
-func (a *app) keyDeactivate() *cobra.Command {
-	var ch change
-	cmd := &cobra.Command{
-		Use: "deactivate KEY VERSION [flags]", Short: "End the use of one version",
-		Long: `End the use of one version: it neither protects nor processes any more, so what it encrypted cannot be read. The primary
-version cannot be deactivated: rotate first.`,
-		Example: "  keyhold key deactivate orders 1 --reason 'all ciphertexts were moved'",
-		Args:    cobra.ExactArgs(2),
-		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			v, err := strconv.ParseUint(args[1], 10, 32)
-			if err != nil || v == 0 {
-				return usagef("keyhold key versions "+args[0]+" lists them", "%q is not the number of a version", clip(args[1]))
-			}
-			k, err := c.DeactivateVersion(ctx, args[0], uint32(v), a.with(ch)...)
-			if err != nil {
-				return err
-			}
-			return a.changed(k, ch, "deactivated version %d of key %s", v, k.Name)
 		}),
 		ValidArgsFunction: first(a.completeKeys),
 	}

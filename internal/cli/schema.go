@@ -33,6 +33,8 @@ func schemas() map[string]form {
 		"keyhold key create":  one(keyChange{}), "keyhold key list": list("keys", client.Key{}), "keyhold key show": one(client.Key{}),
 		"keyhold key versions": list("versions", client.KeyVersion{}), "keyhold key update": one(keyChange{}), "keyhold key rotate": one(keyChange{}),
 		"keyhold key enable": one(keyChange{}), "keyhold key disable": one(keyChange{}), "keyhold key suspend": one(keyChange{}), "keyhold key resume": one(keyChange{}),
+		"keyhold key activate": one(keyChange{}), "keyhold key suspend-version": one(keyChange{}), "keyhold key resume-version": one(keyChange{}),
+		"keyhold key archive": one(keyChange{}), "keyhold key recall": one(keyChange{}), "keyhold key compromise": one(compromised{}),
 		"keyhold key deactivate": one(keyChange{}), "keyhold key destroy": one(keyChange{}), "keyhold key cancel-destroy": one(keyChange{}),
 		"keyhold key usage":  one(client.Usage{}),
 		"keyhold key public": one(client.PublicKey{}), "keyhold key algorithms": list("algorithms", algorithmInfo{}),

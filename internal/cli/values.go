@@ -86,6 +86,32 @@ func spell(d time.Duration) string {
 	return d.Round(time.Second).String()
 }
 
+// ahead is a time that comes: a date, a time as RFC 3339 has it, or in how long.
+type ahead struct{ time.Time }
+
+func (d *ahead) String() string { return "" }
+
+// Type is the form that the help shows.
+func (d *ahead) Type() string { return "TIME" }
+
+// Set reads a time. The server says whether it is ahead.
+func (d *ahead) Set(s string) error {
+	for _, layout := range layouts {
+		if t, err := time.Parse(layout, s); err == nil {
+			d.Time = t
+			return nil
+		}
+	}
+	if in, ok := parseDays(s); ok && in > 0 {
+		d.Time = time.Now().Add(in)
+		return nil
+	}
+	return fmt.Errorf("%q is not a time: want a date (2030-01-31), a time (2030-01-31T12:00:00Z), or in how long (12h, 30d)", clip(s))
+}
+
+// layouts are the forms of a time, in UTC where they do not say.
+var layouts = []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly}
+
 // instant is a time: a date, a time as RFC 3339 has it, or how long ago.
 type instant struct{ time.Time }
 
@@ -96,7 +122,7 @@ func (i *instant) Type() string { return "TIME" }
 
 // Set reads a time.
 func (i *instant) Set(s string) error {
-	for _, layout := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", time.DateOnly} {
+	for _, layout := range layouts {
 		if t, err := time.Parse(layout, s); err == nil {
 			i.Time = t
 			return nil

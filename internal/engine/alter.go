@@ -73,6 +73,9 @@ func alter[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *change[In
 			return none, ask(ctx, w, d.name, in)
 		}
 	}
+	if d, is := any(&out).(dated); is {
+		d.asOf(w.now)
+	}
 	switch {
 	case errors.Is(err, errStale):
 		err = kms.Errorf(kms.CodeConflict, "other changes of this key came between %d times", maxAdmissions)

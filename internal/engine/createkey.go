@@ -56,15 +56,17 @@ func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, a kms.Algori
 	return &newVersion{key: id, number: n, gen: gen, shred: place.Shred}, nil
 }
 
-// putVersion writes a version in state active, with its shred row.
-func (w *work) putVersion(tx *records.Tx, a kms.Algorithm, m *newVersion) (kms.Version, error) {
-	at := w.now.UTC()
+// putVersion writes a version, active or pre-active, with its shred row and its dates.
+func (w *work) putVersion(tx *records.Tx, k *kms.Key, m *newVersion, d Dates) (kms.Version, error) {
 	v := kms.Version{
-		Key: m.key, Number: m.number, Algorithm: a, State: kms.Active, Origin: kms.Generated, Source: m.gen.Source, Created: at,
-		Public: m.gen.Public, Check: m.gen.Check, ExpiresAt: m.expires,
-		History: []kms.Transition{
-			{To: kms.Active, At: at, By: w.call.Principal.Name, Reason: w.call.Reason},
-		},
+		Key: m.key, Number: m.number, Algorithm: k.Algorithm, Origin: kms.Generated, Source: m.gen.Source, Created: w.now.UTC(),
+		Public: m.gen.Public, Check: m.gen.Check, ExpiresAt: m.expires, ActivateAt: d.ActivateAt, DeactivateAt: d.DeactivateAt,
+	}
+	w.move(&v, d.state())
+	for _, at := range []time.Time{v.ActivateAt, v.DeactivateAt} {
+		if err := remind(tx, k, v.Number, at); err != nil {
+			return v, err
+		}
 	}
 	if m.imported {
 		v.Origin = kms.Imported
@@ -90,6 +92,9 @@ func checkCreate(in *CreateKeyInput) error {
 const maxAliases = 32
 
 func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error) {
+	if err = in.Dates.settle(w.now); err != nil {
+		return err
+	}
 	if in.Usage, err = kms.CheckCreate(in.Algorithm, in.Usage, w.e.cfg.Profile); err != nil {
 		return err
 	}
@@ -98,6 +103,9 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 	}
 	if in.Import && in.Bytes != 0 {
 		return kms.Errorf(kms.CodeBadRequest, "the length of a key that is imported is that of its material: ask for none instead of %d bytes", in.Bytes)
+	}
+	if in.Import && in.Dates != (Dates{}) {
+		return kms.Errorf(kms.CodeBadRequest, "a key without material has no version yet, and so no dates")
 	}
 	if w.call.DryRun {
 		in.made = &newVersion{key: w.e.newID(w.now), number: 1}
@@ -118,6 +126,7 @@ func (in *CreateKeyInput) key(w *work) kms.Key {
 		ID: in.made.key, Namespace: w.call.Namespace, Name: in.Name, Aliases: slices.Clone(in.Aliases), Algorithm: in.Algorithm,
 		Usage: in.Usage, Bytes: in.Bytes, Origin: kms.Generated, Switch: kms.Enabled, Primary: 1, Latest: 1, Description: in.Description,
 		Labels: maps.Clone(in.Labels), Created: w.now.UTC(), Changed: w.now.UTC(), Exportable: in.Exportable,
+		Freeze: in.Freeze, ProcessDeactivated: in.ProcessDeactivated,
 	}
 	if in.Import {
 		k.Origin, k.Switch, k.Primary, k.Latest = kms.Imported, kms.PendingImport, 0, 0
@@ -140,7 +149,7 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 	}
 	out := KeyOutput{Key: k}
 	if !in.Import {
-		v, err := w.putVersion(tx, in.Algorithm, in.made)
+		v, err := w.putVersion(tx, &k, in.made, in.Dates)
 		if err != nil {
 			return KeyOutput{}, err
 		}

@@ -10,7 +10,7 @@ import (
 	"github.com/keyhold/keyhold/internal/records"
 )
 
-// versionsAtOnce is how many versions one transaction erases.
+// versionsAtOnce is how many versions one transaction erases: each is up to five of its store.MaxOps conditions and writes.
 const versionsAtOnce = 40
 
 // destroyDue destroys a key: it erases the shred secret of every version and marks the key. Mostly that is one small transaction, whatever else the store holds. A key of
@@ -88,6 +88,7 @@ func (w *work) destroyVersion(tx *records.Tx, id kms.ID, n uint32) error {
 	if err != nil || !there {
 		return err
 	}
+	settleVersion(&v.Version, w.now)
 	states, err := lifecycle.Destruction(v.State)
 	if err != nil {
 		return nil //nolint:nilerr // destroyed already
@@ -95,8 +96,7 @@ func (w *work) destroyVersion(tx *records.Tx, id kms.ID, n uint32) error {
 	for _, st := range states {
 		w.move(&v.Version, st)
 	}
-	v.Wrapped = nil
-	if err := tx.EraseShred(id, n); err != nil {
+	if err := eraseMaterial(tx, &v); err != nil {
 		return err
 	}
 	return tx.PutVersion(v)

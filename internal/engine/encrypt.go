@@ -186,7 +186,7 @@ func (w *work) openItem(ctx context.Context, share *shared, ciphertext []byte, c
 		share.aad = appendAAD(share.aad[:0], k.ID, c, a)
 		aad = share.aad
 	} else if n == 0 {
-		n = k.Primary
+		n = lifecycle.PrimaryAt(&k.Key.Key, w.now)
 	}
 	if n > k.Latest {
 		return nil, 0, kms.Errorf(kms.CodeDecryptFailed, "the ciphertext does not open with this key and context")

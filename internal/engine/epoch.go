@@ -280,6 +280,9 @@ func (e *Engine) passPage(after []byte, target uint32) (n, older int, next []byt
 }
 
 func placeOf(row records.ShredRow) []byte {
+	if row.Archive {
+		return seal.Place{Kind: seal.PlaceArchive, Namespace: row.Namespace}.Bytes()
+	}
 	if row.Key.IsZero() {
 		return seal.Place{Kind: seal.PlaceNamespace, Namespace: row.Namespace}.Bytes()
 	}

@@ -81,15 +81,14 @@ func forgetMaterial(ctx context.Context, t *task) error {
 			return err
 		}
 		w.rec.Resource = k.Name
-		if !there || len(v.Wrapped) == 0 || !v.ExpiresAt.Equal(d.Date()) || !lifecycle.Expired(&v.Version, e.clock.Trusted()) {
+		if !there || len(v.Wrapped) == 0 && !v.Archived || !v.ExpiresAt.Equal(d.Date()) || !lifecycle.Expired(&v.Version, e.clock.Trusted()) {
 			w.rec.Detail = "nothing to do: destroyed, imported again, or it does not expire any more"
 			return nil
 		}
 		if err := e.putTime(tx); err != nil {
 			return err
 		}
-		v.Wrapped = nil
-		if err := tx.EraseShred(k.ID, v.Number); err != nil {
+		if err := eraseMaterial(tx, &v); err != nil {
 			return err
 		}
 		if err := tx.PutVersion(v); err != nil {

@@ -152,11 +152,6 @@ func (e *Engine) ResumeKey(ctx context.Context, c kms.Call, in KeyInput) (KeyOut
 	return alter(ctx, e, c, &resumeKey, &in)
 }
 
-// DeactivateVersion ends the use of a version that is not the primary one.
-func (e *Engine) DeactivateVersion(ctx context.Context, c kms.Call, in DeactivateInput) (KeyOutput, error) {
-	return alter(ctx, e, c, &deactivateVersion, &in)
-}
-
 // ScheduleKeyDestruction starts the window at whose end a key is destroyed. Until then it does nothing and can be saved.
 func (e *Engine) ScheduleKeyDestruction(ctx context.Context, c kms.Call, in DestroyInput) (KeyOutput, error) {
 	return alter(ctx, e, c, &scheduleDestruction, &in)

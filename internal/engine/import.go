@@ -169,6 +169,7 @@ func (w *work) comeNew(tx *records.Tx, k *records.Key, in *ImportMaterialInput) 
 	if err := newVersionMayCome(&k.Key); err != nil {
 		return kms.Version{}, err
 	}
+	lifecycle.Primary(&k.Key, w.now)
 	if k.Switch == kms.PendingImport {
 		var err error
 		if k.Switch, err = lifecycle.Turn(k.Switch, k.Before, lifecycle.Import); err != nil {
@@ -180,15 +181,15 @@ func (w *work) comeNew(tx *records.Tx, k *records.Key, in *ImportMaterialInput) 
 		}
 		return kms.Version{}, err
 	}
-	k.Latest, k.Primary = m.token.Version, m.token.Version
+	k.Latest, k.Primary, k.Rotated = m.token.Version, m.token.Version, w.now.UTC()
 	if f := k.Algorithm.Facts(); f.MaxBytes > 0 {
 		if k.Bytes = m.came.Bytes; k.Bytes == f.Bits/8 {
 			k.Bytes = 0
 		}
 	}
-	return w.putVersion(tx, m.token.Algorithm, &newVersion{
+	return w.putVersion(tx, &k.Key, &newVersion{
 		key: k.ID, number: m.token.Version, gen: m.came.Generated, shred: m.shred, imported: true, expires: in.Expires,
-	})
+	}, Dates{})
 }
 
 // comeBack puts the material of a version back, if it is the same.

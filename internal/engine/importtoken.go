@@ -191,6 +191,8 @@ func mayComeBack(k *kms.Key, v *records.Version, n uint32) error {
 		return kms.Errorf(kms.CodeImportToken, "version %d was not imported: its material is here", n)
 	case v.State == kms.Destroyed || v.State == kms.DestroyedCompromised:
 		return kms.Errorf(kms.CodeKeyDestroyed, "version %d is %s", n, v.State)
+	case v.Archived:
+		return kms.Errorf(kms.CodeVersionState, "the material of version %d is in the archive", n)
 	}
 	return nil
 }

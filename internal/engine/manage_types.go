@@ -18,6 +18,10 @@ type CreateKeyInput struct {
 	Import      bool `json:",omitzero"` // it has no material until that is imported
 	Exportable  bool `json:",omitzero"` // its material may leave, wrapped; for ever
 
+	Dates              Dates `json:",omitzero"` // of the first version
+	Freeze             bool  `json:",omitzero"` // preset: suspended, of key or version, stops processing too
+	ProcessDeactivated bool  `json:",omitzero"` // deactivated versions go on processing
+
 	made *newVersion // filled by prepare, outside the transaction
 }
 
@@ -30,10 +34,12 @@ type KeyOutput struct {
 // KeyInput names a key.
 type KeyInput struct{ Key kms.Ref }
 
-// RotateKeyInput asks for a new primary version.
+// RotateKeyInput asks for a new primary version. One that is pre-active becomes it when it is activated, by its date or by hand; until then
+// there can be no second one.
 type RotateKeyInput struct {
 	Key      kms.Ref
-	Generate bool `json:",omitzero"` // also where the key's material is imported
+	Generate bool  `json:",omitzero"` // also where the key's material is imported
+	Dates    Dates `json:",omitzero"`
 
 	made *newVersion
 }
@@ -83,12 +89,9 @@ type UpdateKeyInput struct {
 	AddAliases    []string
 	RemoveAliases []string
 	IfRev         kms.Rev // 0: whatever revision; else CodeConflict if the key has changed since
-}
 
-// DeactivateInput ends a version's life of use: it neither protects nor processes any more.
-type DeactivateInput struct {
-	Key     kms.Ref
-	Version uint32
+	Freeze             *bool `json:",omitzero"`
+	ProcessDeactivated *bool `json:",omitzero"`
 }
 
 // DestroyInput schedules the destruction of a key with all its versions.

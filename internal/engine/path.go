@@ -135,7 +135,7 @@ func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lif
 func (w *work) version(ctx context.Context, i int, n uint32) (*keyring.Version, error) {
 	k := &w.keys[i]
 	if n == 0 {
-		n = k.Primary
+		n = lifecycle.PrimaryAt(&k.Key.Key, w.now)
 	}
 	v, err := w.o.ring.Version(ctx, k.Key, n)
 	if err != nil {
@@ -148,6 +148,11 @@ func (w *work) version(ctx context.Context, i int, n uint32) (*keyring.Version, 
 		v.Release()
 		return nil, err
 	}
+	if v.Handle == nil { // in the archive, and it may be opened
+		if v, err = w.o.ring.Archived(ctx, k.Key, n); err != nil {
+			return nil, err
+		}
+	}
 	w.hold(holding{v, i, n})
 	return v, nil
 }
@@ -157,7 +162,11 @@ func (w *work) permits(k *admitted, v *kms.Version, need lifecycle.Need) error {
 	if lifecycle.Expired(v, w.now) {
 		return kms.Errorf(kms.CodeMaterialExpired, "the imported material of version %d expired at %s", v.Number, spelt(v.ExpiresAt))
 	}
-	return lifecycle.Permits(k.Switch, lifecycle.StateAt(v, w.now), need, lifecycle.TermsAt(&k.Key.Key, v, w.now))
+	state, terms := lifecycle.StateAt(v, w.now), lifecycle.TermsAt(&k.Key.Key, v, w.now)
+	if state == kms.Compromised && need == lifecycle.Process {
+		terms.Compromised = w.mayProcessCompromised(k, v.Number)
+	}
+	return lifecycle.Permits(k.Switch, state, need, terms)
 }
 
 // settle makes the record durable, then checks once more that what admitted the call still stands. Only a nil answer

@@ -33,7 +33,9 @@ var (
 		do: func(ctx context.Context, w *work, _ *KeyInput) (KeyOutput, error) {
 			k := w.keys[0]
 			v, err := w.o.newest(ctx, k.Key)
-			return KeyOutput{Key: k.Key.Key, Versions: v}, err
+			out := KeyOutput{Key: k.Key.Key, Versions: v}
+			out.asOf(w.now)
+			return out, err
 		},
 	}
 	listVersions = op[VersionsInput, VersionsOutput]{
@@ -44,7 +46,7 @@ var (
 		do: func(ctx context.Context, w *work, in *VersionsInput) (VersionsOutput, error) {
 			k := w.keys[0]
 			v, next, err := w.o.records.Versions(ctx, k.ID, k.Latest, in.Before, in.Limit)
-			return VersionsOutput{Versions: v, Next: next}, err
+			return VersionsOutput{Versions: versionsAt(v, w.now), Next: next}, err
 		},
 	}
 	publicKey = op[PublicKeyInput, PublicKeyOutput]{
@@ -104,7 +106,7 @@ func doPublicKey(ctx context.Context, w *work, in *PublicKeyInput) (PublicKeyOut
 	k := w.keys[0]
 	n := in.Version
 	if n == 0 {
-		n = k.Primary
+		n = lifecycle.PrimaryAt(&k.Key.Key, w.now)
 	}
 	if !k.Algorithm.Facts().Asymmetric {
 		return PublicKeyOutput{}, kms.Errorf(kms.CodeAlgorithm, "%s keys have no public half", k.Algorithm)
@@ -153,6 +155,7 @@ func doListKeys(ctx context.Context, w *work, in *ListKeysInput) (ListKeysOutput
 			if !in.Filter.selects(&keys[i]) || !w.mayDescribe(&keys[i]) {
 				continue
 			}
+			lifecycle.Primary(&keys[i], w.now)
 			out.Keys = append(out.Keys, keys[i])
 			if len(out.Keys) == in.Limit {
 				out.Next = pageOf(after)

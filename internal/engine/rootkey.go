@@ -129,13 +129,32 @@ func (e *Engine) rewrapNamespaces(ctx context.Context, o *opened, c kms.Call) er
 // namespacesLeft counts, afresh, the KEKs that are not under the newest root key.
 func (e *Engine) namespacesLeft(ctx context.Context, o *opened) (left int, err error) {
 	err = o.eachNamespace(ctx, func(n records.Namespace) error {
-		gen, err := seal.WrappedUnder(n.KEK)
-		if err == nil && gen != o.root.Generation() {
-			left++
-		}
+		old, err := o.oldKEKs(ctx, &n)
+		left += old
 		return err
 	})
 	return left, err
+}
+
+// oldKEKs counts the KEKs of a namespace that are not under the newest root key: its own, and that of its archive.
+func (o *opened) oldKEKs(ctx context.Context, n *records.Namespace) (old int, err error) {
+	archive, _, err := o.records.ArchiveKEK(ctx, n.Name)
+	if err != nil {
+		return 0, err
+	}
+	for _, kek := range [][]byte{n.KEK, archive.KEK} {
+		if kek == nil {
+			continue
+		}
+		gen, err := seal.WrappedUnder(kek)
+		if err != nil {
+			return 0, err
+		}
+		if gen != o.root.Generation() {
+			old++
+		}
+	}
+	return old, nil
 }
 
 func (o *opened) eachNamespace(ctx context.Context, do func(records.Namespace) error) error {
@@ -161,7 +180,7 @@ func (e *Engine) rewrapNamespace(ctx context.Context, o *opened, c kms.Call, ns 
 	if err != nil {
 		return err
 	}
-	if gen, err := seal.WrappedUnder(rec.KEK); err != nil || gen == o.root.Generation() {
+	if old, err := o.oldKEKs(ctx, &rec); err != nil || old == 0 {
 		return err
 	}
 	place := seal.Place{Kind: seal.PlaceNamespace, Namespace: ns}.Bytes()
@@ -180,6 +199,9 @@ func (e *Engine) rewrapNamespace(ctx context.Context, o *opened, c kms.Call, ns 
 		}
 		defer shred.Zero()
 		if n.KEK, _, err = o.root.RewrapKEK(n.KEK, shred, place); err != nil {
+			return err
+		}
+		if err := o.rewrapArchive(tx, ns); err != nil {
 			return err
 		}
 		w.rec.Resource = string(ns)

@@ -90,6 +90,8 @@ func doUpdate(_ context.Context, w *work, tx *records.Tx, in *UpdateKeyInput) (K
 		k.Aliases = aliases
 		said = append(said, "aliases")
 	}
+	said = append(said, preset(&k.Freeze, in.Freeze, "freeze")...)
+	said = append(said, preset(&k.ProcessDeactivated, in.ProcessDeactivated, "process deactivated")...)
 	if len(said) == 0 {
 		w.rec.Detail = "nothing to do"
 		return KeyOutput{Key: k.Key}, nil
@@ -100,6 +102,14 @@ func doUpdate(_ context.Context, w *work, tx *records.Tx, in *UpdateKeyInput) (K
 	w.rec.Detail = strings.Join(said, ", ")
 	w.putKey(tx, &k)
 	return KeyOutput{Key: k.Key}, nil
+}
+
+func preset(is, to *bool, name string) []string {
+	if to == nil || *is == *to {
+		return nil
+	}
+	*is = *to
+	return []string{fmt.Sprintf("%s %v", name, *to)}
 }
 
 // authorizeRenamed decides the update on the key as it would be, too: a caller must not move a key, by name or label,

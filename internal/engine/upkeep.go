@@ -175,6 +175,9 @@ func checkKeys(ctx context.Context, w *work, ring *keyring.Ring, ns kms.Namespac
 			k := &keyring.Key{Key: keys[i]}
 			for n := uint32(1); n <= k.Latest; n++ {
 				v, err := ring.Version(ctx, k, n)
+				if err == nil && v.Handle == nil { // in the archive, from where it is opened for this one look
+					v, err = ring.Archived(ctx, k, n)
+				}
 				switch kms.CodeOf(err) {
 				case 0:
 					out.Versions++

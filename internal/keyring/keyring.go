@@ -11,6 +11,7 @@ package keyring
 import (
 	"bytes"
 	"context"
+	"errors"
 	"sync/atomic"
 	"time"
 
@@ -92,7 +93,7 @@ func (k *Key) Ended() bool { return k.ended.Load() }
 // Version is a version with its open handle. Release it after use.
 type Version struct {
 	kms.Version
-	Handle provider.Handle
+	Handle provider.Handle // nil for an archived version, which Archived opens
 	holds  holds
 }
 
@@ -100,7 +101,7 @@ func (v *Version) hold() bool { return v.holds.take() }
 
 // Release gives the version back.
 func (v *Version) Release() {
-	if v.holds.last() {
+	if v.holds.last() && v.Handle != nil {
 		v.Handle.Close()
 	}
 }
@@ -218,17 +219,29 @@ func (r *Ring) Version(ctx context.Context, k *Key, n uint32) (*Version, error) 
 // openVersion reads a version and unwraps it.
 func (r *Ring) openVersion(ctx context.Context, ns kms.Namespace, id kms.ID, n uint32) (*Version, error) {
 	rec, s, err := r.sealed(ctx, ns, id, n, nil)
+	if errors.Is(err, errArchived) {
+		return newVersion(rec.Version, nil), nil
+	}
 	if err != nil {
 		return nil, err
 	}
+	return r.open(&rec, s)
+}
+
+// open unwraps a version's material and erases the key that it is wrapped under.
+func (r *Ring) open(rec *records.Version, s provider.Sealed) (*Version, error) {
 	defer s.Wrap.Zero()
 	h, err := r.cfg.Provider.Open(s.Algorithm, s.Wrapped, s.Wrap, s.Place, s.Check)
 	if err != nil {
 		return nil, err
 	}
-	v := &Version{Version: rec.Version, Handle: h}
-	v.holds.n.Store(1)
-	return v, nil
+	return newVersion(rec.Version, h), nil
+}
+
+func newVersion(v kms.Version, h provider.Handle) *Version {
+	out := &Version{Version: v, Handle: h}
+	out.holds.n.Store(1)
+	return out
 }
 
 // sealed reads a version as it is kept, and makes the key that it is wrapped under, which the caller erases. A shred row that does not open
@@ -243,25 +256,37 @@ func (r *Ring) sealed(ctx context.Context, ns kms.Namespace, id kms.ID, n uint32
 		return rec, none, kms.Errorf(kms.CodeVersionNotFound, "the key has no version %d", n)
 	case rec.State == kms.Destroyed || rec.State == kms.DestroyedCompromised:
 		return rec, none, kms.Errorf(kms.CodeKeyDestroyed, "version %d is %s", n, rec.State)
+	case rec.Archived:
+		return rec, none, errArchived
 	case len(rec.Wrapped) == 0 && !rec.ExpiresAt.IsZero():
 		return rec, none, kms.Errorf(kms.CodeMaterialExpired, "the imported material of version %d expired and was erased", n)
 	case len(row.Row) == 0:
 		return rec, none, kms.Errorf(kms.CodeRecordDamaged, "the shred secret of version %d of key %s is missing", n, id)
 	}
-	place := versionPlace(ns, id, n)
-	shred, err := r.cfg.Epochs.OpenShred(row.Row, place)
+	s, err := r.sealedWith(ctx, ns, &rec, row.Row)
 	if kms.CodeOf(err) == kms.CodeRecordDamaged && !bytes.Equal(row.Row, was) {
 		return r.sealed(ctx, ns, id, n, row.Row)
 	}
+	return rec, s, err
+}
+
+// errArchived: the material is elsewhere. Who may open it asks for it there.
+var errArchived = kms.Errorf(kms.CodeVersionState, "the version's material is in the archive")
+
+// sealedWith makes the key that a version's material is wrapped under, with its shred row.
+func (r *Ring) sealedWith(ctx context.Context, ns kms.Namespace, rec *records.Version, row []byte) (provider.Sealed, error) {
+	var none provider.Sealed
+	place := versionPlace(ns, rec.Key, rec.Number)
+	shred, err := r.cfg.Epochs.OpenShred(row, place)
 	if err != nil {
-		return rec, none, err
+		return none, err
 	}
 	defer shred.Zero()
 	wrap, err := r.wrapping(ctx, ns, shred, place)
 	if err != nil {
-		return rec, none, err
+		return none, err
 	}
-	return rec, provider.Sealed{Algorithm: rec.Algorithm, Wrapped: rec.Wrapped, Wrap: wrap, Place: place, Check: rec.Check}, nil
+	return provider.Sealed{Algorithm: rec.Algorithm, Wrapped: rec.Wrapped, Wrap: wrap, Place: place, Check: rec.Check}, nil
 }
 
 func versionPlace(ns kms.Namespace, id kms.ID, n uint32) []byte {

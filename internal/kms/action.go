@@ -121,13 +121,14 @@ type Group uint8
 
 // The groups.
 const (
-	UseGroup      Group = iota + 1 // cryptography with a key
-	ManageGroup                    // the life of a key
-	ReadGroup                      // looking at metadata
-	AuditGroup                     // looking at the trail
-	AdminGroup                     // namespaces, policies, tokens, credentials
-	OperatorGroup                  // the server itself
-	SelfGroup                      // what every authenticated caller may do
+	UseGroup       Group = iota + 1 // cryptography with a key
+	ManageGroup                     // the life of a key
+	ReadGroup                       // looking at metadata
+	AuditGroup                      // looking at the trail
+	AdminGroup                      // namespaces, policies, tokens, credentials
+	OperatorGroup                   // the server itself
+	SelfGroup                       // what every authenticated caller may do
+	ExceptionGroup                  // permissions that no role and no other group has: they are granted by name
 )
 
 type actionFacts struct {
@@ -215,7 +216,7 @@ var actions = [...]actionFacts{
 	ArchiveVersion:               {"ArchiveVersion", ManageGroup, true},
 	RecallVersion:                {"RecallVersion", ManageGroup, true},
 	CompromiseVersion:            {"CompromiseVersion", ManageGroup, true},
-	ProcessCompromised:           {"ProcessCompromised", UseGroup, true},
+	ProcessCompromised:           {"ProcessCompromised", ExceptionGroup, true},
 	RetireVersion:                {"RetireVersion", ManageGroup, true},
 	ScheduleRotation:             {"ScheduleRotation", ManageGroup, true},
 	AssessKey:                    {"AssessKey", ReadGroup, true},
@@ -301,11 +302,13 @@ func (g Group) String() string {
 		return "Operate"
 	case SelfGroup:
 		return "Self"
+	case ExceptionGroup:
+		return "Exception"
 	}
 	return "UnknownGroup"
 }
 
 // AllGroups lists every group.
 func AllGroups() []Group {
-	return []Group{UseGroup, ManageGroup, ReadGroup, AuditGroup, AdminGroup, OperatorGroup, SelfGroup}
+	return []Group{UseGroup, ManageGroup, ReadGroup, AuditGroup, AdminGroup, OperatorGroup, SelfGroup, ExceptionGroup}
 }

@@ -108,6 +108,8 @@ type Key struct {
 	Period             Period    `json:"period,omitzero"`               // cryptoperiod of each version
 	Rotated            time.Time `json:"rotated,omitzero"`              // when the primary version became it
 	RotateAt           time.Time `json:"rotate_at,omitzero"`            // when it is due to be replaced; zero: by hand
+	Next               uint32    `json:"next,omitempty"`                // the pre-active version that becomes the primary one when it is activated; 0: none
+	NextAt             time.Time `json:"next_at,omitzero"`              // its date (lifecycle.PrimaryAt); zero: by hand
 
 	Irrecoverable time.Time `json:"final,omitzero"` // since when no copy of the store brings a destroyed key back
 
@@ -132,6 +134,8 @@ type Version struct {
 	DeactivateAt time.Time `json:"deactivate_at,omitzero"` // of an active or suspended one
 	RecallUntil  time.Time `json:"recall_until,omitzero"`  // until when a deactivated or archived version processes, by approval
 	ExpiresAt    time.Time `json:"expires_at,omitzero"`    // when imported material is forgotten
+
+	Archived bool `json:"archived,omitempty"` // its material is in the archive, not with the version
 
 	Rev Rev `json:"-"`
 }

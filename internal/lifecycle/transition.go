@@ -5,11 +5,11 @@ import "github.com/keyhold/keyhold/internal/kms"
 // leadsTo: where each state may go. That a destroyed version was compromised should not be forgotten: Destruction says
 // destroyed-compromised, a state that KMIP has and SP 800-57 has not; plain destroyed is permitted for what does not know it.
 var leadsTo = [...]kms.States{
-	kms.PreActive:            kms.In(kms.Active, kms.Destroyed, kms.DestroyedCompromised),
+	kms.PreActive:            kms.In(kms.Active, kms.Compromised, kms.Destroyed, kms.DestroyedCompromised),
 	kms.Active:               kms.In(kms.Suspended, kms.Deactivated, kms.Compromised),
 	kms.Suspended:            kms.In(kms.Active, kms.Deactivated, kms.Compromised),
 	kms.Deactivated:          kms.In(kms.Archived, kms.Compromised, kms.Destroyed),
-	kms.Archived:             kms.In(kms.Deactivated, kms.Destroyed),
+	kms.Archived:             kms.In(kms.Deactivated, kms.Compromised, kms.Destroyed),
 	kms.Compromised:          kms.In(kms.Destroyed, kms.DestroyedCompromised),
 	kms.Destroyed:            0,
 	kms.DestroyedCompromised: 0,

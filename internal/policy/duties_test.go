@@ -70,7 +70,7 @@ func TestSeparationOfDutiesHoldsForEveryUse(t *testing.T) {
 		switch {
 		case a.Group() == kms.UseGroup && a.OnKey():
 			want = kms.CodeDuties
-		case a.Group() == kms.OperatorGroup || a == kms.CreateNamespace:
+		case a.Group() == kms.OperatorGroup || a.Group() == kms.ExceptionGroup || a == kms.CreateNamespace:
 			want = kms.CodeDenied
 		}
 		if d := rules.Decide(ask(p, a, resourceFor(a, "default"))); d.Code != want {

@@ -48,6 +48,8 @@ func (k Key) fields(w *writer) { // 1 and 2, id and namespace, are those of the 
 	}
 	w.time(27, k.Rotated)
 	w.time(28, k.RotateAt)
+	w.num(29, uint64(k.Next))
+	w.time(30, k.NextAt)
 	w.time(40, k.Irrecoverable)
 }
 
@@ -115,6 +117,10 @@ func (k *Key) field(n protowire.Number, v value) {
 		k.Rotated = v.time()
 	case 28:
 		k.RotateAt = v.time()
+	case 29:
+		k.Next = v.u32()
+	case 30:
+		k.NextAt = v.time()
 	case 40:
 		k.Irrecoverable = v.time()
 	}
@@ -157,6 +163,7 @@ func (r Version) fields(w *writer) { // 1 and 2, the key's id and the number, ar
 	w.time(13, r.DeactivateAt)
 	w.time(14, r.RecallUntil)
 	w.time(15, r.ExpiresAt)
+	w.flag(16, r.Archived)
 }
 
 func (r *Version) place(path []byte) {
@@ -210,6 +217,8 @@ func (r *Version) field(n protowire.Number, v value) {
 		r.RecallUntil = v.time()
 	case 15:
 		r.ExpiresAt = v.time()
+	case 16:
+		r.Archived = v.flag()
 	}
 }
 

@@ -33,6 +33,21 @@ func namespaceShredPath(ns kms.Namespace) []byte {
 	return append([]byte{byte(kindShred), 0}, ns...)
 }
 
+// archiveShredPath cannot meet a namespace KEK's: no name of a namespace begins with 00.
+func archiveShredPath(ns kms.Namespace) []byte {
+	return append([]byte{byte(kindShred), 0, 0}, ns...)
+}
+
+func archivePath(id kms.ID, n uint32) []byte {
+	b := versionPath(id, n)
+	b[0] = byte(kindArchive)
+	return b
+}
+
+func archiveKEKPath(ns kms.Namespace) []byte {
+	return append([]byte{byte(kindArchive), 0}, ns...)
+}
+
 func (r *Records) namePath(ns kms.Namespace, name string) []byte {
 	h := r.chain.Index([]byte("name"), []byte(ns), []byte(name))
 	return append([]byte{byte(kindName)}, h[:]...)

@@ -205,11 +205,12 @@ func (r *Records) Job(ctx context.Context, name string) (Job, kms.Rev, error) {
 	return load[Job](ctx, r, jobPath(name))
 }
 
-// ShredRow is a shred row with what it belongs to: a key's version, or a namespace (then Key is zero).
+// ShredRow is a shred row with what it belongs to: a key's version, or a namespace's KEK or archive KEK (then Key is zero).
 type ShredRow struct {
 	Shred
 	Key     kms.ID
 	Version uint32
+	Archive bool
 	path    []byte
 }
 
@@ -220,6 +221,7 @@ func (r *Records) ShredRows(ctx context.Context, after []byte, n int) (all []Shr
 		if len(path) == versionPathLen && path[1] != 0 {
 			row.Key, row.Version = splitVersion(path)
 		}
+		row.Archive = len(path) > 2 && path[1] == 0 && path[2] == 0
 		all = append(all, row)
 	})
 	return all, next, err

@@ -30,7 +30,7 @@ const (
 	kindKey        kind = 'K' // K namespace 00 key id
 	kindVersion    kind = 'V' // V key id, version u32
 	kindName       kind = 'n' // n keyed hash of namespace and name
-	kindShred      kind = 'R' // R key id, version u32; R 00 namespace for namespace KEKs
+	kindShred      kind = 'R' // R key id, version u32; R 00 namespace for namespace KEKs; R 00 00 namespace for archive KEKs
 	kindPolicy     kind = 'P' // P namespace 00 policy id
 	kindToken      kind = 'T' // T token id
 	kindCredential kind = 'C' // C keyed hash of the subject
@@ -50,6 +50,7 @@ const (
 	kindUsage        kind = 'U' // U key id, version u32: what a version was used for; U 00 node: how far the ledger has read the node's log
 	kindReceipt      kind = 'Z' // Z key id; Z 00 namespace; Z ff epoch u32, key id or 00 namespace: what awaits the end of an epoch
 	kindImport       kind = 'i' // i token id: what may be imported, once
+	kindArchive      kind = 'X' // X key id, version u32: archived material; X 00 namespace for archive KEKs
 )
 
 // Records reads and writes sealed records. It is safe for concurrent use.

@@ -14,6 +14,8 @@ const (
 	PlaceNamespace PlaceKind = 1 // a namespace's KEK; no key id, version 0 or the KEK's own number
 	PlaceVersion   PlaceKind = 2 // a key version's material
 	PlaceSecret    PlaceKind = 3 // another secret of a namespace, named by an id
+	PlaceArchive   PlaceKind = 4 // a namespace's archive KEK; no key id, version 0
+	PlaceArchived  PlaceKind = 5 // a key version's archived material
 )
 
 // Place is where wrapped material belongs. Its bytes are bound into the wrapping key and into the wrapping of the shred

@@ -80,7 +80,11 @@ type Key struct {
 	// When the primary version became it. Not set: with the key.
 	RotatedAt *timestamppb.Timestamp `protobuf:"bytes,26,opt,name=rotated_at,json=rotatedAt,proto3" json:"rotated_at,omitempty"`
 	// When the primary version is due to be replaced. Not set: by hand.
-	RotateAt      *timestamppb.Timestamp `protobuf:"bytes,27,opt,name=rotate_at,json=rotateAt,proto3" json:"rotate_at,omitempty"`
+	RotateAt *timestamppb.Timestamp `protobuf:"bytes,27,opt,name=rotate_at,json=rotateAt,proto3" json:"rotate_at,omitempty"`
+	// The pre-active version that becomes the primary version when it is activated. 0: none.
+	NextVersion uint32 `protobuf:"varint,28,opt,name=next_version,json=nextVersion,proto3" json:"next_version,omitempty"`
+	// When that is. Not set: by hand.
+	NextAt        *timestamppb.Timestamp `protobuf:"bytes,29,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -304,6 +308,20 @@ func (x *Key) GetRotateAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Key) GetNextVersion() uint32 {
+	if x != nil {
+		return x.NextVersion
+	}
+	return 0
+}
+
+func (x *Key) GetNextAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextAt
+	}
+	return nil
+}
+
 // Cryptoperiod limits what one version protects (NIST SP 800-57 part 1, section 5.3). What is not set is not limited. The key is rotated
 // at 80 % of the operations or bytes; protection is refused at all of them (`KH1510`).
 type Cryptoperiod struct {
@@ -416,7 +434,9 @@ type KeyVersion struct {
 	// Until when an approved recall lets it process although it is deactivated or archived.
 	RecallUntil *timestamppb.Timestamp `protobuf:"bytes,12,opt,name=recall_until,json=recallUntil,proto3" json:"recall_until,omitempty"`
 	// When imported material is forgotten.
-	ExpiresAt     *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,13,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// The material is in the archive.
+	Archived      bool `protobuf:"varint,14,opt,name=archived,proto3" json:"archived,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -540,6 +560,13 @@ func (x *KeyVersion) GetExpiresAt() *timestamppb.Timestamp {
 		return x.ExpiresAt
 	}
 	return nil
+}
+
+func (x *KeyVersion) GetArchived() bool {
+	if x != nil {
+		return x.Archived
+	}
+	return false
 }
 
 // Transition is one dated step in the life of a version.
@@ -689,9 +716,19 @@ type CreateKeyRequest struct {
 	// The key has no material until that is imported (TransferService): it is `pending-import`.
 	Import bool `protobuf:"varint,20,opt,name=import,proto3" json:"import,omitempty"`
 	// Its material may leave, wrapped (TransferService). Cannot be changed later.
-	Exportable    bool `protobuf:"varint,21,opt,name=exportable,proto3" json:"exportable,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Exportable bool `protobuf:"varint,21,opt,name=exportable,proto3" json:"exportable,omitempty"`
+	// The first version is pre-active until then. In whole seconds.
+	ActivateAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=activate_at,json=activateAt,proto3" json:"activate_at,omitempty"`
+	// The first version is pre-active until it is activated by hand.
+	PreActive bool `protobuf:"varint,9,opt,name=pre_active,json=preActive,proto3" json:"pre_active,omitempty"`
+	// When the first version is deactivated. In whole seconds.
+	DeactivateAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=deactivate_at,json=deactivateAt,proto3" json:"deactivate_at,omitempty"`
+	// Preset: while the key or a version is suspended, it does not process either.
+	Freeze bool `protobuf:"varint,11,opt,name=freeze,proto3" json:"freeze,omitempty"`
+	// Deactivated versions go on processing.
+	ProcessDeactivated bool `protobuf:"varint,12,opt,name=process_deactivated,json=processDeactivated,proto3" json:"process_deactivated,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *CreateKeyRequest) Reset() {
@@ -783,6 +820,41 @@ func (x *CreateKeyRequest) GetImport() bool {
 func (x *CreateKeyRequest) GetExportable() bool {
 	if x != nil {
 		return x.Exportable
+	}
+	return false
+}
+
+func (x *CreateKeyRequest) GetActivateAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ActivateAt
+	}
+	return nil
+}
+
+func (x *CreateKeyRequest) GetPreActive() bool {
+	if x != nil {
+		return x.PreActive
+	}
+	return false
+}
+
+func (x *CreateKeyRequest) GetDeactivateAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeactivateAt
+	}
+	return nil
+}
+
+func (x *CreateKeyRequest) GetFreeze() bool {
+	if x != nil {
+		return x.Freeze
+	}
+	return false
+}
+
+func (x *CreateKeyRequest) GetProcessDeactivated() bool {
+	if x != nil {
+		return x.ProcessDeactivated
 	}
 	return false
 }
@@ -1119,9 +1191,13 @@ type UpdateKeyRequest struct {
 	// Aliases to remove.
 	RemoveAliases []string `protobuf:"bytes,7,rep,name=remove_aliases,json=removeAliases,proto3" json:"remove_aliases,omitempty"`
 	// Change only if the key still has this revision, else refuse with `KH1402`. 0: whatever revision.
-	IfRevision    uint64 `protobuf:"varint,8,opt,name=if_revision,json=ifRevision,proto3" json:"if_revision,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	IfRevision uint64 `protobuf:"varint,8,opt,name=if_revision,json=ifRevision,proto3" json:"if_revision,omitempty"`
+	// Preset: while the key or a version is suspended, it does not process either.
+	Freeze *bool `protobuf:"varint,9,opt,name=freeze,proto3,oneof" json:"freeze,omitempty"`
+	// Deactivated versions go on processing.
+	ProcessDeactivated *bool `protobuf:"varint,10,opt,name=process_deactivated,json=processDeactivated,proto3,oneof" json:"process_deactivated,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
 }
 
 func (x *UpdateKeyRequest) Reset() {
@@ -1210,12 +1286,32 @@ func (x *UpdateKeyRequest) GetIfRevision() uint64 {
 	return 0
 }
 
+func (x *UpdateKeyRequest) GetFreeze() bool {
+	if x != nil && x.Freeze != nil {
+		return *x.Freeze
+	}
+	return false
+}
+
+func (x *UpdateKeyRequest) GetProcessDeactivated() bool {
+	if x != nil && x.ProcessDeactivated != nil {
+		return *x.ProcessDeactivated
+	}
+	return false
+}
+
 type RotateKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Key reference.
 	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// Let the server make the new version although the key's material is imported. Without it that is refused: only this server would have it.
-	Generate      bool `protobuf:"varint,20,opt,name=generate,proto3" json:"generate,omitempty"`
+	Generate bool `protobuf:"varint,20,opt,name=generate,proto3" json:"generate,omitempty"`
+	// The new version is pre-active until then, and the primary version from that second on. In whole seconds.
+	ActivateAt *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=activate_at,json=activateAt,proto3" json:"activate_at,omitempty"`
+	// The new version is pre-active until it is activated by hand; then it is the primary version.
+	PreActive bool `protobuf:"varint,3,opt,name=pre_active,json=preActive,proto3" json:"pre_active,omitempty"`
+	// When the new version is deactivated. In whole seconds.
+	DeactivateAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=deactivate_at,json=deactivateAt,proto3" json:"deactivate_at,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1262,6 +1358,27 @@ func (x *RotateKeyRequest) GetGenerate() bool {
 		return x.Generate
 	}
 	return false
+}
+
+func (x *RotateKeyRequest) GetActivateAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ActivateAt
+	}
+	return nil
+}
+
+func (x *RotateKeyRequest) GetPreActive() bool {
+	if x != nil {
+		return x.PreActive
+	}
+	return false
+}
+
+func (x *RotateKeyRequest) GetDeactivateAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DeactivateAt
+	}
+	return nil
 }
 
 type EnableKeyRequest struct {
@@ -1449,7 +1566,11 @@ type DeactivateVersionRequest struct {
 	// Key reference.
 	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// The version.
-	Version       uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	Version uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// When; in whole seconds. Not set: now.
+	At *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	// Instead: remove the date.
+	Never         bool `protobuf:"varint,4,opt,name=never,proto3" json:"never,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1498,6 +1619,516 @@ func (x *DeactivateVersionRequest) GetVersion() uint32 {
 	return 0
 }
 
+func (x *DeactivateVersionRequest) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *DeactivateVersionRequest) GetNever() bool {
+	if x != nil {
+		return x.Never
+	}
+	return false
+}
+
+type ActivateVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The version.
+	Version uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// When; in whole seconds. Not set: now.
+	At *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=at,proto3" json:"at,omitempty"`
+	// Instead: remove the date; the version waits to be activated by hand.
+	ByHand        bool `protobuf:"varint,4,opt,name=by_hand,json=byHand,proto3" json:"by_hand,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ActivateVersionRequest) Reset() {
+	*x = ActivateVersionRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[18]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ActivateVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ActivateVersionRequest) ProtoMessage() {}
+
+func (x *ActivateVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[18]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ActivateVersionRequest.ProtoReflect.Descriptor instead.
+func (*ActivateVersionRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{18}
+}
+
+func (x *ActivateVersionRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ActivateVersionRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *ActivateVersionRequest) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *ActivateVersionRequest) GetByHand() bool {
+	if x != nil {
+		return x.ByHand
+	}
+	return false
+}
+
+type SuspendVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The version.
+	Version       uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SuspendVersionRequest) Reset() {
+	*x = SuspendVersionRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[19]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SuspendVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SuspendVersionRequest) ProtoMessage() {}
+
+func (x *SuspendVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[19]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SuspendVersionRequest.ProtoReflect.Descriptor instead.
+func (*SuspendVersionRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{19}
+}
+
+func (x *SuspendVersionRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *SuspendVersionRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type ResumeVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The version.
+	Version       uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ResumeVersionRequest) Reset() {
+	*x = ResumeVersionRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[20]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ResumeVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ResumeVersionRequest) ProtoMessage() {}
+
+func (x *ResumeVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[20]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ResumeVersionRequest.ProtoReflect.Descriptor instead.
+func (*ResumeVersionRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{20}
+}
+
+func (x *ResumeVersionRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ResumeVersionRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type ArchiveVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The version.
+	Version       uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ArchiveVersionRequest) Reset() {
+	*x = ArchiveVersionRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[21]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ArchiveVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ArchiveVersionRequest) ProtoMessage() {}
+
+func (x *ArchiveVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[21]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ArchiveVersionRequest.ProtoReflect.Descriptor instead.
+func (*ArchiveVersionRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{21}
+}
+
+func (x *ArchiveVersionRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ArchiveVersionRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+type RecallVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The version.
+	Version uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// For how long it processes. Not set: an hour; at most 30 days.
+	Period *durationpb.Duration `protobuf:"bytes,3,opt,name=period,proto3" json:"period,omitempty"`
+	// Instead: end the recall that is open.
+	End           bool `protobuf:"varint,4,opt,name=end,proto3" json:"end,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RecallVersionRequest) Reset() {
+	*x = RecallVersionRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RecallVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RecallVersionRequest) ProtoMessage() {}
+
+func (x *RecallVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RecallVersionRequest.ProtoReflect.Descriptor instead.
+func (*RecallVersionRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *RecallVersionRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *RecallVersionRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RecallVersionRequest) GetPeriod() *durationpb.Duration {
+	if x != nil {
+		return x.Period
+	}
+	return nil
+}
+
+func (x *RecallVersionRequest) GetEnd() bool {
+	if x != nil {
+		return x.End
+	}
+	return false
+}
+
+type CompromiseVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The versions; at most 64.
+	Versions []uint32 `protobuf:"varint,2,rep,packed,name=versions,proto3" json:"versions,omitempty"`
+	// Instead: every version that is not destroyed.
+	All           bool `protobuf:"varint,3,opt,name=all,proto3" json:"all,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompromiseVersionRequest) Reset() {
+	*x = CompromiseVersionRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[23]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompromiseVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompromiseVersionRequest) ProtoMessage() {}
+
+func (x *CompromiseVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[23]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompromiseVersionRequest.ProtoReflect.Descriptor instead.
+func (*CompromiseVersionRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{23}
+}
+
+func (x *CompromiseVersionRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *CompromiseVersionRequest) GetVersions() []uint32 {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *CompromiseVersionRequest) GetAll() bool {
+	if x != nil {
+		return x.All
+	}
+	return false
+}
+
+type CompromiseVersionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key; its primary version is another if the one before is marked.
+	Key *Key `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The versions that are marked, newest first; at most 64.
+	Versions []*KeyVersion `protobuf:"bytes,2,rep,name=versions,proto3" json:"versions,omitempty"`
+	// What the marked versions that ever protected expose, newest first.
+	Exposed       []*Exposure `protobuf:"bytes,3,rep,name=exposed,proto3" json:"exposed,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CompromiseVersionResponse) Reset() {
+	*x = CompromiseVersionResponse{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[24]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CompromiseVersionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CompromiseVersionResponse) ProtoMessage() {}
+
+func (x *CompromiseVersionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[24]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CompromiseVersionResponse.ProtoReflect.Descriptor instead.
+func (*CompromiseVersionResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{24}
+}
+
+func (x *CompromiseVersionResponse) GetKey() *Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *CompromiseVersionResponse) GetVersions() []*KeyVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *CompromiseVersionResponse) GetExposed() []*Exposure {
+	if x != nil {
+		return x.Exposed
+	}
+	return nil
+}
+
+// Exposure is the window of time in which a compromised version could protect.
+type Exposure struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The version.
+	Version uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// When it became active.
+	From *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	// When it stopped protecting.
+	To            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Exposure) Reset() {
+	*x = Exposure{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[25]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Exposure) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Exposure) ProtoMessage() {}
+
+func (x *Exposure) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[25]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Exposure.ProtoReflect.Descriptor instead.
+func (*Exposure) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{25}
+}
+
+func (x *Exposure) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *Exposure) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
+func (x *Exposure) GetTo() *timestamppb.Timestamp {
+	if x != nil {
+		return x.To
+	}
+	return nil
+}
+
 type ScheduleKeyDestructionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Key reference.
@@ -1510,7 +2141,7 @@ type ScheduleKeyDestructionRequest struct {
 
 func (x *ScheduleKeyDestructionRequest) Reset() {
 	*x = ScheduleKeyDestructionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[18]
+	mi := &file_keyhold_v1_key_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1522,7 +2153,7 @@ func (x *ScheduleKeyDestructionRequest) String() string {
 func (*ScheduleKeyDestructionRequest) ProtoMessage() {}
 
 func (x *ScheduleKeyDestructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[18]
+	mi := &file_keyhold_v1_key_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1535,7 +2166,7 @@ func (x *ScheduleKeyDestructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleKeyDestructionRequest.ProtoReflect.Descriptor instead.
 func (*ScheduleKeyDestructionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{18}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ScheduleKeyDestructionRequest) GetKey() string {
@@ -1562,7 +2193,7 @@ type CancelKeyDestructionRequest struct {
 
 func (x *CancelKeyDestructionRequest) Reset() {
 	*x = CancelKeyDestructionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[19]
+	mi := &file_keyhold_v1_key_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1574,7 +2205,7 @@ func (x *CancelKeyDestructionRequest) String() string {
 func (*CancelKeyDestructionRequest) ProtoMessage() {}
 
 func (x *CancelKeyDestructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[19]
+	mi := &file_keyhold_v1_key_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1587,7 +2218,7 @@ func (x *CancelKeyDestructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelKeyDestructionRequest.ProtoReflect.Descriptor instead.
 func (*CancelKeyDestructionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{19}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CancelKeyDestructionRequest) GetKey() string {
@@ -1602,7 +2233,7 @@ var File_keyhold_v1_key_proto protoreflect.FileDescriptor
 const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\n" +
 	"\x14keyhold/v1/key.proto\x12\n" +
-	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xb3\b\n" +
+	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\t\n" +
 	"\x03Key\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -1638,7 +2269,9 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\fcryptoperiod\x18\x19 \x01(\v2\x18.keyhold.v1.CryptoperiodR\fcryptoperiod\x129\n" +
 	"\n" +
 	"rotated_at\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampR\trotatedAt\x127\n" +
-	"\trotate_at\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampR\brotateAt\x1a9\n" +
+	"\trotate_at\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampR\brotateAt\x12!\n" +
+	"\fnext_version\x18\x1c \x01(\rR\vnextVersion\x123\n" +
+	"\anext_at\x18\x1d \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc4\x01\n" +
@@ -1649,7 +2282,7 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\n" +
 	"operations\x18\x04 \x01(\x04R\n" +
 	"operations\x12\x14\n" +
-	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\"\xaf\x04\n" +
+	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\"\xcb\x04\n" +
 	"\n" +
 	"KeyVersion\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12\x1c\n" +
@@ -1670,7 +2303,8 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\rdeactivate_at\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\fdeactivateAt\x12=\n" +
 	"\frecall_until\x18\f \x01(\v2\x1a.google.protobuf.TimestampR\vrecallUntil\x129\n" +
 	"\n" +
-	"expires_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\"v\n" +
+	"expires_at\x18\r \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x12\x1a\n" +
+	"\barchived\x18\x0e \x01(\bR\barchived\"v\n" +
 	"\n" +
 	"Transition\x12\x14\n" +
 	"\x05state\x18\x01 \x01(\tR\x05state\x12*\n" +
@@ -1679,7 +2313,7 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"d\n" +
 	"\vKeyResponse\x12!\n" +
 	"\x03key\x18\x01 \x01(\v2\x0f.keyhold.v1.KeyR\x03key\x122\n" +
-	"\bversions\x18\x02 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\"\xe1\x02\n" +
+	"\bversions\x18\x02 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\"\xc7\x04\n" +
 	"\x10CreateKeyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x14\n" +
@@ -1691,7 +2325,15 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\x06import\x18\x14 \x01(\bR\x06import\x12\x1e\n" +
 	"\n" +
 	"exportable\x18\x15 \x01(\bR\n" +
-	"exportable\x1a9\n" +
+	"exportable\x12;\n" +
+	"\vactivate_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"activateAt\x12\x1d\n" +
+	"\n" +
+	"pre_active\x18\t \x01(\bR\tpreActive\x12?\n" +
+	"\rdeactivate_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\fdeactivateAt\x12\x16\n" +
+	"\x06freeze\x18\v \x01(\bR\x06freeze\x12/\n" +
+	"\x13process_deactivated\x18\f \x01(\bR\x12processDeactivated\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"&\n" +
@@ -1720,7 +2362,7 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"r\n" +
 	"\x14ListVersionsResponse\x122\n" +
 	"\bversions\x18\x01 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x95\x03\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8b\x04\n" +
 	"\x10UpdateKeyRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x17\n" +
 	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12%\n" +
@@ -1732,15 +2374,25 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"addAliases\x12%\n" +
 	"\x0eremove_aliases\x18\a \x03(\tR\rremoveAliases\x12\x1f\n" +
 	"\vif_revision\x18\b \x01(\x04R\n" +
-	"ifRevision\x1a<\n" +
+	"ifRevision\x12\x1b\n" +
+	"\x06freeze\x18\t \x01(\bH\x02R\x06freeze\x88\x01\x01\x124\n" +
+	"\x13process_deactivated\x18\n" +
+	" \x01(\bH\x03R\x12processDeactivated\x88\x01\x01\x1a<\n" +
 	"\x0eSetLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\a\n" +
 	"\x05_nameB\x0e\n" +
-	"\f_description\"@\n" +
+	"\f_descriptionB\t\n" +
+	"\a_freezeB\x16\n" +
+	"\x14_process_deactivated\"\xdd\x01\n" +
 	"\x10RotateKeyRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
-	"\bgenerate\x18\x14 \x01(\bR\bgenerate\"$\n" +
+	"\bgenerate\x18\x14 \x01(\bR\bgenerate\x12;\n" +
+	"\vactivate_at\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"activateAt\x12\x1d\n" +
+	"\n" +
+	"pre_active\x18\x03 \x01(\bR\tpreActive\x12?\n" +
+	"\rdeactivate_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fdeactivateAt\"$\n" +
 	"\x10EnableKeyRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"%\n" +
 	"\x11DisableKeyRequest\x12\x10\n" +
@@ -1748,15 +2400,48 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\x11SuspendKeyRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"$\n" +
 	"\x10ResumeKeyRequest\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key\"F\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"\x88\x01\n" +
 	"\x18DeactivateVersionRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
-	"\aversion\x18\x02 \x01(\rR\aversion\"d\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x14\n" +
+	"\x05never\x18\x04 \x01(\bR\x05never\"\x89\x01\n" +
+	"\x16ActivateVersionRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\x12*\n" +
+	"\x02at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x17\n" +
+	"\aby_hand\x18\x04 \x01(\bR\x06byHand\"C\n" +
+	"\x15SuspendVersionRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"B\n" +
+	"\x14ResumeVersionRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"C\n" +
+	"\x15ArchiveVersionRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"\x87\x01\n" +
+	"\x14RecallVersionRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\x121\n" +
+	"\x06period\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06period\x12\x10\n" +
+	"\x03end\x18\x04 \x01(\bR\x03end\"Z\n" +
+	"\x18CompromiseVersionRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
+	"\bversions\x18\x02 \x03(\rR\bversions\x12\x10\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\"\xa2\x01\n" +
+	"\x19CompromiseVersionResponse\x12!\n" +
+	"\x03key\x18\x01 \x01(\v2\x0f.keyhold.v1.KeyR\x03key\x122\n" +
+	"\bversions\x18\x02 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\x12.\n" +
+	"\aexposed\x18\x03 \x03(\v2\x14.keyhold.v1.ExposureR\aexposed\"\x80\x01\n" +
+	"\bExposure\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x12.\n" +
+	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
+	"\x02to\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\"d\n" +
 	"\x1dScheduleKeyDestructionRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\"/\n" +
 	"\x1bCancelKeyDestructionRequest\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key2\xda\a\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key2\xc0\v\n" +
 	"\n" +
 	"KeyService\x12B\n" +
 	"\tCreateKey\x12\x1c.keyhold.v1.CreateKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12F\n" +
@@ -1771,7 +2456,13 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\n" +
 	"SuspendKey\x12\x1d.keyhold.v1.SuspendKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12B\n" +
 	"\tResumeKey\x12\x1c.keyhold.v1.ResumeKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12R\n" +
-	"\x11DeactivateVersion\x12$.keyhold.v1.DeactivateVersionRequest\x1a\x17.keyhold.v1.KeyResponse\x12\\\n" +
+	"\x11DeactivateVersion\x12$.keyhold.v1.DeactivateVersionRequest\x1a\x17.keyhold.v1.KeyResponse\x12N\n" +
+	"\x0fActivateVersion\x12\".keyhold.v1.ActivateVersionRequest\x1a\x17.keyhold.v1.KeyResponse\x12L\n" +
+	"\x0eSuspendVersion\x12!.keyhold.v1.SuspendVersionRequest\x1a\x17.keyhold.v1.KeyResponse\x12J\n" +
+	"\rResumeVersion\x12 .keyhold.v1.ResumeVersionRequest\x1a\x17.keyhold.v1.KeyResponse\x12L\n" +
+	"\x0eArchiveVersion\x12!.keyhold.v1.ArchiveVersionRequest\x1a\x17.keyhold.v1.KeyResponse\x12J\n" +
+	"\rRecallVersion\x12 .keyhold.v1.RecallVersionRequest\x1a\x17.keyhold.v1.KeyResponse\x12`\n" +
+	"\x11CompromiseVersion\x12$.keyhold.v1.CompromiseVersionRequest\x1a%.keyhold.v1.CompromiseVersionResponse\x12\\\n" +
 	"\x16ScheduleKeyDestruction\x12).keyhold.v1.ScheduleKeyDestructionRequest\x1a\x17.keyhold.v1.KeyResponse\x12X\n" +
 	"\x14CancelKeyDestruction\x12'.keyhold.v1.CancelKeyDestructionRequest\x1a\x17.keyhold.v1.KeyResponseB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
 
@@ -1787,7 +2478,7 @@ func file_keyhold_v1_key_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_key_proto_rawDescData
 }
 
-var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 24)
+var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
 var file_keyhold_v1_key_proto_goTypes = []any{
 	(*Key)(nil),                           // 0: keyhold.v1.Key
 	(*Cryptoperiod)(nil),                  // 1: keyhold.v1.Cryptoperiod
@@ -1807,72 +2498,105 @@ var file_keyhold_v1_key_proto_goTypes = []any{
 	(*SuspendKeyRequest)(nil),             // 15: keyhold.v1.SuspendKeyRequest
 	(*ResumeKeyRequest)(nil),              // 16: keyhold.v1.ResumeKeyRequest
 	(*DeactivateVersionRequest)(nil),      // 17: keyhold.v1.DeactivateVersionRequest
-	(*ScheduleKeyDestructionRequest)(nil), // 18: keyhold.v1.ScheduleKeyDestructionRequest
-	(*CancelKeyDestructionRequest)(nil),   // 19: keyhold.v1.CancelKeyDestructionRequest
-	nil,                                   // 20: keyhold.v1.Key.LabelsEntry
-	nil,                                   // 21: keyhold.v1.CreateKeyRequest.LabelsEntry
-	nil,                                   // 22: keyhold.v1.ListKeysRequest.LabelsEntry
-	nil,                                   // 23: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	(*timestamppb.Timestamp)(nil),         // 24: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),           // 25: google.protobuf.Duration
+	(*ActivateVersionRequest)(nil),        // 18: keyhold.v1.ActivateVersionRequest
+	(*SuspendVersionRequest)(nil),         // 19: keyhold.v1.SuspendVersionRequest
+	(*ResumeVersionRequest)(nil),          // 20: keyhold.v1.ResumeVersionRequest
+	(*ArchiveVersionRequest)(nil),         // 21: keyhold.v1.ArchiveVersionRequest
+	(*RecallVersionRequest)(nil),          // 22: keyhold.v1.RecallVersionRequest
+	(*CompromiseVersionRequest)(nil),      // 23: keyhold.v1.CompromiseVersionRequest
+	(*CompromiseVersionResponse)(nil),     // 24: keyhold.v1.CompromiseVersionResponse
+	(*Exposure)(nil),                      // 25: keyhold.v1.Exposure
+	(*ScheduleKeyDestructionRequest)(nil), // 26: keyhold.v1.ScheduleKeyDestructionRequest
+	(*CancelKeyDestructionRequest)(nil),   // 27: keyhold.v1.CancelKeyDestructionRequest
+	nil,                                   // 28: keyhold.v1.Key.LabelsEntry
+	nil,                                   // 29: keyhold.v1.CreateKeyRequest.LabelsEntry
+	nil,                                   // 30: keyhold.v1.ListKeysRequest.LabelsEntry
+	nil,                                   // 31: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	(*timestamppb.Timestamp)(nil),         // 32: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),           // 33: google.protobuf.Duration
 }
 var file_keyhold_v1_key_proto_depIdxs = []int32{
-	20, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
-	24, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	24, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
-	24, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
-	24, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
+	28, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
+	32, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	32, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
+	32, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
+	32, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
 	1,  // 5: keyhold.v1.Key.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	24, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
-	24, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
-	25, // 8: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
-	25, // 9: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
-	24, // 10: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
-	3,  // 11: keyhold.v1.KeyVersion.history:type_name -> keyhold.v1.Transition
-	24, // 12: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
-	24, // 13: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
-	24, // 14: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
-	24, // 15: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
-	24, // 16: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
-	0,  // 17: keyhold.v1.KeyResponse.key:type_name -> keyhold.v1.Key
-	2,  // 18: keyhold.v1.KeyResponse.versions:type_name -> keyhold.v1.KeyVersion
-	21, // 19: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
-	22, // 20: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
-	0,  // 21: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
-	2,  // 22: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
-	23, // 23: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	25, // 24: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
-	5,  // 25: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
-	6,  // 26: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
-	7,  // 27: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
-	9,  // 28: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
-	11, // 29: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
-	12, // 30: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
-	13, // 31: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
-	14, // 32: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
-	15, // 33: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
-	16, // 34: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
-	17, // 35: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
-	18, // 36: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
-	19, // 37: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
-	4,  // 38: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 39: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
-	8,  // 40: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
-	10, // 41: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
-	4,  // 42: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 43: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 44: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 45: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 46: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 47: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 48: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 49: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	4,  // 50: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	38, // [38:51] is the sub-list for method output_type
-	25, // [25:38] is the sub-list for method input_type
-	25, // [25:25] is the sub-list for extension type_name
-	25, // [25:25] is the sub-list for extension extendee
-	0,  // [0:25] is the sub-list for field type_name
+	32, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
+	32, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
+	32, // 8: keyhold.v1.Key.next_at:type_name -> google.protobuf.Timestamp
+	33, // 9: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
+	33, // 10: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
+	32, // 11: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
+	3,  // 12: keyhold.v1.KeyVersion.history:type_name -> keyhold.v1.Transition
+	32, // 13: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
+	32, // 14: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
+	32, // 15: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
+	32, // 16: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
+	32, // 17: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
+	0,  // 18: keyhold.v1.KeyResponse.key:type_name -> keyhold.v1.Key
+	2,  // 19: keyhold.v1.KeyResponse.versions:type_name -> keyhold.v1.KeyVersion
+	29, // 20: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
+	32, // 21: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	32, // 22: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	30, // 23: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
+	0,  // 24: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
+	2,  // 25: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
+	31, // 26: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	32, // 27: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	32, // 28: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	32, // 29: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	32, // 30: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	33, // 31: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
+	0,  // 32: keyhold.v1.CompromiseVersionResponse.key:type_name -> keyhold.v1.Key
+	2,  // 33: keyhold.v1.CompromiseVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
+	25, // 34: keyhold.v1.CompromiseVersionResponse.exposed:type_name -> keyhold.v1.Exposure
+	32, // 35: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
+	32, // 36: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
+	33, // 37: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
+	5,  // 38: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
+	6,  // 39: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
+	7,  // 40: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
+	9,  // 41: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
+	11, // 42: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
+	12, // 43: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
+	13, // 44: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
+	14, // 45: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
+	15, // 46: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
+	16, // 47: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
+	17, // 48: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
+	18, // 49: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
+	19, // 50: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
+	20, // 51: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
+	21, // 52: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
+	22, // 53: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
+	23, // 54: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
+	26, // 55: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
+	27, // 56: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
+	4,  // 57: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 58: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
+	8,  // 59: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
+	10, // 60: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
+	4,  // 61: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 62: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 63: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 64: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 65: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 66: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 67: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 68: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 69: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 70: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 71: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 72: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
+	24, // 73: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
+	4,  // 74: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	4,  // 75: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	57, // [57:76] is the sub-list for method output_type
+	38, // [38:57] is the sub-list for method input_type
+	38, // [38:38] is the sub-list for extension type_name
+	38, // [38:38] is the sub-list for extension extendee
+	0,  // [0:38] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_key_proto_init() }
@@ -1887,7 +2611,7 @@ func file_keyhold_v1_key_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_key_proto_rawDesc), len(file_keyhold_v1_key_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   24,
+			NumMessages:   32,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -78,6 +78,8 @@ func (w *jsonWriter) key(k *keyholdv1.Key) {
 	}
 	w.time("rotatedAt", k.GetRotatedAt())
 	w.time("rotateAt", k.GetRotateAt())
+	w.number("nextVersion", k.GetNextVersion())
+	w.time("nextAt", k.GetNextAt())
 	w.close()
 }
 
@@ -109,6 +111,7 @@ func (w *jsonWriter) version(v *keyholdv1.KeyVersion) {
 	w.time("deactivateAt", v.GetDeactivateAt())
 	w.time("recallUntil", v.GetRecallUntil())
 	w.time("expiresAt", v.GetExpiresAt())
+	w.flag("archived", v.GetArchived())
 	w.close()
 }
 

@@ -26,9 +26,14 @@ func keyResponse(out *engine.KeyOutput) *keyholdv1.KeyResponse {
 }
 
 func (s keyService) CreateKey(ctx context.Context, r *connect.Request[keyholdv1.CreateKeyRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
+	dates, err := datesOf(r.Msg)
+	if err != nil {
+		return nil, err
+	}
 	return keyAnswer(create(ctx, s.engine, callOf(ctx), r.Msg.GetAlgorithm(), r.Msg.GetUsage(), engine.CreateKeyInput{
 		Name: r.Msg.GetName(), Description: r.Msg.GetDescription(), Labels: r.Msg.GetLabels(), Aliases: r.Msg.GetAliases(), Bytes: int(r.Msg.GetBytes()),
 		Import: r.Msg.GetImport(), Exportable: r.Msg.GetExportable(),
+		Dates: dates, Freeze: r.Msg.GetFreeze(), ProcessDeactivated: r.Msg.GetProcessDeactivated(),
 	}))
 }
 
@@ -96,11 +101,16 @@ func (s keyService) UpdateKey(ctx context.Context, r *connect.Request[keyholdv1.
 	return keyAnswer(s.engine.UpdateKey(ctx, callOf(ctx), engine.UpdateKeyInput{
 		Key: kms.Ref(r.Msg.GetKey()), Name: r.Msg.Name, Description: r.Msg.Description, SetLabels: r.Msg.GetSetLabels(), RemoveLabels: r.Msg.GetRemoveLabels(),
 		AddAliases: r.Msg.GetAddAliases(), RemoveAliases: r.Msg.GetRemoveAliases(), IfRev: kms.Rev(r.Msg.GetIfRevision()),
+		Freeze: r.Msg.Freeze, ProcessDeactivated: r.Msg.ProcessDeactivated,
 	}))
 }
 
 func (s keyService) RotateKey(ctx context.Context, r *connect.Request[keyholdv1.RotateKeyRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
-	return keyAnswer(s.engine.RotateKey(ctx, callOf(ctx), engine.RotateKeyInput{Key: kms.Ref(r.Msg.GetKey()), Generate: r.Msg.GetGenerate()}))
+	dates, err := datesOf(r.Msg)
+	if err != nil {
+		return nil, err
+	}
+	return keyAnswer(s.engine.RotateKey(ctx, callOf(ctx), engine.RotateKeyInput{Key: kms.Ref(r.Msg.GetKey()), Dates: dates, Generate: r.Msg.GetGenerate()}))
 }
 
 func (s keyService) EnableKey(ctx context.Context, r *connect.Request[keyholdv1.EnableKeyRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
@@ -117,10 +127,6 @@ func (s keyService) SuspendKey(ctx context.Context, r *connect.Request[keyholdv1
 
 func (s keyService) ResumeKey(ctx context.Context, r *connect.Request[keyholdv1.ResumeKeyRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
 	return keyAnswer(s.engine.ResumeKey(ctx, callOf(ctx), engine.KeyInput{Key: kms.Ref(r.Msg.GetKey())}))
-}
-
-func (s keyService) DeactivateVersion(ctx context.Context, r *connect.Request[keyholdv1.DeactivateVersionRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
-	return keyAnswer(s.engine.DeactivateVersion(ctx, callOf(ctx), engine.DeactivateInput{Key: kms.Ref(r.Msg.GetKey()), Version: r.Msg.GetVersion()}))
 }
 
 func (s keyService) ScheduleKeyDestruction(ctx context.Context, r *connect.Request[keyholdv1.ScheduleKeyDestructionRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {

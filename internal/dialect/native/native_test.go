@@ -133,6 +133,13 @@ var rpcs = []rpc{
 	{method: "CryptoService/GenerateDataKeyPair", body: `{"key":"orders","algorithm":"ed25519"}`, by: "user", missing: `{"key":"nosuch","algorithm":"ed25519"}`, absent: "KH1301", other: "admin"},
 
 	{method: "KeyService/DeactivateVersion", body: `{"key":"orders","version":1}`, by: "admin", missing: `{"key":"orders","version":99}`, absent: "KH1302", other: "user"},
+	{method: "KeyService/RotateKey", body: `{"key":"orders","preActive":true}`, by: "admin"},
+	{method: "KeyService/ActivateVersion", body: `{"key":"orders","version":3}`, by: "admin", missing: `{"key":"orders","version":99}`, absent: "KH1302", other: "user"},
+	{method: "KeyService/SuspendVersion", body: `{"key":"orders","version":2}`, by: "admin", missing: `{"key":"orders","version":99}`, absent: "KH1302", other: "user"},
+	{method: "KeyService/ResumeVersion", body: `{"key":"orders","version":2}`, by: "admin", missing: `{"key":"nosuch","version":2}`, absent: "KH1301", other: "user"},
+	{method: "KeyService/ArchiveVersion", body: `{"key":"orders","version":1}`, by: "admin", missing: `{"key":"orders","version":99}`, absent: "KH1302", other: "user"},
+	{method: "KeyService/RecallVersion", body: `{"key":"orders","version":1,"end":true}`, by: "admin", missing: `{"key":"orders","version":99,"end":true}`, absent: "KH1302", other: "user"},
+	{method: "KeyService/CompromiseVersion", body: `{"key":"orders","versions":[2]}`, by: "admin", missing: `{"key":"orders","versions":[99]}`, absent: "KH1302", other: "user"},
 	{method: "KeyService/ScheduleKeyDestruction", body: `{"key":"orders","window":"864000s"}`, by: "admin", missing: `{"key":"nosuch"}`, absent: "KH1301", other: "user"},
 	{method: "KeyService/CancelKeyDestruction", body: `{"key":"orders"}`, by: "admin", missing: `{"key":"nosuch"}`, absent: "KH1301", other: "user"},
 

@@ -121,6 +121,7 @@ func keyMessage(k *kms.Key) *keyholdv1.Key {
 		Bytes: lengthOf(k), Leaks: k.Algorithm.Facts().Leaks,
 		Freeze: k.Freeze, ProcessDeactivated: k.ProcessDeactivated, Exportable: k.Exportable, DataClass: k.Class, Template: k.Template,
 		Cryptoperiod: periodMessage(k.Period), RotatedAt: stamp(k.Rotated), RotateAt: stamp(k.RotateAt),
+		NextVersion: k.Next, NextAt: stamp(k.NextAt),
 	}
 }
 
@@ -155,6 +156,7 @@ func versionMessage(v *kms.Version) *keyholdv1.KeyVersion {
 		Version: v.Number, Algorithm: v.Algorithm.String(), State: v.State.String(), Origin: v.Origin.String(), Source: v.Source,
 		CreatedAt: stamp(v.Created), PublicKey: v.Public, CheckValue: v.Check,
 		ActivateAt: stamp(v.ActivateAt), DeactivateAt: stamp(v.DeactivateAt), RecallUntil: stamp(v.RecallUntil), ExpiresAt: stamp(v.ExpiresAt),
+		Archived: v.Archived,
 		History: each(v.History, func(t *kms.Transition) *keyholdv1.Transition {
 			return &keyholdv1.Transition{State: t.To.String(), At: stamp(t.At), By: t.By, Reason: t.Reason}
 		}),

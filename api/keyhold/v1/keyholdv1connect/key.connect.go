@@ -56,6 +56,24 @@ const (
 	// KeyServiceDeactivateVersionProcedure is the fully-qualified name of the KeyService's
 	// DeactivateVersion RPC.
 	KeyServiceDeactivateVersionProcedure = "/keyhold.v1.KeyService/DeactivateVersion"
+	// KeyServiceActivateVersionProcedure is the fully-qualified name of the KeyService's
+	// ActivateVersion RPC.
+	KeyServiceActivateVersionProcedure = "/keyhold.v1.KeyService/ActivateVersion"
+	// KeyServiceSuspendVersionProcedure is the fully-qualified name of the KeyService's SuspendVersion
+	// RPC.
+	KeyServiceSuspendVersionProcedure = "/keyhold.v1.KeyService/SuspendVersion"
+	// KeyServiceResumeVersionProcedure is the fully-qualified name of the KeyService's ResumeVersion
+	// RPC.
+	KeyServiceResumeVersionProcedure = "/keyhold.v1.KeyService/ResumeVersion"
+	// KeyServiceArchiveVersionProcedure is the fully-qualified name of the KeyService's ArchiveVersion
+	// RPC.
+	KeyServiceArchiveVersionProcedure = "/keyhold.v1.KeyService/ArchiveVersion"
+	// KeyServiceRecallVersionProcedure is the fully-qualified name of the KeyService's RecallVersion
+	// RPC.
+	KeyServiceRecallVersionProcedure = "/keyhold.v1.KeyService/RecallVersion"
+	// KeyServiceCompromiseVersionProcedure is the fully-qualified name of the KeyService's
+	// CompromiseVersion RPC.
+	KeyServiceCompromiseVersionProcedure = "/keyhold.v1.KeyService/CompromiseVersion"
 	// KeyServiceScheduleKeyDestructionProcedure is the fully-qualified name of the KeyService's
 	// ScheduleKeyDestruction RPC.
 	KeyServiceScheduleKeyDestructionProcedure = "/keyhold.v1.KeyService/ScheduleKeyDestruction"
@@ -87,9 +105,23 @@ type KeyServiceClient interface {
 	SuspendKey(context.Context, *connect.Request[v1.SuspendKeyRequest]) (*connect.Response[v1.KeyResponse], error)
 	// ResumeKey lets a suspended key protect again.
 	ResumeKey(context.Context, *connect.Request[v1.ResumeKeyRequest]) (*connect.Response[v1.KeyResponse], error)
-	// DeactivateVersion ends the use of one version: it neither protects nor processes any more. The primary version
-	// cannot be deactivated: rotate first.
+	// DeactivateVersion ends the use of one version, at once or at a date: it neither protects nor processes any more. The primary
+	// version cannot be deactivated at once: rotate first. From a date on, it can: then the key does not protect.
 	DeactivateVersion(context.Context, *connect.Request[v1.DeactivateVersionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// ActivateVersion makes a pre-active version active, at once or at a date. If a rotation made it, it is the primary version from then on.
+	ActivateVersion(context.Context, *connect.Request[v1.ActivateVersionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// SuspendVersion stops one version from protecting. It goes on processing unless the key's preset is freeze.
+	SuspendVersion(context.Context, *connect.Request[v1.SuspendVersionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// ResumeVersion ends the suspension of a version.
+	ResumeVersion(context.Context, *connect.Request[v1.ResumeVersionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// ArchiveVersion puts a deactivated version away: its material leaves the version, sealed under the archive KEK of the namespace.
+	ArchiveVersion(context.Context, *connect.Request[v1.ArchiveVersionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// RecallVersion lets a deactivated or archived version process for a while. Others have to approve it (`KH1208`). A recall can be
+	// ended early, which takes nobody else.
+	RecallVersion(context.Context, *connect.Request[v1.RecallVersionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// CompromiseVersion marks versions as compromised: they protect nothing from now on, and process only for callers that may
+	// `ProcessCompromised` besides. If the primary version is among them, the same change makes a new one.
+	CompromiseVersion(context.Context, *connect.Request[v1.CompromiseVersionRequest]) (*connect.Response[v1.CompromiseVersionResponse], error)
 	// ScheduleKeyDestruction starts the waiting time after which a key with all its versions is destroyed. The key does
 	// nothing from now on. Destruction itself cannot be undone.
 	ScheduleKeyDestruction(context.Context, *connect.Request[v1.ScheduleKeyDestructionRequest]) (*connect.Response[v1.KeyResponse], error)
@@ -174,6 +206,42 @@ func NewKeyServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			connect.WithSchema(keyServiceMethods.ByName("DeactivateVersion")),
 			connect.WithClientOptions(opts...),
 		),
+		activateVersion: connect.NewClient[v1.ActivateVersionRequest, v1.KeyResponse](
+			httpClient,
+			baseURL+KeyServiceActivateVersionProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("ActivateVersion")),
+			connect.WithClientOptions(opts...),
+		),
+		suspendVersion: connect.NewClient[v1.SuspendVersionRequest, v1.KeyResponse](
+			httpClient,
+			baseURL+KeyServiceSuspendVersionProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("SuspendVersion")),
+			connect.WithClientOptions(opts...),
+		),
+		resumeVersion: connect.NewClient[v1.ResumeVersionRequest, v1.KeyResponse](
+			httpClient,
+			baseURL+KeyServiceResumeVersionProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("ResumeVersion")),
+			connect.WithClientOptions(opts...),
+		),
+		archiveVersion: connect.NewClient[v1.ArchiveVersionRequest, v1.KeyResponse](
+			httpClient,
+			baseURL+KeyServiceArchiveVersionProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("ArchiveVersion")),
+			connect.WithClientOptions(opts...),
+		),
+		recallVersion: connect.NewClient[v1.RecallVersionRequest, v1.KeyResponse](
+			httpClient,
+			baseURL+KeyServiceRecallVersionProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("RecallVersion")),
+			connect.WithClientOptions(opts...),
+		),
+		compromiseVersion: connect.NewClient[v1.CompromiseVersionRequest, v1.CompromiseVersionResponse](
+			httpClient,
+			baseURL+KeyServiceCompromiseVersionProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("CompromiseVersion")),
+			connect.WithClientOptions(opts...),
+		),
 		scheduleKeyDestruction: connect.NewClient[v1.ScheduleKeyDestructionRequest, v1.KeyResponse](
 			httpClient,
 			baseURL+KeyServiceScheduleKeyDestructionProcedure,
@@ -202,6 +270,12 @@ type keyServiceClient struct {
 	suspendKey             *connect.Client[v1.SuspendKeyRequest, v1.KeyResponse]
 	resumeKey              *connect.Client[v1.ResumeKeyRequest, v1.KeyResponse]
 	deactivateVersion      *connect.Client[v1.DeactivateVersionRequest, v1.KeyResponse]
+	activateVersion        *connect.Client[v1.ActivateVersionRequest, v1.KeyResponse]
+	suspendVersion         *connect.Client[v1.SuspendVersionRequest, v1.KeyResponse]
+	resumeVersion          *connect.Client[v1.ResumeVersionRequest, v1.KeyResponse]
+	archiveVersion         *connect.Client[v1.ArchiveVersionRequest, v1.KeyResponse]
+	recallVersion          *connect.Client[v1.RecallVersionRequest, v1.KeyResponse]
+	compromiseVersion      *connect.Client[v1.CompromiseVersionRequest, v1.CompromiseVersionResponse]
 	scheduleKeyDestruction *connect.Client[v1.ScheduleKeyDestructionRequest, v1.KeyResponse]
 	cancelKeyDestruction   *connect.Client[v1.CancelKeyDestructionRequest, v1.KeyResponse]
 }
@@ -261,6 +335,36 @@ func (c *keyServiceClient) DeactivateVersion(ctx context.Context, req *connect.R
 	return c.deactivateVersion.CallUnary(ctx, req)
 }
 
+// ActivateVersion calls keyhold.v1.KeyService.ActivateVersion.
+func (c *keyServiceClient) ActivateVersion(ctx context.Context, req *connect.Request[v1.ActivateVersionRequest]) (*connect.Response[v1.KeyResponse], error) {
+	return c.activateVersion.CallUnary(ctx, req)
+}
+
+// SuspendVersion calls keyhold.v1.KeyService.SuspendVersion.
+func (c *keyServiceClient) SuspendVersion(ctx context.Context, req *connect.Request[v1.SuspendVersionRequest]) (*connect.Response[v1.KeyResponse], error) {
+	return c.suspendVersion.CallUnary(ctx, req)
+}
+
+// ResumeVersion calls keyhold.v1.KeyService.ResumeVersion.
+func (c *keyServiceClient) ResumeVersion(ctx context.Context, req *connect.Request[v1.ResumeVersionRequest]) (*connect.Response[v1.KeyResponse], error) {
+	return c.resumeVersion.CallUnary(ctx, req)
+}
+
+// ArchiveVersion calls keyhold.v1.KeyService.ArchiveVersion.
+func (c *keyServiceClient) ArchiveVersion(ctx context.Context, req *connect.Request[v1.ArchiveVersionRequest]) (*connect.Response[v1.KeyResponse], error) {
+	return c.archiveVersion.CallUnary(ctx, req)
+}
+
+// RecallVersion calls keyhold.v1.KeyService.RecallVersion.
+func (c *keyServiceClient) RecallVersion(ctx context.Context, req *connect.Request[v1.RecallVersionRequest]) (*connect.Response[v1.KeyResponse], error) {
+	return c.recallVersion.CallUnary(ctx, req)
+}
+
+// CompromiseVersion calls keyhold.v1.KeyService.CompromiseVersion.
+func (c *keyServiceClient) CompromiseVersion(ctx context.Context, req *connect.Request[v1.CompromiseVersionRequest]) (*connect.Response[v1.CompromiseVersionResponse], error) {
+	return c.compromiseVersion.CallUnary(ctx, req)
+}
+
 // ScheduleKeyDestruction calls keyhold.v1.KeyService.ScheduleKeyDestruction.
 func (c *keyServiceClient) ScheduleKeyDestruction(ctx context.Context, req *connect.Request[v1.ScheduleKeyDestructionRequest]) (*connect.Response[v1.KeyResponse], error) {
 	return c.scheduleKeyDestruction.CallUnary(ctx, req)
@@ -294,9 +398,23 @@ type KeyServiceHandler interface {
 	SuspendKey(context.Context, *connect.Request[v1.SuspendKeyRequest]) (*connect.Response[v1.KeyResponse], error)
 	// ResumeKey lets a suspended key protect again.
 	ResumeKey(context.Context, *connect.Request[v1.ResumeKeyRequest]) (*connect.Response[v1.KeyResponse], error)
-	// DeactivateVersion ends the use of one version: it neither protects nor processes any more. The primary version
-	// cannot be deactivated: rotate first.
+	// DeactivateVersion ends the use of one version, at once or at a date: it neither protects nor processes any more. The primary
+	// version cannot be deactivated at once: rotate first. From a date on, it can: then the key does not protect.
 	DeactivateVersion(context.Context, *connect.Request[v1.DeactivateVersionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// ActivateVersion makes a pre-active version active, at once or at a date. If a rotation made it, it is the primary version from then on.
+	ActivateVersion(context.Context, *connect.Request[v1.ActivateVersionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// SuspendVersion stops one version from protecting. It goes on processing unless the key's preset is freeze.
+	SuspendVersion(context.Context, *connect.Request[v1.SuspendVersionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// ResumeVersion ends the suspension of a version.
+	ResumeVersion(context.Context, *connect.Request[v1.ResumeVersionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// ArchiveVersion puts a deactivated version away: its material leaves the version, sealed under the archive KEK of the namespace.
+	ArchiveVersion(context.Context, *connect.Request[v1.ArchiveVersionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// RecallVersion lets a deactivated or archived version process for a while. Others have to approve it (`KH1208`). A recall can be
+	// ended early, which takes nobody else.
+	RecallVersion(context.Context, *connect.Request[v1.RecallVersionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// CompromiseVersion marks versions as compromised: they protect nothing from now on, and process only for callers that may
+	// `ProcessCompromised` besides. If the primary version is among them, the same change makes a new one.
+	CompromiseVersion(context.Context, *connect.Request[v1.CompromiseVersionRequest]) (*connect.Response[v1.CompromiseVersionResponse], error)
 	// ScheduleKeyDestruction starts the waiting time after which a key with all its versions is destroyed. The key does
 	// nothing from now on. Destruction itself cannot be undone.
 	ScheduleKeyDestruction(context.Context, *connect.Request[v1.ScheduleKeyDestructionRequest]) (*connect.Response[v1.KeyResponse], error)
@@ -377,6 +495,42 @@ func NewKeyServiceHandler(svc KeyServiceHandler, opts ...connect.HandlerOption) 
 		connect.WithSchema(keyServiceMethods.ByName("DeactivateVersion")),
 		connect.WithHandlerOptions(opts...),
 	)
+	keyServiceActivateVersionHandler := connect.NewUnaryHandler(
+		KeyServiceActivateVersionProcedure,
+		svc.ActivateVersion,
+		connect.WithSchema(keyServiceMethods.ByName("ActivateVersion")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceSuspendVersionHandler := connect.NewUnaryHandler(
+		KeyServiceSuspendVersionProcedure,
+		svc.SuspendVersion,
+		connect.WithSchema(keyServiceMethods.ByName("SuspendVersion")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceResumeVersionHandler := connect.NewUnaryHandler(
+		KeyServiceResumeVersionProcedure,
+		svc.ResumeVersion,
+		connect.WithSchema(keyServiceMethods.ByName("ResumeVersion")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceArchiveVersionHandler := connect.NewUnaryHandler(
+		KeyServiceArchiveVersionProcedure,
+		svc.ArchiveVersion,
+		connect.WithSchema(keyServiceMethods.ByName("ArchiveVersion")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceRecallVersionHandler := connect.NewUnaryHandler(
+		KeyServiceRecallVersionProcedure,
+		svc.RecallVersion,
+		connect.WithSchema(keyServiceMethods.ByName("RecallVersion")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceCompromiseVersionHandler := connect.NewUnaryHandler(
+		KeyServiceCompromiseVersionProcedure,
+		svc.CompromiseVersion,
+		connect.WithSchema(keyServiceMethods.ByName("CompromiseVersion")),
+		connect.WithHandlerOptions(opts...),
+	)
 	keyServiceScheduleKeyDestructionHandler := connect.NewUnaryHandler(
 		KeyServiceScheduleKeyDestructionProcedure,
 		svc.ScheduleKeyDestruction,
@@ -413,6 +567,18 @@ func NewKeyServiceHandler(svc KeyServiceHandler, opts ...connect.HandlerOption) 
 			keyServiceResumeKeyHandler.ServeHTTP(w, r)
 		case KeyServiceDeactivateVersionProcedure:
 			keyServiceDeactivateVersionHandler.ServeHTTP(w, r)
+		case KeyServiceActivateVersionProcedure:
+			keyServiceActivateVersionHandler.ServeHTTP(w, r)
+		case KeyServiceSuspendVersionProcedure:
+			keyServiceSuspendVersionHandler.ServeHTTP(w, r)
+		case KeyServiceResumeVersionProcedure:
+			keyServiceResumeVersionHandler.ServeHTTP(w, r)
+		case KeyServiceArchiveVersionProcedure:
+			keyServiceArchiveVersionHandler.ServeHTTP(w, r)
+		case KeyServiceRecallVersionProcedure:
+			keyServiceRecallVersionHandler.ServeHTTP(w, r)
+		case KeyServiceCompromiseVersionProcedure:
+			keyServiceCompromiseVersionHandler.ServeHTTP(w, r)
 		case KeyServiceScheduleKeyDestructionProcedure:
 			keyServiceScheduleKeyDestructionHandler.ServeHTTP(w, r)
 		case KeyServiceCancelKeyDestructionProcedure:
@@ -468,6 +634,30 @@ func (UnimplementedKeyServiceHandler) ResumeKey(context.Context, *connect.Reques
 
 func (UnimplementedKeyServiceHandler) DeactivateVersion(context.Context, *connect.Request[v1.DeactivateVersionRequest]) (*connect.Response[v1.KeyResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.DeactivateVersion is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) ActivateVersion(context.Context, *connect.Request[v1.ActivateVersionRequest]) (*connect.Response[v1.KeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.ActivateVersion is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) SuspendVersion(context.Context, *connect.Request[v1.SuspendVersionRequest]) (*connect.Response[v1.KeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.SuspendVersion is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) ResumeVersion(context.Context, *connect.Request[v1.ResumeVersionRequest]) (*connect.Response[v1.KeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.ResumeVersion is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) ArchiveVersion(context.Context, *connect.Request[v1.ArchiveVersionRequest]) (*connect.Response[v1.KeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.ArchiveVersion is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) RecallVersion(context.Context, *connect.Request[v1.RecallVersionRequest]) (*connect.Response[v1.KeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.RecallVersion is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) CompromiseVersion(context.Context, *connect.Request[v1.CompromiseVersionRequest]) (*connect.Response[v1.CompromiseVersionResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.CompromiseVersion is not implemented"))
 }
 
 func (UnimplementedKeyServiceHandler) ScheduleKeyDestruction(context.Context, *connect.Request[v1.ScheduleKeyDestructionRequest]) (*connect.Response[v1.KeyResponse], error) {
