@@ -67,7 +67,7 @@ func (a *app) keyCreate() *cobra.Command {
 			"  keyhold key create release --algorithm ecdsa-p256 --label team=build --alias signing --description 'signs releases'\n" +
 			"  keyhold key create archive --algorithm rsa-3072 --usage encrypt --dry-run\n" +
 			"  keyhold key create sessions --algorithm hmac-sha-256 --bytes 64\n" +
-			"  keyhold key create next-year --algorithm aes-256-gcm --activate-at 2030-01-01T00:00:00Z",
+			"  keyhold key create next-year --algorithm aes-256-gcm --activate-at 2099-01-01T00:00:00Z",
 		Args: cobra.ExactArgs(1),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
 			if in.Algorithm == "" {
@@ -296,7 +296,7 @@ func (a *app) keyRotate() *cobra.Command {
 versions go on decrypting and verifying what they made. Rotating encrypts nothing anew: keyhold reencrypt moves a ciphertext to
 the new version.`,
 		Example: "  keyhold key rotate orders --reason 'yearly rotation'\n" +
-			"  keyhold key rotate orders --activate-at 2030-01-01T00:00:00Z",
+			"  keyhold key rotate orders --activate-at 2099-01-01T00:00:00Z",
 		Args: cobra.ExactArgs(1),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
 			k, err := c.RotateKeyAt(ctx, args[0], dates.of(), a.with(ch)...)

@@ -115,7 +115,7 @@ func (a *app) keyActivate() *cobra.Command {
 		Use: "activate KEY VERSION [flags]", Short: "Make a pre-active version active, or say when it becomes so",
 		Long: `Make a pre-active version active: at once, at a date, or (--by-hand) not before it is activated again. A version that was made by
 keyhold key rotate is the primary version from then on.`,
-		Example: "  keyhold key activate orders 2\n  keyhold key activate orders 2 --at 2030-01-01T00:00:00Z",
+		Example: "  keyhold key activate orders 2\n  keyhold key activate orders 2 --at 2099-01-01T00:00:00Z",
 	}
 	cmd.Flags().Var(&at, "at", "when; in whole seconds (default: now)")
 	cmd.Flags().BoolVar(&byHand, "by-hand", false, "remove the date: the version waits to be activated")
@@ -143,7 +143,7 @@ func (a *app) keyDeactivate() *cobra.Command {
 		Use: "deactivate KEY VERSION [flags]", Short: "End the use of one version, or say when it ends",
 		Long: `End the use of one version: it neither protects nor processes any more, so what it encrypted cannot be read. The primary
 version cannot be deactivated at once: rotate first. From a date on, it can; then the key protects nothing.`,
-		Example: "  keyhold key deactivate orders 1 --reason 'all ciphertexts were moved'\n  keyhold key deactivate orders 1 --at 2030-12-31",
+		Example: "  keyhold key deactivate orders 1 --reason 'all ciphertexts were moved'\n  keyhold key deactivate orders 1 --at 2099-12-31",
 	}
 	cmd.Flags().Var(&at, "at", "when; in whole seconds (default: now)")
 	cmd.Flags().BoolVar(&never, "never", false, "remove the date")

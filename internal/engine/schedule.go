@@ -31,9 +31,6 @@ func allDuties() map[records.What]duty {
 		records.DueExpire:   {final: true, do: forgetMaterial},
 		records.DueImport:   {final: true, do: forgetImport},
 		records.DueApproval: {final: true, do: forgetOldApproval},
-		records.DueDestroy:  {final: true, do: destroyDue},
-		records.DueExpire:   {final: true, do: forgetMaterial},
-		records.DueImport:   {final: true, do: forgetImport},
 		records.DueState:    {final: true, do: writeDate}, // what is written down stays; what is decided by date does not wait for it
 	}
 }
