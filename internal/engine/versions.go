@@ -17,8 +17,8 @@ var (
 		roles: versionRole(kms.ActivateVersion, func(in *ActivateInput) kms.Ref { return in.Key }),
 		do:    doActivate,
 	}
-	suspendVersion    = step(kms.SuspendVersion, kms.Suspended)
-	resumeVersion     = step(kms.ResumeVersion, kms.Active)
+	suspendVersion    = stateStep(kms.SuspendVersion, kms.Suspended)
+	resumeVersion     = stateStep(kms.ResumeVersion, kms.Active)
 	deactivateVersion = change[DeactivateInput, KeyOutput]{
 		name:  kms.DeactivateVersion,
 		roles: versionRole(kms.DeactivateVersion, func(in *DeactivateInput) kms.Ref { return in.Key }),
@@ -61,8 +61,8 @@ func (w *work) nothingToDo(k *records.Key, v *records.Version) (KeyOutput, error
 	return KeyOutput{Key: k.Key, Versions: []kms.Version{v.Version}}, nil
 }
 
-// step is a change that takes a version to a state and does nothing else.
-func step(a kms.Action, to kms.State) change[VersionInput, KeyOutput] {
+// stateStep is a change that takes a version to a state and does nothing else.
+func stateStep(a kms.Action, to kms.State) change[VersionInput, KeyOutput] {
 	return change[VersionInput, KeyOutput]{
 		name:  a,
 		roles: versionRole(a, func(in *VersionInput) kms.Ref { return in.Key }),
