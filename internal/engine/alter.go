@@ -31,6 +31,8 @@ type change[In, Out any] struct {
 	do func(context.Context, *work, *records.Tx, *In) (Out, error)
 	// secret marks an output that is shown once: an idempotent repeat is told that it was done, not what came of it.
 	secret bool
+	// releases marks an operation that writes nothing itself, but gives something out: of its own it changes only the approval that it uses up.
+	releases bool
 }
 
 // errStale: what admitted the call has changed by the time of the transaction; admit again.
@@ -84,6 +86,9 @@ func alter[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *change[In
 	case err == nil && w.pending != nil:
 		if err = w.publish(w.pending); err != nil {
 			return none, err // what it made is asked for again when the record is there
+		}
+		if d.releases && !w.stands(ctx) {
+			return none, w.withhold()
 		}
 		return out, nil
 	}
@@ -155,6 +160,9 @@ func commit[In, Out any](ctx context.Context, w *work, d *change[In, Out], in *I
 		}
 		if w.call.DryRun {
 			return w.rehearsed(approval)
+		}
+		if d.releases && approval != nil {
+			w.onCommit([32]byte{}, func([32]byte) error { return nil })
 		}
 		if w.stamp == nil {
 			return nil // nothing to change: an ordinary record follows, and an approval is not used up

@@ -20,7 +20,7 @@ type ApprovalRule struct {
 // lowerable are the actions that always, or in some cases, take approvals: of these a namespace may want fewer than is usual, but
 // at least one. Lowering is weakening a rule.
 var lowerable = map[kms.Action]bool{
-	kms.RecallVersion: true, kms.RetireVersion: true, kms.ExportKey: true, kms.ScheduleNamespaceDestruction: true,
+	kms.RecallVersion: true, kms.RetireVersion: true, kms.ScheduleNamespaceDestruction: true,
 }
 
 // unruled are actions of the groups below that no rule can be made for: they change nothing, or approvals are made of them.

@@ -541,3 +541,75 @@ func TestApprovalsSurviveARestart(t *testing.T) {
 	wantCode(t, w.destroyAs(under(alice, id), "orders"), kms.CodeNotApproved)
 	wantCode(t, w.destroyAs(alice, "orders"), kms.CodeApprovalRequired)
 }
+
+// TestEveryRuleIsKept makes a rule for every action that can have one, and does the action: nothing gets past its rule, by whatever way it is built.
+func TestEveryRuleIsKept(t *testing.T) {
+	trials := joined(trials, statesTrials, approvalTrials, rotationTrials, usageTrials, destructionTrials, transferTrials, datakeysTrials, inventoryTrials)
+	tried := 0
+	for _, a := range kms.AllActions() {
+		prepare, there := trials[a]
+		if g := a.Group(); !there || g != kms.ManageGroup && g != kms.AdminGroup {
+			continue
+		}
+		w := newWorld(t)
+		w.create("target", kms.AES256GCM, 0)
+		rule := engine.NamespaceInput{Name: kms.DefaultNamespace, Approvals: []engine.ApprovalRule{{Action: a, Approvers: 16}}}
+		check := rule
+		check.Name = "other"
+		dry := operator()
+		dry.DryRun = true
+		if _, err := w.e.CreateNamespace(t.Context(), dry, check); err != nil {
+			wantCode(t, err, kms.CodeBadRequest) // what only looks, and approving itself
+			continue
+		}
+		do := prepare(w, strings.ToLower(a.String()))
+		for _, ns := range []kms.Namespace{kms.DefaultNamespace, kms.SystemNamespace} {
+			c := operator()
+			c.Namespace, rule.Name = ns, ns
+			if _, err := w.e.UpdateNamespace(t.Context(), c, rule); err != nil {
+				t.Fatal(err)
+			}
+		}
+		tried++
+		if _, err := do(); kms.CodeOf(err) != kms.CodeApprovalRequired {
+			t.Errorf("%s: got %v, want %s", a, err, kms.CodeApprovalRequired)
+		}
+	}
+	if tried < 20 {
+		t.Errorf("%d actions were tried, want all that can have a rule", tried)
+	}
+}
+
+// What changes nothing but gives a key out is under approval like a change: once, on the record, and not in a rehearsal.
+func TestAnExportIsApprovedOnce(t *testing.T) {
+	w := newWorld(t)
+	alice, bob := w.holder("alice", kms.RoleAdmin), w.holder("bob", kms.RoleAdmin)
+	_, err := w.e.CreateKey(t.Context(), admin, engine.CreateKeyInput{Name: "out", Algorithm: kms.AES256GCM, Exportable: true})
+	wantCode(t, err, 0)
+	export := func(c kms.Call) (engine.ExportOutput, error) {
+		return w.e.ExportKey(t.Context(), c, engine.ExportInput{Key: "out", Public: exportReceiver})
+	}
+	w.rule(kms.ExportKey, 1)
+	id := askedFor(t, second(export(asking(alice))))
+	wantCode(t, w.approve(bob, id), 0)
+	dry := under(alice, id)
+	dry.DryRun = true
+	if out, err := export(dry); err != nil || len(out.Wrapped) != 0 {
+		t.Errorf("a rehearsal gave out %d bytes, %v", len(out.Wrapped), err)
+	}
+	c := under(alice, id)
+	c.Token = "once"
+	if out, err := export(c); err != nil || len(out.Wrapped) == 0 {
+		t.Fatalf("%d bytes, %v", len(out.Wrapped), err)
+	}
+	out, err := export(c)
+	wantCode(t, err, kms.CodeAlreadyDone)
+	if len(out.Wrapped) != 0 {
+		t.Error("given out twice")
+	}
+	wantCode(t, second(export(under(alice, id))), kms.CodeNotApproved)
+	recs := w.records(audit.Filter{Action: kms.ExportKey, Outcome: audit.OK})
+	if len(recs) != 1 || recs[0].Approval != id || !recs[0].Change || len(recs[0].Keys) != 1 || recs[0].Keys[0].Version != 1 {
+		t.Errorf("records: %+v", recs)
+	}
+}

@@ -68,6 +68,19 @@ func (w *work) unapproved() error {
 	return nil
 }
 
+// ruled is an operation that changes nothing and that a rule may put under approval all the same, because of what it gives out.
+func ruled[In, Out any](d *op[In, Out]) *change[In, Out] {
+	return &change[In, Out]{
+		name: d.name, roles: d.roles, check: d.check, authorize: d.authorize, secret: true, releases: true,
+		do: func(ctx context.Context, w *work, _ *records.Tx, in *In) (out Out, err error) {
+			if w.call.DryRun {
+				return out, nil
+			}
+			return d.do(ctx, w, in)
+		},
+	}
+}
+
 // required says how many approvals are needed, and why.
 func (w *work) required() *kms.Error {
 	return kms.Errorf(kms.CodeApprovalRequired, "%s needs the approval of %s: %s", w.rec.Action, others(w.needs.n), w.needs.why)

@@ -31,9 +31,9 @@ var (
 // ExportKey wraps a version's material for a receiver. It never leaves otherwise.
 func (e *Engine) ExportKey(ctx context.Context, c kms.Call, in ExportInput) (ExportOutput, error) {
 	if in.WrappingKey != "" {
-		return use(ctx, e, c, &exportKeyUnder, &in)
+		return alter(ctx, e, c, ruled(&exportKeyUnder), &in)
 	}
-	return use(ctx, e, c, &exportKey, &in)
+	return alter(ctx, e, c, ruled(&exportKey), &in)
 }
 
 func checkExport(in *ExportInput) error {
