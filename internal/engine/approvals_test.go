@@ -613,3 +613,29 @@ func TestAnExportIsApprovedOnce(t *testing.T) {
 		t.Errorf("records: %+v", recs)
 	}
 }
+
+// A recall takes two others without any rule, and opens what it says for as long as it says: LIF-9.
+func TestARecallTakesTwoOthers(t *testing.T) {
+	w := newWorld(t)
+	alice, bob, carl := w.holder("alice", kms.RoleAdmin), w.holder("bob", kms.RoleAdmin), w.bearer("spiffe://x/carl", "carl", kms.RoleAdmin)
+	w.create("orders", kms.AES256GCM, 0)
+	old := w.encrypt("orders", "secret", nil)
+	_, err := w.e.RotateKey(t.Context(), alice, engine.RotateKeyInput{Key: "orders"})
+	wantCode(t, err, 0)
+	_, err = w.e.DeactivateVersion(t.Context(), alice, engine.DeactivateInput{Key: "orders", Version: 1})
+	wantCode(t, err, 0)
+	recall := func(c kms.Call) error {
+		return second(w.e.RecallVersion(t.Context(), c, engine.RecallInput{Key: "orders", Version: 1, For: time.Hour}))
+	}
+	wantCode(t, recall(alice), kms.CodeApprovalRequired)
+	id := askedFor(t, recall(asking(alice)))
+	wantCode(t, w.approve(bob, id), 0)
+	wantCode(t, recall(under(alice, id)), kms.CodeNotApproved)
+	wantCode(t, w.approve(carl, id), 0)
+	wantCode(t, second(w.decrypt(user, old, nil)), kms.CodeVersionState)
+	wantCode(t, recall(under(alice, id)), 0)
+	if got, err := w.decrypt(user, old, nil); err != nil || got != "secret" {
+		t.Errorf("recalled: got %q, %v", got, err)
+	}
+	wantCode(t, recall(under(alice, id)), kms.CodeNotApproved)
+}
