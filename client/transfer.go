@@ -121,6 +121,13 @@ func (c *Client) KeepKeyMaterial(ctx context.Context, key string, version uint32
 	return keyOf(invoke(ctx, c, c.transfer.ExpireKeyMaterial, &keyholdv1.ExpireKeyMaterialRequest{Key: key, Version: version, Keep: true}, changes, options))
 }
 
+// GenerateNextVersion rotates a key as RotateKeyAt does, and also one whose material is imported: only this server has the new version.
+func (c *Client) GenerateNextVersion(ctx context.Context, key string, d Dates, options ...Option) (Key, error) {
+	return keyOf(invoke(ctx, c, c.keys.RotateKey, &keyholdv1.RotateKeyRequest{
+		Key: key, ActivateAt: stamp(d.ActivateAt), PreActive: d.PreActive, DeactivateAt: stamp(d.DeactivateAt), Generate: true,
+	}, changes, options))
+}
+
 // ExportKey answers a version's material, wrapped for a receiver.
 func (c *Client) ExportKey(ctx context.Context, in ExportKeyInput, options ...Option) (ExportedKey, error) {
 	res, err := invoke(ctx, c, c.transfer.ExportKey, &keyholdv1.ExportKeyRequest{

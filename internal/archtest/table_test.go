@@ -24,7 +24,8 @@ var table = []layer{
 		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/config", "internal/dialect/native", "internal/engine", "internal/kms",
 			"internal/provider/soft", "internal/records", "internal/seal", "internal/seal/keyfile", "internal/secret", "internal/secret/arena", "internal/server", "internal/store", "internal/store/pebble", "internal/tlsca"},
 			ext: []string{"golang.org/x/mod/sumdb/note"}},
-		{path: "internal/cli", may: []string{"client", "client/envelope", "internal/audit/verify", "internal/config", "internal/kms", "internal/seal/keyfile"},
+		{path: "internal/cli", may: []string{"client", "client/envelope", "internal/audit/verify", "internal/config", "internal/kms", "internal/seal/keyfile",
+			"internal/transfer", "internal/transport"},
 			ext: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
 		{path: "internal/server", may: []string{"internal/authn", "internal/config", "internal/kms", "internal/tlsca"},
 			ext: []string{"github.com/prometheus/client_golang", "golang.org/x/sys", "golang.org/x/time"}},
@@ -83,6 +84,8 @@ var table = []layer{
 		{path: "internal/audit/disk"},
 	}},
 	{"words: vocabulary, codecs, secret bytes", []row{
+		{path: "internal/transfer", may: []string{"internal/kms", "internal/secret", "internal/transport"},
+			ext: []string{"golang.org/x/crypto/scrypt", "software.sslmate.com/src/go-pkcs12"}},
 		{path: "internal/transport", may: []string{"internal/kms", "internal/mode", "internal/secret"}},
 		{path: "internal/wire/blob", may: []string{"internal/box", "internal/kms"}},
 		{path: "internal/wire/token", may: []string{"internal/kms"}},
@@ -172,7 +175,8 @@ var bans = []ban{
 
 // clockless packages are told what time it is.
 var clockless = []string{"internal/usage", "internal/kms", "internal/lifecycle", "internal/policy", "internal/box", "internal/mode", "internal/records", "internal/keyring", "internal/provider", "internal/provider/soft", "internal/transport",
-	"internal/seal", "internal/seal/shares", "internal/seal/passphrase", "internal/seal/keyfile", "internal/wire/blob", "internal/wire/token", "internal/cache", "internal/datakey"}
+	"internal/seal", "internal/seal/shares", "internal/seal/passphrase", "internal/seal/keyfile", "internal/wire/blob", "internal/wire/token", "internal/cache", "internal/datakey",
+	"internal/transfer"}
 
 // leanPrograms must not link what they do not need, even indirectly.
 var leanPrograms = map[string][]string{

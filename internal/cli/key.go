@@ -30,7 +30,8 @@ ciphertext to it; destroy ends all of it.`,
 		a.keySwitch("resume", "Let a suspended key protect again", "The key encrypts, signs and makes MACs again.", "resumed", (*client.Client).ResumeKey),
 		a.keyActivate(), a.keyDeactivate(), a.keySuspendVersion(), a.keyResumeVersion(), a.keyArchive(), a.keyRecall(), a.keyCompromise(), a.keyDestroy(),
 		a.keySwitch("cancel-destroy", "Save a key that is pending destruction", "The key is as it was before its destruction was asked for. This works until the last second of the window.", "saved", (*client.Client).CancelKeyDestruction),
-		a.keyUsage(), a.keyPublic(), a.keyAlgorithms(),
+		a.keyUsage(), a.keyImport(), a.keyImportToken(), a.keyExport(), a.keyExpire(),
+		a.keyPublic(), a.keyAlgorithms(),
 	)
 }
 
@@ -103,6 +104,7 @@ func (a *app) keyCreate() *cobra.Command {
 	dates.flags(cmd, "the first version")
 	cmd.Flags().BoolVar(&in.Freeze, "freeze", false, "preset: while the key or a version is suspended, it does not process either")
 	cmd.Flags().BoolVar(&in.ProcessDeactivated, "process-deactivated", false, "preset: deactivated versions go on processing")
+	cmd.Flags().BoolVar(&in.Exportable, "exportable", false, "its material may leave, wrapped (keyhold key export); cannot be changed later")
 	ch.flags(cmd)
 	return cmd
 }
@@ -186,7 +188,7 @@ func (a *app) keyShow() *cobra.Command {
 			err = a.facts(
 				fact{"name", plain(k.Name)}, fact{"id", plain(k.ID)}, fact{"namespace", plain(k.Namespace)}, fact{"aliases", plain(strings.Join(k.Aliases, ", "))},
 				fact{"algorithm", plain(k.Algorithm)}, fact{"usage", plain(k.Usage)}, fact{"bytes", plain(bytesOf(k))}, fact{"leaks", plain(k.Leaks)},
-				fact{"origin", plain(k.Origin)}, fact{"state", state(k.State)},
+				fact{"origin", plain(k.Origin)}, fact{"exportable", plain(yesOrNothing(k.Exportable))}, fact{"state", state(k.State)},
 				fact{"primary version", plain(versionsOf(k))}, fact{"next primary version", plain(nextOf(k))}, fact{"presets", plain(presetsOf(k))}, fact{"description", plain(k.Description)}, fact{"labels", plain(labelsOf(k.Labels))},
 				fact{"created", plain(moment(k.CreatedAt))}, fact{"changed", plain(moment(k.ChangedAt))},
 				fact{"to be destroyed", cell{moment(k.DestroyAt), red}}, fact{"destroyed", cell{moment(k.DestroyedAt), red}},
@@ -290,6 +292,7 @@ func (a *app) keyUpdate() *cobra.Command {
 func (a *app) keyRotate() *cobra.Command {
 	var ch change
 	var dates versionDates
+	var generate bool
 	cmd := &cobra.Command{
 		Use: "rotate KEY [flags]", Short: "Make a new version, which becomes the primary version",
 		Long: `Make a new version of a key, which becomes the primary version: at once, at a date, or when it is activated by hand. Older
@@ -299,7 +302,11 @@ the new version.`,
 			"  keyhold key rotate orders --activate-at 2099-01-01T00:00:00Z",
 		Args: cobra.ExactArgs(1),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			k, err := c.RotateKeyAt(ctx, args[0], dates.of(), a.with(ch)...)
+			rotate := c.RotateKeyAt
+			if generate {
+				rotate = c.GenerateNextVersion
+			}
+			k, err := rotate(ctx, args[0], dates.of(), a.with(ch)...)
 			if err != nil {
 				return err
 			}
@@ -312,6 +319,7 @@ the new version.`,
 		ValidArgsFunction: first(a.completeKeys),
 	}
 	dates.flags(cmd, "the new version")
+	cmd.Flags().BoolVar(&generate, "generate", false, "let the server make the version also where the key is imported: only this server will have it")
 	ch.flags(cmd)
 	return cmd
 }

@@ -177,7 +177,7 @@ func (w *work) comeNew(tx *records.Tx, k *records.Key, in *ImportMaterialInput) 
 		}
 	} else if was, ok, err := tx.Version(k.ID, k.Primary); err != nil || ok && subtle.ConstantTimeCompare(was.Check, m.came.Check) == 1 {
 		if err == nil {
-			err = kms.Errorf(kms.CodeConflict, "version %d of key %q has this material already: nothing would be rotated", k.Primary, k.Name)
+			err = kms.Errorf(kms.CodeExists, "version %d of key %q has this material already: nothing would be rotated", k.Primary, k.Name)
 		}
 		return kms.Version{}, err
 	}

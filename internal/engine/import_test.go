@@ -214,9 +214,9 @@ func TestAnImportedKeyIsNeverRotatedSilently(t *testing.T) {
 	w.mustBring("k", 0, aesKey, time.Time{})
 	old := w.encrypt("k", "one", nil)
 	_, err := w.e.RotateKey(t.Context(), admin, engine.RotateKeyInput{Key: "k"})
-	wantCode(t, err, kms.CodeConflict)
+	wantCode(t, err, kms.CodeImported)
 	_, err = w.bring("k", 0, aesKey, time.Time{})
-	wantCode(t, err, kms.CodeConflict)
+	wantCode(t, err, kms.CodeExists)
 	out := w.mustBring("k", 0, bytes.Repeat([]byte("second material!"), 2), time.Time{})
 	if out.Key.Primary != 2 || out.Versions[0].Number != 2 {
 		t.Fatalf("got %+v", out.Key)

@@ -86,7 +86,7 @@ func mayGenerate(k *kms.Key, generate bool) error {
 	if k.Origin != kms.Imported || generate {
 		return nil
 	}
-	e := kms.Errorf(kms.CodeConflict, "the material of key %q is imported: a rotation would make a version that only this server has", k.Name)
+	e := kms.Errorf(kms.CodeImported, "the material of key %q is imported: a rotation would make a version that only this server has", k.Name)
 	e.Next = "bring in a new version: keyhold key import " + k.Name + " FILE; or let the server make one: keyhold key rotate " + k.Name + " --generate"
 	return e
 }

@@ -102,6 +102,7 @@ const (
 	CodeCryptoperiod          Code = 1510 // the version has done what it may: operations or bytes
 	CodeMaterialExpired       Code = 1511 // imported material whose time is over
 	CodeNotExportable         Code = 1512
+	CodeImported              Code = 1513 // the material is imported: the server does not replace it of its own accord
 
 	CodeAlgorithm Code = 1601 // this key cannot do that
 	CodeUsage     Code = 1602 // the key's one purpose is another
@@ -188,12 +189,13 @@ var codes = map[Code]codeFacts{
 	CodeKeyDestroyed:          {KindState, "key destroyed", "nothing: destruction cannot be undone"},
 	CodeKeySuspended:          {KindState, "key suspended", "resume it: keyhold key resume NAME"},
 	CodeVersionState:          {KindState, "version's state forbids it", "keyhold key show NAME shows the state of each version"},
-	CodeKeyPendingImport:      {KindState, "key has no material", "import its material first"},
+	CodeKeyPendingImport:      {KindState, "key has no material", "import its material: keyhold key import NAME FILE"},
 	CodeWindow:                {KindState, "destruction window", "choose a window within the limits shown"},
 	CodeAssessment:            {KindState, "no fresh assessment", "look first at what it would reach: keyhold key assess NAME"},
 	CodeResidue:               {KindState, "still needed", "keyhold key assess NAME shows what is left; re-wrap it, or force it with approvals"},
 	CodeCryptoperiod:          {KindState, "cryptoperiod over", "rotate the key: keyhold key rotate NAME"},
-	CodeMaterialExpired:       {KindState, "imported material expired", "import the same material again: keyhold key import NAME FILE"},
+	CodeMaterialExpired:       {KindState, "imported material expired", "import the same material again: keyhold key import NAME FILE --version VERSION"},
+	CodeImported:              {KindState, "key is imported", "import a new version: keyhold key import NAME FILE"},
 	CodeNotExportable:         {KindState, "not exportable", "only keys that were created exportable can be exported, and only wrapped"},
 
 	CodeAlgorithm: {KindUnsupported, "algorithm cannot do that", "keyhold key algorithms shows what each can do"},
