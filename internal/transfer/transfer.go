@@ -148,8 +148,8 @@ func guess(data []byte) Format {
 			return Base64
 		}
 		return Auto
-	case len(fitting(len(data))) > 0:
-		return Raw
+	case slices.ContainsFunc(fitting(len(data)), func(a kms.Algorithm) bool { return a.Facts().Bits == 8*len(data) }):
+		return Raw // of other lengths it could as well be a damaged file
 	}
 	return Auto
 }
