@@ -289,6 +289,9 @@ func (s *step) version(ctx context.Context, n uint32, need lifecycle.Need) (*key
 		v.Release()
 		return nil, err
 	}
+	if v.Handle == nil { // a compromised version that is in the archive
+		return s.o.ring.Archived(ctx, &keyring.Key{Key: s.key.Key}, n)
+	}
 	return v, nil
 }
 
