@@ -108,6 +108,7 @@ var tests = []string{
 	"internal/audit/disk/disktest",
 	"internal/box/boxtest",
 	"internal/dialect/native/nativetest",
+	"internal/dialect/statetest",
 	"internal/doctest",
 	"internal/provider/providertest",
 	"internal/seal/sealtest",

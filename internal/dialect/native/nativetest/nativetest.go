@@ -44,7 +44,7 @@ type Server struct {
 }
 
 // Start starts a server that is not initialised yet.
-func Start(t testing.TB) *Server {
+func Start(t testing.TB, opts ...func(*engine.Config)) *Server {
 	t.Helper()
 	cluster := kms.ID{1, 2, 3, 4, 5, 6, 0x70, 8, 0x80, 10, 11, 12, 13, 14, 15, 16}
 	db := mem.Open(mem.Config{})
@@ -61,8 +61,12 @@ func Start(t testing.TB) *Server {
 	p, err := soft.New(soft.Config{})
 	check(t, err)
 	var auth *authn.Authenticator
-	e, err := engine.New(engine.Config{Cluster: cluster, Store: db, Log: log, Provider: p, ShredDir: filepath.Join(dir, "shred"),
-		EscrowDir: filepath.Join(dir, "escrow"), Forget: []func(engine.Touch){func(engine.Touch) { auth.ForgetAll() }}})
+	cfg := engine.Config{Cluster: cluster, Store: db, Log: log, Provider: p, ShredDir: filepath.Join(dir, "shred"),
+		EscrowDir: filepath.Join(dir, "escrow"), Forget: []func(engine.Touch){func(engine.Touch) { auth.ForgetAll() }}}
+	for _, o := range opts {
+		o(&cfg)
+	}
+	e, err := engine.New(cfg)
 	check(t, err)
 	auth = authn.New(authn.Config{Identities: identities{e.Identities()}, LocalUIDs: []uint32{0}, Failures: authn.Rate{PerSecond: 1e6, Burst: 1e6}})
 	s := &Server{Engine: e, t: t, Handler: native.Handler(native.Config{Engine: e, Authn: auth})}
@@ -98,9 +102,9 @@ func (s *Server) socket(h http.Handler) {
 }
 
 // Open starts a server, initialises and unseals it and makes the four tokens.
-func Open(t testing.TB) *Server {
+func Open(t testing.TB, opts ...func(*engine.Config)) *Server {
 	t.Helper()
-	s := Start(t)
+	s := Start(t, opts...)
 	c := kms.Call{Principal: &kms.Principal{Name: "uid:0", Namespace: kms.SystemNamespace, Method: kms.AuthLocal}, Namespace: kms.SystemNamespace}
 	out, err := s.Engine.Init(t.Context(), c, engine.InitInput{Shares: 3, Threshold: 2, KeyFile: secret.Copy(bytes.Repeat([]byte{7}, 32))})
 	check(t, err)
