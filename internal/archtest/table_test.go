@@ -55,6 +55,7 @@ var table = []layer{
 		{path: "internal/keyring", may: []string{"internal/box", "internal/cache", "internal/kms", "internal/provider", "internal/records", "internal/seal", "internal/secret"}},
 		{path: "internal/records", may: []string{"internal/approval", "internal/kms", "internal/seal", "internal/store"}, ext: []string{"github.com/go-json-experiment/json", "google.golang.org/protobuf"}},
 		{path: "internal/policy", may: []string{"internal/kms"}, ext: []string{"github.com/cedar-policy/cedar-go"}},
+		{path: "internal/rotation", may: []string{"internal/kms"}},
 		{path: "internal/lifecycle", may: []string{"internal/kms"}},
 		{path: "internal/datakey"},
 		{path: "internal/approval", may: []string{"internal/kms"}},
@@ -162,6 +163,7 @@ var bans = []ban{
 		"internal/lifecycle/", "internal/box/"}, "a dialect translates: every operation on a key goes through the engine"},
 	{"internal/engine", []string{"net/http/", "os/", "net", "api/", "internal/dialect/", "internal/authn/", "internal/server/"}, "the engine knows no wire and no machine"},
 	{"internal/kms", []string{"os/", "net", "net/http/", "context", "io/fs", "syscall"}, "the vocabulary does no I/O and waits for nothing"},
+	{"internal/rotation", []string{"os/", "net", "net/http/", "context", "io/fs", "syscall"}, "decisions are pure"},
 	{"internal/lifecycle", []string{"os/", "net", "net/http/", "context", "io/fs", "syscall"}, "decisions are pure"},
 	{"internal/policy", []string{"os/", "net", "net/http/", "context", "io/fs", "syscall"}, "decisions are pure"},
 	{"internal/keyring", []string{"internal/policy/", "internal/audit/"}, "what exists is not who may use it"},
@@ -175,7 +177,7 @@ var bans = []ban{
 }
 
 // clockless packages are told what time it is.
-var clockless = []string{"internal/usage", "internal/kms", "internal/lifecycle", "internal/policy", "internal/box", "internal/mode", "internal/records", "internal/keyring", "internal/provider", "internal/provider/soft", "internal/transport",
+var clockless = []string{"internal/usage", "internal/kms", "internal/lifecycle", "internal/rotation", "internal/policy", "internal/box", "internal/mode", "internal/records", "internal/keyring", "internal/provider", "internal/provider/soft", "internal/transport",
 	"internal/seal", "internal/seal/shares", "internal/seal/passphrase", "internal/seal/keyfile", "internal/wire/blob", "internal/wire/token", "internal/cache", "internal/datakey",
 	"internal/transfer"}
 

@@ -289,41 +289,6 @@ func (a *app) keyUpdate() *cobra.Command {
 	return cmd
 }
 
-func (a *app) keyRotate() *cobra.Command {
-	var ch change
-	var dates versionDates
-	var generate bool
-	cmd := &cobra.Command{
-		Use: "rotate KEY [flags]", Short: "Make a new version, which becomes the primary version",
-		Long: `Make a new version of a key, which becomes the primary version: at once, at a date, or when it is activated by hand. Older
-versions go on decrypting and verifying what they made. Rotating encrypts nothing anew: keyhold reencrypt moves a ciphertext to
-the new version.`,
-		Example: "  keyhold key rotate orders --reason 'yearly rotation'\n" +
-			"  keyhold key rotate orders --activate-at 2099-01-01T00:00:00Z",
-		Args: cobra.ExactArgs(1),
-		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			rotate := c.RotateKeyAt
-			if generate {
-				rotate = c.GenerateNextVersion
-			}
-			k, err := rotate(ctx, args[0], dates.of(), a.with(ch)...)
-			if err != nil {
-				return err
-			}
-			if k.NextVersion != 0 {
-				return a.changed(k, ch, "rotated key %s: version %d protects; %s", k.Name, k.PrimaryVersion, nextOf(k))
-			}
-			return a.changed(k, ch, "rotated key %s: version %d protects from now on; nothing was encrypted anew: older versions go on decrypting and verifying (keyhold reencrypt moves a ciphertext)",
-				k.Name, k.PrimaryVersion)
-		}),
-		ValidArgsFunction: first(a.completeKeys),
-	}
-	dates.flags(cmd, "the new version")
-	cmd.Flags().BoolVar(&generate, "generate", false, "let the server make the version also where the key is imported: only this server will have it")
-	ch.flags(cmd)
-	return cmd
-}
-
 type keyMethod = func(*client.Client, context.Context, string, ...client.Option) (client.Key, error)
 
 // keySwitch is a command that does one thing to a key.

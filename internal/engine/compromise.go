@@ -61,7 +61,7 @@ func prepareCompromise(ctx context.Context, w *work, in *CompromiseInput) (err e
 		in.made = &newVersion{key: k.ID, number: k.Latest + 1}
 		return nil
 	}
-	in.made, err = w.newVersion(ctx, k.ID, k.Latest+1, k.Algorithm, k.Bytes)
+	in.made, err = w.newVersion(ctx, k.ID, k.Latest+1, k.Algorithm, k.Usage, k.Bytes)
 	return err
 }
 

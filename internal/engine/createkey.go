@@ -33,17 +33,21 @@ var (
 
 // newVersion is material made outside the transaction that stores it.
 type newVersion struct {
-	key    kms.ID
-	number uint32
-	gen    provider.Generated
-	shred  records.Shred
+	key       kms.ID
+	number    uint32
+	algorithm kms.Algorithm
+	bytes     int
+	gen       provider.Generated
+	canary    []byte
+	shred     records.Shred
 
 	imported bool      // the material came from elsewhere
 	expires  time.Time // when it is forgotten; zero: never
 }
 
-// newVersion makes material for a version: generated, wrapped under the namespace's KEK and a shred secret of its own.
-func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, a kms.Algorithm, bytes int) (*newVersion, error) {
+// newVersion makes material for a version: generated, wrapped under the namespace's KEK and a shred secret of its own. It has proved itself: it was opened again,
+// and opens the canary that it made.
+func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, a kms.Algorithm, u kms.Usage, bytes int) (*newVersion, error) {
 	place, err := w.o.ring.NewPlace(ctx, w.call.Namespace, id, n)
 	if err != nil {
 		return nil, err
@@ -53,13 +57,26 @@ func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, a kms.Algori
 	if err != nil {
 		return nil, err
 	}
-	return &newVersion{key: id, number: n, gen: gen, shred: place.Shred}, nil
+	h, err := w.e.cfg.Provider.Open(a, gen.Wrapped, place.Wrap, place.Name, gen.Check)
+	if err != nil {
+		return nil, err
+	}
+	defer h.Close()
+	b := bird{id, n, a, u}
+	canary, err := w.e.hatch(h, b)
+	if err != nil {
+		return nil, err
+	}
+	if err := sings(h, b, canary); err != nil {
+		return nil, err
+	}
+	return &newVersion{key: id, number: n, algorithm: a, bytes: bytes, gen: gen, canary: canary, shred: place.Shred}, nil
 }
 
 // putVersion writes a version, active or pre-active, with its shred row and its dates.
 func (w *work) putVersion(tx *records.Tx, k *kms.Key, m *newVersion, d Dates) (kms.Version, error) {
 	v := kms.Version{
-		Key: m.key, Number: m.number, Algorithm: k.Algorithm, Origin: kms.Generated, Source: m.gen.Source, Created: w.now.UTC(),
+		Key: m.key, Number: m.number, Algorithm: m.algorithm, Origin: kms.Generated, Source: m.gen.Source, Created: w.now.UTC(),
 		Public: m.gen.Public, Check: m.gen.Check, ExpiresAt: m.expires, ActivateAt: d.ActivateAt, DeactivateAt: d.DeactivateAt,
 	}
 	w.move(&v, d.state())
@@ -71,7 +88,7 @@ func (w *work) putVersion(tx *records.Tx, k *kms.Key, m *newVersion, d Dates) (k
 	if m.imported {
 		v.Origin = kms.Imported
 	}
-	return v, tx.InsertVersion(records.Version{Version: v, Wrapped: m.gen.Wrapped}, m.shred)
+	return v, tx.InsertVersion(records.Version{Version: v, Wrapped: m.gen.Wrapped, Canary: m.canary}, m.shred)
 }
 
 func checkCreate(in *CreateKeyInput) error {
@@ -116,7 +133,7 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 		return nil
 	}
 	if in.made == nil {
-		in.made, err = w.newVersion(ctx, w.e.orderedID(w.now), 1, in.Algorithm, in.Bytes)
+		in.made, err = w.newVersion(ctx, w.e.orderedID(w.now), 1, in.Algorithm, in.Usage, in.Bytes)
 	}
 	return err
 }

@@ -71,7 +71,7 @@ func doDataKey(ctx context.Context, w *work, in *DataKeyInput) (DataKeyOutput, e
 	if err != nil {
 		return DataKeyOutput{}, err
 	}
-	s, err := w.scheme(k, kms.EncryptDecrypt, kms.NoScheme, true)
+	s, err := w.scheme(k, v.Algorithm, kms.EncryptDecrypt, kms.NoScheme, true)
 	if err != nil {
 		return DataKeyOutput{}, err
 	}

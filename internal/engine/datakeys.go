@@ -181,7 +181,7 @@ func (w *work) symmetric() error {
 	if k.Algorithm.Facts().Asymmetric {
 		return kms.Errorf(kms.CodeAlgorithm, "%s keys do not wrap managed data keys: use a symmetric key", k.Algorithm)
 	}
-	_, err := w.scheme(k, kms.EncryptDecrypt, kms.NoScheme, true)
+	_, err := w.scheme(k, k.Algorithm, kms.EncryptDecrypt, kms.NoScheme, true)
 	return err
 }
 
@@ -246,7 +246,7 @@ func (w *work) openOld(ctx context.Context, ciphertext []byte, c kms.Context, aa
 	if err != nil {
 		return nil, err
 	}
-	s, err := w.scheme(k, kms.EncryptDecrypt, kms.NoScheme, false)
+	s, err := w.scheme(k, v.Algorithm, kms.EncryptDecrypt, kms.NoScheme, false)
 	if err != nil {
 		return nil, err
 	}

@@ -81,7 +81,7 @@ func (w *work) openFor(ctx context.Context, u kms.Usage, n uint32, s kms.Scheme,
 	if err != nil {
 		return nil, 0, err
 	}
-	s, err = w.scheme(w.keys[0], u, s, protect)
+	s, err = w.scheme(w.keys[0], v.Algorithm, u, s, protect)
 	return v, s, err
 }
 

@@ -100,7 +100,7 @@ func doEncrypt(ctx context.Context, w *work, in *EncryptInput) (EncryptOutput, e
 	if err != nil {
 		return EncryptOutput{}, err
 	}
-	s, err := w.scheme(k, kms.EncryptDecrypt, in.Scheme, true)
+	s, err := w.scheme(k, v.Algorithm, kms.EncryptDecrypt, in.Scheme, true)
 	if err != nil {
 		return EncryptOutput{}, err
 	}
@@ -199,7 +199,7 @@ func (w *work) openItem(ctx context.Context, share *shared, ciphertext []byte, c
 		}
 		share.version = v
 	}
-	s, err := w.scheme(k, kms.EncryptDecrypt, s, false)
+	s, err := w.scheme(k, v.Algorithm, kms.EncryptDecrypt, s, false)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -223,7 +223,7 @@ func doReEncrypt(ctx context.Context, w *work, in *ReEncryptInput) (ReEncryptOut
 		plain, _, err := w.openItem(ctx, &from, it.Ciphertext, it.FromContext, it.FromAAD, false, 0, kms.NoScheme)
 		if err == nil {
 			var s kms.Scheme
-			if s, err = w.scheme(to, kms.EncryptDecrypt, kms.NoScheme, true); err == nil {
+			if s, err = w.scheme(to, v.Algorithm, kms.EncryptDecrypt, kms.NoScheme, true); err == nil {
 				out.Items[i].Ciphertext, err = sealItem(&made, to, v, s, false, plain, it.ToContext, it.ToAAD)
 			}
 			clear(plain)

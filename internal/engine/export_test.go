@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 
+	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/records"
 )
 
@@ -79,4 +80,37 @@ func (e *Engine) Settle() {
 		}
 		runtime.Gosched()
 	}
+}
+
+func (e *Engine) changeVersion(ctx context.Context, id kms.ID, n uint32, how func(*records.Version)) {
+	_, _, err := e.open.Load().records.Update(ctx, func(tx *records.Tx) error {
+		v, _, err := tx.Version(id, n)
+		if err != nil {
+			return err
+		}
+		how(&v)
+		return tx.PutVersion(v)
+	})
+	if err != nil {
+		panic(err)
+	}
+}
+
+// CanaryOf is what a version made at its birth.
+func (e *Engine) CanaryOf(ctx context.Context, id kms.ID, n uint32) []byte {
+	v, err := e.open.Load().records.Version(ctx, id, n)
+	if err != nil || len(v.Canary) == 0 {
+		panic(err)
+	}
+	return v.Canary
+}
+
+// SetCanary puts another in its place.
+func (e *Engine) SetCanary(ctx context.Context, id kms.ID, n uint32, canary []byte) {
+	e.changeVersion(ctx, id, n, func(v *records.Version) { v.Canary = canary })
+}
+
+// SwapCheck makes a version's check value that of other material.
+func (e *Engine) SwapCheck(ctx context.Context, id kms.ID, n uint32) {
+	e.changeVersion(ctx, id, n, func(v *records.Version) { v.Check[0] ^= 1 })
 }

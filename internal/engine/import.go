@@ -188,7 +188,7 @@ func (w *work) comeNew(tx *records.Tx, k *records.Key, in *ImportMaterialInput) 
 		}
 	}
 	return w.putVersion(tx, &k.Key, &newVersion{
-		key: k.ID, number: m.token.Version, gen: m.came.Generated, shred: m.shred, imported: true, expires: in.Expires,
+		key: k.ID, number: m.token.Version, algorithm: m.token.Algorithm, gen: m.came.Generated, shred: m.shred, imported: true, expires: in.Expires,
 	}, Dates{})
 }
 

@@ -60,12 +60,13 @@ func (w *work) note(n int, bytes int, err error) (*kms.Error, error) {
 	return e, nil
 }
 
-// scheme settles which scheme is used and asks the algorithm table whether it may be. A key serves one purpose.
-func (w *work) scheme(k admitted, u kms.Usage, s kms.Scheme, protect bool) (kms.Scheme, error) {
+// scheme settles which scheme is used with a version and asks the algorithm table whether it may be. A key serves one purpose, and its versions may have
+// different algorithms.
+func (w *work) scheme(k admitted, a kms.Algorithm, u kms.Usage, s kms.Scheme, protect bool) (kms.Scheme, error) {
 	if k.Usage != u {
 		return 0, kms.Errorf(kms.CodeUsage, "the key is for %s, and this operation needs a key for %s", k.Usage, u)
 	}
-	s, err := kms.CheckScheme(k.Algorithm, k.Usage, s, w.e.cfg.Profile, protect)
+	s, err := kms.CheckScheme(a, k.Usage, s, w.e.cfg.Profile, protect)
 	w.rec.Scheme = s
 	return s, err
 }

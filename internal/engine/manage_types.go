@@ -37,9 +37,10 @@ type KeyInput struct{ Key kms.Ref }
 // RotateKeyInput asks for a new primary version. One that is pre-active becomes it when it is activated, by its date or by hand; until then
 // there can be no second one.
 type RotateKeyInput struct {
-	Key      kms.Ref
-	Generate bool  `json:",omitzero"` // also where the key's material is imported
-	Dates    Dates `json:",omitzero"`
+	Key       kms.Ref
+	Generate  bool          `json:",omitzero"` // also where the key's material is imported
+	Dates     Dates         `json:",omitzero"`
+	Algorithm kms.Algorithm `json:",omitzero"` // of the new version; 0: that of the primary one. It changes at once: there are no dates then
 
 	made *newVersion
 }

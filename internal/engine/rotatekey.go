@@ -6,6 +6,7 @@ import (
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/lifecycle"
+	"github.com/keyhold/keyhold/internal/policy"
 	"github.com/keyhold/keyhold/internal/records"
 )
 
@@ -23,37 +24,80 @@ var (
 			if err := mayGenerate(&k.Key.Key, in.Generate); err != nil {
 				return err
 			}
-			if w.call.DryRun {
-				in.made = &newVersion{key: k.ID, number: k.Latest + 1}
-				return nil
+			if in.Algorithm != 0 && in.Dates.state() != kms.Active {
+				return kms.Errorf(kms.CodeBadRequest, "a rotation to another algorithm is at once: give no date for it")
 			}
-			in.made, err = w.newVersion(ctx, k.ID, k.Latest+1, k.Algorithm, k.Bytes)
+			in.made, err = w.successor(ctx, in.Algorithm)
 			return err
 		},
 		do: doRotate,
 	}
 )
 
-func doRotate(_ context.Context, w *work, tx *records.Tx, in *RotateKeyInput) (KeyOutput, error) {
-	k, err := w.key(tx)
-	if err != nil {
-		return KeyOutput{}, err
+// Why a key was rotated, as its history and the audit trail say it.
+const (
+	byHand     = "by hand"
+	bySchedule = "by schedule"
+	byLimit    = "by limit"
+)
+
+// successor makes the version that is to follow the primary one of the first key, and proves both: what was must still open, and what comes must work. Algorithm 0
+// stands for that of the primary. In a dry run nothing is made.
+func (w *work) successor(ctx context.Context, a kms.Algorithm) (*newVersion, error) {
+	k := w.keys[0]
+	bytes := k.Bytes
+	if a == 0 {
+		a = k.Algorithm
 	}
-	if k.Latest+1 != in.made.number {
-		return KeyOutput{}, errStale
+	if a != k.Algorithm {
+		if err := kms.CheckSuccessor(k.Algorithm, a, k.Usage, w.e.cfg.Profile); err != nil {
+			return nil, err
+		}
+		bytes = 0
+	}
+	if err := w.provePrimary(ctx); err != nil {
+		return nil, err
+	}
+	if w.call.DryRun {
+		return &newVersion{key: k.ID, number: k.Latest + 1, algorithm: a, bytes: bytes}, nil
+	}
+	return w.newVersion(ctx, k.ID, k.Latest+1, a, k.Usage, bytes)
+}
+
+// install makes a version that was prepared the primary one, or the next one, in the transaction: from its commit on all clients protect with a primary version. The versions
+// before stay as they are: active, and no longer primary. errStale: another one was made meanwhile.
+func (w *work) install(tx *records.Tx, k *records.Key, made *newVersion, d Dates, why string) ([]kms.Version, error) {
+	if k.Latest+1 != made.number {
+		return nil, errStale
 	}
 	lifecycle.Primary(&k.Key, w.now)
-	if err := w.appoint(&k.Key, in.made.number, in.Dates); err != nil {
-		return KeyOutput{}, err
+	if err := w.appoint(&k.Key, made.number, d); err != nil {
+		return nil, err
 	}
-	w.rec.Keys[0].Version = in.made.number
-	out := KeyOutput{Key: k.Key}
-	if !w.call.DryRun {
-		v, err := w.putVersion(tx, &k.Key, in.made, in.Dates)
-		if err != nil {
-			return KeyOutput{}, err
+	w.rec.Detail += ", " + why + "; self-test passed"
+	if made.algorithm != k.Algorithm {
+		w.rec.Detail += fmt.Sprintf("; %s to %s", k.Algorithm, made.algorithm)
+		k.Algorithm, k.Bytes = made.algorithm, made.bytes
+		// A policy may permit rotations of keys of some algorithms only: it is asked about the key as it would be, too.
+		if err := w.verdict(w.decide(policy.PrepareKey(&k.Key), kms.RotateKey, nil), kms.RotateKey); err != nil {
+			return nil, err
 		}
-		out.Versions = []kms.Version{v}
+	}
+	w.rec.Keys[0].Version = made.number
+	if w.call.DryRun {
+		return nil, nil
+	}
+	v, err := w.putVersion(tx, &k.Key, made, d)
+	return []kms.Version{v}, err
+}
+
+func doRotate(_ context.Context, w *work, tx *records.Tx, in *RotateKeyInput) (out KeyOutput, err error) {
+	k, err := w.key(tx)
+	if err != nil {
+		return out, err
+	}
+	if out.Versions, err = w.install(tx, &k, in.made, in.Dates, byHand); err != nil {
+		return KeyOutput{}, err
 	}
 	w.putKey(tx, &k)
 	out.Key = k.Key

@@ -57,7 +57,7 @@ func doSign(ctx context.Context, w *work, in *SignInput) (SignOutput, error) {
 	if err != nil {
 		return SignOutput{}, err
 	}
-	s, err := w.scheme(k, kms.SignVerify, in.Scheme, true)
+	s, err := w.scheme(k, v.Algorithm, kms.SignVerify, in.Scheme, true)
 	if err != nil {
 		return SignOutput{}, err
 	}
@@ -78,7 +78,7 @@ func doVerify(ctx context.Context, w *work, in *VerifyInput) (VerifyOutput, erro
 	if err != nil {
 		return VerifyOutput{}, err
 	}
-	s, err := w.scheme(k, kms.SignVerify, in.Scheme, false)
+	s, err := w.scheme(k, v.Algorithm, kms.SignVerify, in.Scheme, false)
 	if err != nil {
 		return VerifyOutput{}, err
 	}
@@ -98,7 +98,7 @@ func doMAC(ctx context.Context, w *work, in *MACInput) (MACOutput, error) {
 	if err != nil {
 		return MACOutput{}, err
 	}
-	s, err := w.scheme(k, kms.MAC, kms.NoScheme, true)
+	s, err := w.scheme(k, v.Algorithm, kms.MAC, kms.NoScheme, true)
 	if err != nil {
 		return MACOutput{}, err
 	}
@@ -119,7 +119,7 @@ func doVerifyMAC(ctx context.Context, w *work, in *VerifyMACInput) (VerifyOutput
 	if err != nil {
 		return VerifyOutput{}, err
 	}
-	s, err := w.scheme(k, kms.MAC, kms.NoScheme, false)
+	s, err := w.scheme(k, v.Algorithm, kms.MAC, kms.NoScheme, false)
 	if err != nil {
 		return VerifyOutput{}, err
 	}

@@ -178,10 +178,13 @@ func checkKeys(ctx context.Context, w *work, ring *keyring.Ring, ns kms.Namespac
 				if err == nil && v.Handle == nil { // in the archive, from where it is opened for this one look
 					v, err = ring.Archived(ctx, k, n)
 				}
+				if err == nil {
+					v.Release()
+					err = w.o.proveVersion(ctx, ring, k, n)
+				}
 				switch kms.CodeOf(err) {
 				case 0:
 					out.Versions++
-					v.Release()
 				case kms.CodeKeyDestroyed:
 				case kms.CodeCancelled:
 					return err

@@ -66,6 +66,20 @@ func CheckCreate(a Algorithm, u Usage, p Profile) (Usage, error) {
 	return 0, Errorf(CodeUsage, "%s keys cannot %s", a, u)
 }
 
+// CheckSuccessor is the gate at a rotation to another algorithm: may a version of one follow a version of the other under the same key? The purpose stays, and so does who can
+// protect: everybody who has the public half, or only who may use the key.
+func CheckSuccessor(from, to Algorithm, u Usage, p Profile) error {
+	if _, err := CheckCreate(to, u, p); err != nil {
+		return err
+	}
+	if from.Facts().Asymmetric == to.Facts().Asymmetric {
+		return nil
+	}
+	e := Errorf(CodeAlgorithm, "%s cannot follow %s: with one of them whoever has the public half can protect, with the other only who may use the key", to, from)
+	e.Next = "create another key, and move to it with reencrypt"
+	return e
+}
+
 // CheckSize is the gate at the length of new material: 0 is the algorithm's own; another one, in bytes, is for algorithms whose keys
 // may have several lengths.
 func CheckSize(a Algorithm, bytes int) error {

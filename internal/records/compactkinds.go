@@ -164,6 +164,7 @@ func (r Version) fields(w *writer) { // 1 and 2, the key's id and the number, ar
 	w.time(14, r.RecallUntil)
 	w.time(15, r.ExpiresAt)
 	w.flag(16, r.Archived)
+	w.bytes(17, r.Canary)
 }
 
 func (r *Version) place(path []byte) {
@@ -219,6 +220,8 @@ func (r *Version) field(n protowire.Number, v value) {
 		r.ExpiresAt = v.time()
 	case 16:
 		r.Archived = v.flag()
+	case 17:
+		r.Canary = v.bytes()
 	}
 }
 

@@ -19,6 +19,7 @@ type Key struct {
 type Version struct {
 	kms.Version
 	Wrapped []byte `json:"wrapped,omitempty"` // under HKDF(namespace KEK, shred secret, place); erased at destruction
+	Canary  []byte `json:"canary,omitempty"`  // what it protected at its birth; none of versions that are older than canaries
 }
 
 // Name maps a name or alias to its key.

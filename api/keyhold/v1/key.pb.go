@@ -1311,7 +1311,9 @@ type RotateKeyRequest struct {
 	// The new version is pre-active until it is activated by hand; then it is the primary version.
 	PreActive bool `protobuf:"varint,3,opt,name=pre_active,json=preActive,proto3" json:"pre_active,omitempty"`
 	// When the new version is deactivated. In whole seconds.
-	DeactivateAt  *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=deactivate_at,json=deactivateAt,proto3" json:"deactivate_at,omitempty"`
+	DeactivateAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=deactivate_at,json=deactivateAt,proto3" json:"deactivate_at,omitempty"`
+	// Algorithm of the new version, of the same usage; empty: that of the primary version. What older versions made goes on opening.
+	Algorithm     string `protobuf:"bytes,30,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1379,6 +1381,13 @@ func (x *RotateKeyRequest) GetDeactivateAt() *timestamppb.Timestamp {
 		return x.DeactivateAt
 	}
 	return nil
+}
+
+func (x *RotateKeyRequest) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
 }
 
 type EnableKeyRequest struct {
@@ -2384,7 +2393,7 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\x05_nameB\x0e\n" +
 	"\f_descriptionB\t\n" +
 	"\a_freezeB\x16\n" +
-	"\x14_process_deactivated\"\xdd\x01\n" +
+	"\x14_process_deactivated\"\xfb\x01\n" +
 	"\x10RotateKeyRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
 	"\bgenerate\x18\x14 \x01(\bR\bgenerate\x12;\n" +
@@ -2392,7 +2401,8 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"activateAt\x12\x1d\n" +
 	"\n" +
 	"pre_active\x18\x03 \x01(\bR\tpreActive\x12?\n" +
-	"\rdeactivate_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fdeactivateAt\"$\n" +
+	"\rdeactivate_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fdeactivateAt\x12\x1c\n" +
+	"\talgorithm\x18\x1e \x01(\tR\talgorithm\"$\n" +
 	"\x10EnableKeyRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"%\n" +
 	"\x11DisableKeyRequest\x12\x10\n" +

@@ -110,7 +110,13 @@ func (s keyService) RotateKey(ctx context.Context, r *connect.Request[keyholdv1.
 	if err != nil {
 		return nil, err
 	}
-	return keyAnswer(s.engine.RotateKey(ctx, callOf(ctx), engine.RotateKeyInput{Key: kms.Ref(r.Msg.GetKey()), Dates: dates, Generate: r.Msg.GetGenerate()}))
+	in := engine.RotateKeyInput{Key: kms.Ref(r.Msg.GetKey()), Dates: dates, Generate: r.Msg.GetGenerate()}
+	if name := r.Msg.GetAlgorithm(); name != "" {
+		if in.Algorithm, err = kms.ParseAlgorithm(name); err != nil {
+			return nil, err
+		}
+	}
+	return keyAnswer(s.engine.RotateKey(ctx, callOf(ctx), in))
 }
 
 func (s keyService) EnableKey(ctx context.Context, r *connect.Request[keyholdv1.EnableKeyRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
