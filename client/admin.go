@@ -17,6 +17,9 @@ type NamespaceInfo struct {
 	SeparationOfDuties bool           `json:"separation_of_duties"`
 	Approvals          []ApprovalRule `json:"approvals,omitempty"`
 	CreatedAt          time.Time      `json:"created_at,omitzero"`
+	DestroyAt          time.Time      `json:"destroy_at,omitzero"` // while its destruction is pending, and after it
+	DestroyedAt        time.Time      `json:"destroyed_at,omitzero"`
+	IrrecoverableAt    time.Time      `json:"irrecoverable_at,omitzero"` // since when no copy of the store brings it back
 	Revision           uint64         `json:"revision"`
 }
 
@@ -62,6 +65,7 @@ func toNamespace(n *keyholdv1.Namespace) NamespaceInfo {
 	return NamespaceInfo{
 		Name: n.GetName(), Description: n.GetDescription(), SeparationOfDuties: n.GetSeparationOfDuties(), Approvals: each(n.GetApprovals(), toRule),
 		CreatedAt: timeOf(n.GetCreatedAt()), Revision: n.GetRevision(),
+		DestroyAt: timeOf(n.GetDestroyAt()), DestroyedAt: timeOf(n.GetDestroyedAt()), IrrecoverableAt: timeOf(n.GetIrrecoverableAt()),
 	}
 }
 

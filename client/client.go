@@ -30,6 +30,8 @@ type Client struct {
 	operator keyholdv1connect.OperatorServiceClient
 	usage    keyholdv1connect.UsageServiceClient
 	approval keyholdv1connect.ApprovalServiceClient
+
+	destruction keyholdv1connect.DestructionServiceClient
 }
 
 // New makes a client. It does not connect yet.
@@ -63,6 +65,7 @@ func New(cfg Config) (*Client, error) {
 	c.admin = keyholdv1connect.NewAdminServiceClient(c.http, base, options...)
 	c.audit = keyholdv1connect.NewAuditServiceClient(c.http, base, options...)
 	c.operator = keyholdv1connect.NewOperatorServiceClient(c.http, base, options...)
+	c.destruction = keyholdv1connect.NewDestructionServiceClient(c.http, base, options...)
 	c.usage = keyholdv1connect.NewUsageServiceClient(c.http, base, options...)
 	c.approval = keyholdv1connect.NewApprovalServiceClient(c.http, base, options...)
 	return c, nil

@@ -28,9 +28,11 @@ type Key struct {
 	ChangedAt      time.Time         `json:"changed_at,omitzero"`
 	DestroyAt      time.Time         `json:"destroy_at,omitzero"`
 	DestroyedAt    time.Time         `json:"destroyed_at,omitzero"`
-	Revision       uint64            `json:"revision"`
-	Bytes          uint32            `json:"bytes,omitempty"` // of each version's material, for HMAC keys
-	Leaks          string            `json:"leaks,omitempty"` // what ciphertexts show, for deterministic algorithms
+
+	IrrecoverableAt time.Time `json:"irrecoverable_at,omitzero"` // since when no copy of the store brings a destroyed key back
+	Revision        uint64    `json:"revision"`
+	Bytes           uint32    `json:"bytes,omitempty"` // of each version's material, for HMAC keys
+	Leaks           string    `json:"leaks,omitempty"` // what ciphertexts show, for deterministic algorithms
 
 	Freeze             bool         `json:"freeze,omitempty"`              // while suspended, it does not process either
 	ProcessDeactivated bool         `json:"process_deactivated,omitempty"` // deactivated versions go on processing
@@ -219,7 +221,7 @@ func toKey(k *keyholdv1.Key) Key {
 		ID: k.GetId(), Namespace: k.GetNamespace(), Name: k.GetName(), Aliases: k.GetAliases(), Algorithm: k.GetAlgorithm(), Usage: k.GetUsage(),
 		Origin: k.GetOrigin(), State: k.GetState(), PrimaryVersion: k.GetPrimaryVersion(), LatestVersion: k.GetLatestVersion(),
 		Description: k.GetDescription(), Labels: k.GetLabels(), CreatedAt: timeOf(k.GetCreatedAt()), ChangedAt: timeOf(k.GetChangedAt()),
-		DestroyAt: timeOf(k.GetDestroyAt()), DestroyedAt: timeOf(k.GetDestroyedAt()), Revision: k.GetRevision(),
+		DestroyAt: timeOf(k.GetDestroyAt()), DestroyedAt: timeOf(k.GetDestroyedAt()), IrrecoverableAt: timeOf(k.GetIrrecoverableAt()), Revision: k.GetRevision(),
 		Bytes: k.GetBytes(), Leaks: k.GetLeaks(),
 		Freeze: k.GetFreeze(), ProcessDeactivated: k.GetProcessDeactivated(), Exportable: k.GetExportable(), DataClass: k.GetDataClass(), Template: k.GetTemplate(),
 		Cryptoperiod: toPeriod(k.GetCryptoperiod()), RotatedAt: timeOf(k.GetRotatedAt()), RotateAt: timeOf(k.GetRotateAt()),

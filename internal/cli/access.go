@@ -278,9 +278,10 @@ func (a *app) credentialRevoke() *cobra.Command {
 }
 
 func (a *app) namespaceCommand() *cobra.Command {
-	return group(groupAccess, "namespace", "Make and change namespaces",
-		"Make, list and change namespaces. A namespace is a tenant: its keys, policies, tokens and records are apart from all others.",
-		a.namespaceCreate(), a.namespaceList(), a.namespaceShow(), a.namespaceUpdate())
+	return group(groupAccess, "namespace", "Make, change and end namespaces",
+		"Make, list, change and end namespaces. A namespace is a tenant: its keys, policies, tokens and records are apart from all others.",
+		a.namespaceCreate(), a.namespaceList(), a.namespaceShow(), a.namespaceUpdate(),
+		a.namespaceDestroy(), a.namespaceCancelDestroy(), a.namespaceReceipt())
 }
 
 // namespaceChange is the JSON of a namespace after a change.
@@ -389,7 +390,8 @@ func (a *app) namespaceShow() *cobra.Command {
 			}
 			return a.facts(fact{"name", plain(n.Name)}, fact{"description", plain(n.Description)}, fact{"separation of duties", plain(onOff(n.SeparationOfDuties))},
 				fact{"approvals", plain(rulesText(n.Approvals))},
-				fact{"created", plain(moment(n.CreatedAt))}, fact{"revision", plain(strconv.FormatUint(n.Revision, 10))})
+				fact{"created", plain(moment(n.CreatedAt))}, fact{"to be destroyed", cell{moment(n.DestroyAt), red}},
+				fact{"destroyed", cell{moment(n.DestroyedAt), red}}, fact{"irrecoverable since", cell{moment(n.IrrecoverableAt), red}}, fact{"revision", plain(strconv.FormatUint(n.Revision, 10))})
 		}),
 		ValidArgsFunction: first(a.completeNamespaces),
 	}

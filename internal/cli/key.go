@@ -30,7 +30,7 @@ ciphertext to it; destroy ends all of it.`,
 		a.keySwitch("resume", "Let a suspended key protect again", "The key encrypts, signs and makes MACs again.", "resumed", (*client.Client).ResumeKey),
 		a.keyActivate(), a.keyDeactivate(), a.keySuspendVersion(), a.keyResumeVersion(), a.keyArchive(), a.keyRecall(), a.keyCompromise(), a.keyDestroy(),
 		a.keySwitch("cancel-destroy", "Save a key that is pending destruction", "The key is as it was before its destruction was asked for. This works until the last second of the window.", "saved", (*client.Client).CancelKeyDestruction),
-		a.keyUsage(), a.keyImport(), a.keyImportToken(), a.keyExport(), a.keyExpire(),
+		a.keyUsage(), a.keyReceipt(), a.keyImport(), a.keyImportToken(), a.keyExport(), a.keyExpire(),
 		a.keyPublic(), a.keyAlgorithms(),
 	)
 }
@@ -192,6 +192,7 @@ func (a *app) keyShow() *cobra.Command {
 				fact{"primary version", plain(versionsOf(k))}, fact{"next primary version", plain(nextOf(k))}, fact{"presets", plain(presetsOf(k))}, fact{"description", plain(k.Description)}, fact{"labels", plain(labelsOf(k.Labels))},
 				fact{"created", plain(moment(k.CreatedAt))}, fact{"changed", plain(moment(k.ChangedAt))},
 				fact{"to be destroyed", cell{moment(k.DestroyAt), red}}, fact{"destroyed", cell{moment(k.DestroyedAt), red}},
+				fact{"irrecoverable since", cell{moment(k.IrrecoverableAt), red}},
 				fact{"revision", plain(strconv.FormatUint(k.Revision, 10))},
 			)
 			if err != nil || len(k.Versions) == 0 {

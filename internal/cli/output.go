@@ -93,6 +93,7 @@ var stateColours = map[string]colour{
 	"pending": yellow, "approved": green, "withdrawn": faint, "used": faint,
 	"replayed": yellow, "dry-run": faint, "idle": faint,
 	"pending-destruction": red, "destroyed": red, "compromised": red, "destroyed-compromised": red, "denied": red, "refused": red,
+	"scheduled": yellow, "erased": red, "irrecoverable": red,
 	"failed": red, "withheld": red, "no": red, "revoked": red, "expired": red,
 }
 

@@ -29,6 +29,9 @@ type NamespaceInfo struct {
 	SeparationOfDuties bool
 	Approvals          []ApprovalRule // by the names of the actions
 	Created            time.Time
+	DestroyAt          time.Time // while its destruction is pending, and after it
+	Destroyed          time.Time
+	Irrecoverable      time.Time // since when no copy of the store brings it back
 	Rev                kms.Rev
 }
 

@@ -30,6 +30,7 @@ type rules struct {
 	*policy.Rules
 	ns       records.Namespace
 	resource *policy.Resource // the namespace itself
+	ending   bool             // it is destroyed, or is going to be
 	ended    atomic.Bool
 }
 
@@ -60,7 +61,7 @@ func (b *rulebook) get(ctx context.Context, ns kms.Namespace) (*rules, error) {
 		if err != nil {
 			return nil, err
 		}
-		return &rules{Rules: compiled, ns: n, resource: policy.PrepareNamespace(ns)}, nil
+		return &rules{Rules: compiled, ns: n, resource: policy.PrepareNamespace(ns), ending: ending(&n) != nil}, nil
 	})
 }
 
@@ -161,6 +162,9 @@ func (w *work) enterNamespace(ctx context.Context) error {
 	}
 	w.rules = r
 	w.rec.PolicyRev = r.ns.Rev
+	if r.ending {
+		return w.admits(r)
+	}
 	return nil
 }
 

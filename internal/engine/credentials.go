@@ -197,7 +197,11 @@ func doCreateCredential(_ context.Context, w *work, tx *records.Tx, in *CreateCr
 		return CredentialOutput{}, err
 	}
 	if there && was.Revoked.IsZero() {
-		return CredentialOutput{}, kms.Errorf(kms.CodeExists, "the subject is bound to a principal already")
+		if home, _, err := tx.Namespace(was.Namespace); err != nil {
+			return CredentialOutput{}, err
+		} else if home.Destroyed.IsZero() {
+			return CredentialOutput{}, kms.Errorf(kms.CodeExists, "the subject is bound to a principal already")
+		}
 	}
 	c := records.Credential{Subject: in.Subject, Namespace: w.call.Namespace, Principal: in.Principal, Roles: in.Roles, Groups: in.Groups,
 		Created: w.now.UTC(), By: w.call.Principal.Name}

@@ -264,8 +264,18 @@ func (e *Engine) passPage(after []byte, target uint32) (n, older int, next []byt
 	if len(stale) == 0 {
 		return len(rows), 0, next, nil
 	}
+	gone, err := o.destroyedAmong(ctx, stale)
+	if err != nil {
+		return 0, 0, nil, err
+	}
 	_, _, err = o.records.Update(ctx, func(tx *records.Tx) error {
 		for _, row := range stale {
+			if gone[row.Namespace] {
+				if err := tx.EraseShredRow(row); err != nil {
+					return err
+				}
+				continue
+			}
 			out, _, err := o.epochs.Rewrap(row.Row, placeOf(row))
 			if err != nil {
 				return err
@@ -277,6 +287,22 @@ func (e *Engine) passPage(after []byte, target uint32) (n, older int, next []byt
 		return nil
 	})
 	return len(rows), len(stale), next, err
+}
+
+// destroyedAmong tells which namespaces of rows are destroyed: what their secrets wrap cannot be opened without the namespace's KEK, and they go.
+func (o *opened) destroyedAmong(ctx context.Context, rows []records.ShredRow) (map[kms.Namespace]bool, error) {
+	gone := make(map[kms.Namespace]bool)
+	for _, row := range rows {
+		if _, known := gone[row.Namespace]; known {
+			continue
+		}
+		n, err := o.records.Namespace(ctx, row.Namespace)
+		if err != nil {
+			return nil, err
+		}
+		gone[row.Namespace] = !n.Destroyed.IsZero()
+	}
+	return gone, nil
 }
 
 func placeOf(row records.ShredRow) []byte {

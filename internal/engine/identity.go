@@ -42,6 +42,9 @@ func (i Identities) Token(ctx context.Context, id kms.ID) (Identity, error) {
 	if t.Rev == 0 || t.Created.After(i.e.now().Add(clock.Tolerance)) {
 		return Identity{}, unknownCredential()
 	}
+	if err := o.standing(ctx, t.Namespace); err != nil {
+		return Identity{}, err
+	}
 	p := kms.Principal{Name: t.Principal, Namespace: t.Namespace, Roles: t.Roles, Groups: t.Groups, Method: kms.AuthToken,
 		Credential: t.ID.String(), Expires: t.Expires, Scope: t.Scope}
 	o.identify(&p)
@@ -61,6 +64,9 @@ func (i Identities) Certificate(ctx context.Context, subject string) (Identity, 
 	}
 	if c.Rev == 0 {
 		return Identity{}, unknownCredential()
+	}
+	if err := o.standing(ctx, c.Namespace); err != nil {
+		return Identity{}, err
 	}
 	p := kms.Principal{Name: c.Principal, Namespace: c.Namespace, Roles: c.Roles, Groups: c.Groups, Method: kms.AuthCertificate, Credential: subject}
 	o.identify(&p)

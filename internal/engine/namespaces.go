@@ -85,7 +85,8 @@ func checkNamespace(in *NamespaceInput) error {
 }
 
 func namespaceInfo(n records.Namespace) NamespaceInfo {
-	return NamespaceInfo{Name: n.Name, Description: n.Description, SeparationOfDuties: n.SeparationOfDuties, Approvals: rulesOf(&n), Created: n.Created, Rev: n.Rev}
+	return NamespaceInfo{Name: n.Name, Description: n.Description, SeparationOfDuties: n.SeparationOfDuties, Approvals: rulesOf(&n), Created: n.Created,
+		DestroyAt: n.DestroyAt, Destroyed: n.Destroyed, Irrecoverable: n.Irrecoverable, Rev: n.Rev}
 }
 
 func doCreateNamespace(_ context.Context, w *work, tx *records.Tx, in *NamespaceInput) (NamespaceOutput, error) {

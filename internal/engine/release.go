@@ -43,6 +43,7 @@ func (w *work) stands(ctx context.Context) bool {
 // readmit decides anew on the state as it is now: a change that took nothing away does not cost the caller its answer.
 func (w *work) readmit(ctx context.Context, o *opened) bool {
 	again := &work{e: w.e, o: o, call: w.call, now: w.e.now()}
+	again.rec.Action = w.rec.Action
 	if again.enterNamespace(ctx) != nil {
 		return false
 	}

@@ -164,6 +164,9 @@ func (o *opened) eachNamespace(ctx context.Context, do func(records.Namespace) e
 			return err
 		}
 		for _, n := range page {
+			if len(n.KEK) == 0 { // destroyed
+				continue
+			}
 			if err := do(n); err != nil {
 				return err
 			}
@@ -180,13 +183,16 @@ func (e *Engine) rewrapNamespace(ctx context.Context, o *opened, c kms.Call, ns 
 	if err != nil {
 		return err
 	}
+	if len(rec.KEK) == 0 { // destroyed meanwhile
+		return nil
+	}
 	if old, err := o.oldKEKs(ctx, &rec); err != nil || old == 0 {
 		return err
 	}
 	place := seal.Place{Kind: seal.PlaceNamespace, Namespace: ns}.Bytes()
 	return e.direct(ctx, o, c, kms.RotateRoot, func(w *work, tx *records.Tx) error {
 		n, there, err := tx.Namespace(ns)
-		if err != nil || !there {
+		if err != nil || !there || len(n.KEK) == 0 {
 			return err
 		}
 		row, err := o.records.NamespaceShred(ctx, ns)

@@ -27,11 +27,12 @@ type duty struct {
 // allDuties are what can be due. A kind that is not here is left to a newer version of the program.
 func allDuties() map[records.What]duty {
 	return map[records.What]duty{
-		records.DueDestroy:  {final: true, do: destroyDue},
-		records.DueExpire:   {final: true, do: forgetMaterial},
-		records.DueImport:   {final: true, do: forgetImport},
-		records.DueApproval: {final: true, do: forgetOldApproval},
-		records.DueState:    {final: true, do: writeDate}, // what is written down stays; what is decided by date does not wait for it
+		records.DueDestroy:   {final: true, do: destroyDue},
+		records.DueExpire:    {final: true, do: forgetMaterial},
+		records.DueImport:    {final: true, do: forgetImport},
+		records.DueApproval:  {final: true, do: forgetOldApproval},
+		records.DueState:     {final: true, do: writeDate}, // what is written down stays; what is decided by date does not wait for it
+		records.DueNamespace: {final: true, do: destroyNamespaceDue},
 	}
 }
 

@@ -150,6 +150,9 @@ func doCheckStore(ctx context.Context, w *work, _ *struct{}) (out CheckStoreOutp
 			return out, err
 		}
 		for _, n := range page {
+			if !n.Destroyed.IsZero() {
+				continue // none of its keys opens, by design
+			}
 			if err := checkKeys(ctx, w, fresh, n.Name, &out, found); err != nil {
 				return out, err
 			}

@@ -103,6 +103,8 @@ const (
 	CodeMaterialExpired       Code = 1511 // imported material whose time is over
 	CodeNotExportable         Code = 1512
 	CodeImported              Code = 1513 // the material is imported: the server does not replace it of its own accord
+	CodeNamespacePending      Code = 1520 // the namespace will be destroyed, and takes no work
+	CodeNamespaceDestroyed    Code = 1521
 
 	CodeAlgorithm Code = 1601 // this key cannot do that
 	CodeUsage     Code = 1602 // the key's one purpose is another
@@ -197,6 +199,8 @@ var codes = map[Code]codeFacts{
 	CodeMaterialExpired:       {KindState, "imported material expired", "import the same material again: keyhold key import NAME FILE --version VERSION"},
 	CodeImported:              {KindState, "key is imported", "import a new version: keyhold key import NAME FILE"},
 	CodeNotExportable:         {KindState, "not exportable", "only keys that were created exportable can be exported, and only wrapped"},
+	CodeNamespacePending:      {KindState, "namespace pending destruction", "if it is still needed: keyhold namespace cancel-destroy NAME"},
+	CodeNamespaceDestroyed:    {KindState, "namespace destroyed", "nothing: destruction cannot be undone; keyhold namespace receipt NAME shows what became of it"},
 
 	CodeAlgorithm: {KindUnsupported, "algorithm cannot do that", "keyhold key algorithms shows what each can do"},
 	CodeUsage:     {KindUnsupported, "wrong usage", "use a key made for this purpose: a key serves one"},

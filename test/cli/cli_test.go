@@ -54,7 +54,7 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"dev": startDev, "prod": startProd, "stop": stopServer, "capture": capture, "masked": masked, "state": state, "bytes": makeBytes, "mode": checkMode, "tty": onTerminal, "shown": shown,
+			"dev": startDev, "prod": startProd, "stop": stopServer, "capture": capture, "masked": masked, "state": state, "bytes": makeBytes, "mode": checkMode, "tty": onTerminal, "shown": shown, "final": final,
 		},
 	})
 }
@@ -107,6 +107,36 @@ func startDev(ts *testscript.TestScript, _ bool, args []string) {
 	for line := range strings.Lines(string(text)) {
 		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && strings.HasPrefix(name, "KEYHOLD_") {
 			ts.Setenv(name, strings.Trim(value, `'"`))
+		}
+	}
+}
+
+// final waits until a destruction (final key|namespace NAME) is irrecoverable.
+func final(ts *testscript.TestScript, _ bool, args []string) {
+	deadline, tick := time.After(ready), time.NewTicker(100*time.Millisecond)
+	defer tick.Stop()
+	run := func(args ...string) string {
+		cmd := exec.Command(filepath.Join(keyhold, "keyhold"), args...)
+		for _, name := range []string{"PATH", "HOME", "KEYHOLD_ADDR", "KEYHOLD_TOKEN", "KEYHOLD_CACERT", "KEYHOLD_NAMESPACE"} {
+			cmd.Env = append(cmd.Env, name+"="+ts.Getenv(name))
+		}
+		out, err := cmd.CombinedOutput()
+		if err != nil {
+			ts.Logf("%s: %v", out, err)
+		}
+		return string(out)
+	}
+	for {
+		switch out := run(args[0], "receipt", args[1]); {
+		case strings.Contains(out, "irrecoverable"):
+			return
+		case strings.Contains(out, "erased"): // epochs that nobody orders are a minute apart
+			run("operator", "roll-epoch")
+		}
+		select {
+		case <-deadline:
+			ts.Fatalf("%s %s is not irrecoverable yet", args[0], args[1])
+		case <-tick.C:
 		}
 	}
 }

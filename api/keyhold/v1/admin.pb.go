@@ -37,9 +37,15 @@ type Namespace struct {
 	// Revision of the namespace and its policies.
 	Revision uint64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
 	// Of how many others actions need the approval.
-	Approvals     []*ApprovalRule `protobuf:"bytes,6,rep,name=approvals,proto3" json:"approvals,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Approvals []*ApprovalRule `protobuf:"bytes,6,rep,name=approvals,proto3" json:"approvals,omitempty"`
+	// When it will be destroyed with all its keys; set while that is pending, and after it.
+	DestroyAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=destroy_at,json=destroyAt,proto3" json:"destroy_at,omitempty"`
+	// When its keys were erased.
+	DestroyedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=destroyed_at,json=destroyedAt,proto3" json:"destroyed_at,omitempty"`
+	// Since when no copy of the store brings them back.
+	IrrecoverableAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=irrecoverable_at,json=irrecoverableAt,proto3" json:"irrecoverable_at,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Namespace) Reset() {
@@ -110,6 +116,27 @@ func (x *Namespace) GetRevision() uint64 {
 func (x *Namespace) GetApprovals() []*ApprovalRule {
 	if x != nil {
 		return x.Approvals
+	}
+	return nil
+}
+
+func (x *Namespace) GetDestroyAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DestroyAt
+	}
+	return nil
+}
+
+func (x *Namespace) GetDestroyedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DestroyedAt
+	}
+	return nil
+}
+
+func (x *Namespace) GetIrrecoverableAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IrrecoverableAt
 	}
 	return nil
 }
@@ -2712,7 +2739,7 @@ var File_keyhold_v1_admin_proto protoreflect.FileDescriptor
 const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x16keyhold/v1/admin.proto\x12\n" +
-	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19keyhold/v1/approval.proto\x1a\x16keyhold/v1/audit.proto\x1a\x17keyhold/v1/status.proto\"\x82\x02\n" +
+	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19keyhold/v1/approval.proto\x1a\x16keyhold/v1/audit.proto\x1a\x17keyhold/v1/status.proto\"\xc3\x03\n" +
 	"\tNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x120\n" +
@@ -2720,7 +2747,11 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"created_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1a\n" +
 	"\brevision\x18\x05 \x01(\x04R\brevision\x126\n" +
-	"\tapprovals\x18\x06 \x03(\v2\x18.keyhold.v1.ApprovalRuleR\tapprovals\"\xeb\x01\n" +
+	"\tapprovals\x18\x06 \x03(\v2\x18.keyhold.v1.ApprovalRuleR\tapprovals\x129\n" +
+	"\n" +
+	"destroy_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tdestroyAt\x12=\n" +
+	"\fdestroyed_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vdestroyedAt\x12E\n" +
+	"\x10irrecoverable_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0firrecoverableAt\"\xeb\x01\n" +
 	"\x16CreateNamespaceRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\vdescription\x18\x02 \x01(\tH\x00R\vdescription\x88\x01\x01\x125\n" +
@@ -3010,87 +3041,90 @@ var file_keyhold_v1_admin_proto_goTypes = []any{
 var file_keyhold_v1_admin_proto_depIdxs = []int32{
 	44, // 0: keyhold.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
 	45, // 1: keyhold.v1.Namespace.approvals:type_name -> keyhold.v1.ApprovalRule
-	45, // 2: keyhold.v1.CreateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
-	45, // 3: keyhold.v1.UpdateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
-	0,  // 4: keyhold.v1.NamespaceResponse.namespace:type_name -> keyhold.v1.Namespace
-	0,  // 5: keyhold.v1.ListNamespacesResponse.namespaces:type_name -> keyhold.v1.Namespace
-	44, // 6: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
-	7,  // 7: keyhold.v1.PolicyResponse.policy:type_name -> keyhold.v1.Policy
-	7,  // 8: keyhold.v1.ListPoliciesResponse.policies:type_name -> keyhold.v1.Policy
-	43, // 9: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
-	46, // 10: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
-	18, // 11: keyhold.v1.ExplainResponse.explanation:type_name -> keyhold.v1.Explanation
-	19, // 12: keyhold.v1.Explanation.permits:type_name -> keyhold.v1.PolicyReason
-	19, // 13: keyhold.v1.Explanation.forbids:type_name -> keyhold.v1.PolicyReason
-	19, // 14: keyhold.v1.Explanation.failed:type_name -> keyhold.v1.PolicyReason
-	19, // 15: keyhold.v1.Explanation.unmet:type_name -> keyhold.v1.PolicyReason
-	19, // 16: keyhold.v1.Explanation.manages:type_name -> keyhold.v1.PolicyReason
-	44, // 17: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
-	44, // 18: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
-	44, // 19: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
-	47, // 20: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
-	20, // 21: keyhold.v1.CreateTokenResponse.token:type_name -> keyhold.v1.Token
-	20, // 22: keyhold.v1.ListTokensResponse.tokens:type_name -> keyhold.v1.Token
-	20, // 23: keyhold.v1.TokenResponse.token:type_name -> keyhold.v1.Token
-	44, // 24: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
-	44, // 25: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
-	27, // 26: keyhold.v1.CredentialResponse.credential:type_name -> keyhold.v1.Credential
-	27, // 27: keyhold.v1.ListCredentialsResponse.credentials:type_name -> keyhold.v1.Credential
-	44, // 28: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
-	37, // 29: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
-	44, // 30: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
-	44, // 31: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
-	44, // 32: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
-	48, // 33: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
-	1,  // 34: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
-	2,  // 35: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
-	3,  // 36: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
-	5,  // 37: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
-	8,  // 38: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
-	9,  // 39: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
-	10, // 40: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
-	11, // 41: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
-	13, // 42: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
-	15, // 43: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
-	16, // 44: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
-	21, // 45: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
-	23, // 46: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
-	25, // 47: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
-	28, // 48: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
-	30, // 49: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
-	32, // 50: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
-	33, // 51: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
-	35, // 52: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
-	38, // 53: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
-	39, // 54: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
-	41, // 55: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
-	4,  // 56: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	4,  // 57: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	4,  // 58: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
-	6,  // 59: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
-	12, // 60: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
-	12, // 61: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
-	12, // 62: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
-	12, // 63: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
-	14, // 64: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
-	17, // 65: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
-	17, // 66: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
-	22, // 67: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
-	24, // 68: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
-	26, // 69: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
-	29, // 70: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
-	31, // 71: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
-	29, // 72: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
-	34, // 73: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
-	36, // 74: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
-	36, // 75: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
-	40, // 76: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
-	42, // 77: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
-	56, // [56:78] is the sub-list for method output_type
-	34, // [34:56] is the sub-list for method input_type
-	34, // [34:34] is the sub-list for extension type_name
-	34, // [34:34] is the sub-list for extension extendee
-	0,  // [0:34] is the sub-list for field type_name
+	44, // 2: keyhold.v1.Namespace.destroy_at:type_name -> google.protobuf.Timestamp
+	44, // 3: keyhold.v1.Namespace.destroyed_at:type_name -> google.protobuf.Timestamp
+	44, // 4: keyhold.v1.Namespace.irrecoverable_at:type_name -> google.protobuf.Timestamp
+	45, // 5: keyhold.v1.CreateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	45, // 6: keyhold.v1.UpdateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	0,  // 7: keyhold.v1.NamespaceResponse.namespace:type_name -> keyhold.v1.Namespace
+	0,  // 8: keyhold.v1.ListNamespacesResponse.namespaces:type_name -> keyhold.v1.Namespace
+	44, // 9: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
+	7,  // 10: keyhold.v1.PolicyResponse.policy:type_name -> keyhold.v1.Policy
+	7,  // 11: keyhold.v1.ListPoliciesResponse.policies:type_name -> keyhold.v1.Policy
+	43, // 12: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
+	46, // 13: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
+	18, // 14: keyhold.v1.ExplainResponse.explanation:type_name -> keyhold.v1.Explanation
+	19, // 15: keyhold.v1.Explanation.permits:type_name -> keyhold.v1.PolicyReason
+	19, // 16: keyhold.v1.Explanation.forbids:type_name -> keyhold.v1.PolicyReason
+	19, // 17: keyhold.v1.Explanation.failed:type_name -> keyhold.v1.PolicyReason
+	19, // 18: keyhold.v1.Explanation.unmet:type_name -> keyhold.v1.PolicyReason
+	19, // 19: keyhold.v1.Explanation.manages:type_name -> keyhold.v1.PolicyReason
+	44, // 20: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
+	44, // 21: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
+	44, // 22: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
+	47, // 23: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	20, // 24: keyhold.v1.CreateTokenResponse.token:type_name -> keyhold.v1.Token
+	20, // 25: keyhold.v1.ListTokensResponse.tokens:type_name -> keyhold.v1.Token
+	20, // 26: keyhold.v1.TokenResponse.token:type_name -> keyhold.v1.Token
+	44, // 27: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
+	44, // 28: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
+	27, // 29: keyhold.v1.CredentialResponse.credential:type_name -> keyhold.v1.Credential
+	27, // 30: keyhold.v1.ListCredentialsResponse.credentials:type_name -> keyhold.v1.Credential
+	44, // 31: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
+	37, // 32: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
+	44, // 33: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
+	44, // 34: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
+	44, // 35: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
+	48, // 36: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
+	1,  // 37: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
+	2,  // 38: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
+	3,  // 39: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
+	5,  // 40: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
+	8,  // 41: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
+	9,  // 42: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
+	10, // 43: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
+	11, // 44: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
+	13, // 45: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
+	15, // 46: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
+	16, // 47: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
+	21, // 48: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
+	23, // 49: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
+	25, // 50: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
+	28, // 51: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
+	30, // 52: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
+	32, // 53: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
+	33, // 54: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
+	35, // 55: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
+	38, // 56: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
+	39, // 57: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
+	41, // 58: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
+	4,  // 59: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	4,  // 60: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	4,  // 61: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
+	6,  // 62: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
+	12, // 63: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
+	12, // 64: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
+	12, // 65: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
+	12, // 66: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
+	14, // 67: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
+	17, // 68: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
+	17, // 69: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
+	22, // 70: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
+	24, // 71: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
+	26, // 72: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
+	29, // 73: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
+	31, // 74: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
+	29, // 75: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
+	34, // 76: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
+	36, // 77: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
+	36, // 78: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
+	40, // 79: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
+	42, // 80: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
+	59, // [59:81] is the sub-list for method output_type
+	37, // [37:59] is the sub-list for method input_type
+	37, // [37:37] is the sub-list for extension type_name
+	37, // [37:37] is the sub-list for extension extendee
+	0,  // [0:37] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_admin_proto_init() }

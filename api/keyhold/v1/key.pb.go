@@ -84,9 +84,11 @@ type Key struct {
 	// The pre-active version that becomes the primary version when it is activated. 0: none.
 	NextVersion uint32 `protobuf:"varint,28,opt,name=next_version,json=nextVersion,proto3" json:"next_version,omitempty"`
 	// When that is. Not set: by hand.
-	NextAt        *timestamppb.Timestamp `protobuf:"bytes,29,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	NextAt *timestamppb.Timestamp `protobuf:"bytes,29,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
+	// Since when no copy of the store brings a destroyed key back: every epoch key that could was destroyed.
+	IrrecoverableAt *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=irrecoverable_at,json=irrecoverableAt,proto3" json:"irrecoverable_at,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Key) Reset() {
@@ -318,6 +320,13 @@ func (x *Key) GetNextVersion() uint32 {
 func (x *Key) GetNextAt() *timestamppb.Timestamp {
 	if x != nil {
 		return x.NextAt
+	}
+	return nil
+}
+
+func (x *Key) GetIrrecoverableAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.IrrecoverableAt
 	}
 	return nil
 }
@@ -2242,7 +2251,7 @@ var File_keyhold_v1_key_proto protoreflect.FileDescriptor
 const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\n" +
 	"\x14keyhold/v1/key.proto\x12\n" +
-	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x8b\t\n" +
+	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\t\n" +
 	"\x03Key\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -2280,7 +2289,8 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"rotated_at\x18\x1a \x01(\v2\x1a.google.protobuf.TimestampR\trotatedAt\x127\n" +
 	"\trotate_at\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampR\brotateAt\x12!\n" +
 	"\fnext_version\x18\x1c \x01(\rR\vnextVersion\x123\n" +
-	"\anext_at\x18\x1d \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\x1a9\n" +
+	"\anext_at\x18\x1d \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\x12E\n" +
+	"\x10irrecoverable_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\x0firrecoverableAt\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc4\x01\n" +
@@ -2535,78 +2545,79 @@ var file_keyhold_v1_key_proto_depIdxs = []int32{
 	32, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
 	32, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
 	32, // 8: keyhold.v1.Key.next_at:type_name -> google.protobuf.Timestamp
-	33, // 9: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
-	33, // 10: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
-	32, // 11: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
-	3,  // 12: keyhold.v1.KeyVersion.history:type_name -> keyhold.v1.Transition
-	32, // 13: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
-	32, // 14: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
-	32, // 15: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
-	32, // 16: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
-	32, // 17: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
-	0,  // 18: keyhold.v1.KeyResponse.key:type_name -> keyhold.v1.Key
-	2,  // 19: keyhold.v1.KeyResponse.versions:type_name -> keyhold.v1.KeyVersion
-	29, // 20: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
-	32, // 21: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
-	32, // 22: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
-	30, // 23: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
-	0,  // 24: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
-	2,  // 25: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
-	31, // 26: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	32, // 27: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
-	32, // 28: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
-	32, // 29: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	32, // 30: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	33, // 31: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
-	0,  // 32: keyhold.v1.CompromiseVersionResponse.key:type_name -> keyhold.v1.Key
-	2,  // 33: keyhold.v1.CompromiseVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
-	25, // 34: keyhold.v1.CompromiseVersionResponse.exposed:type_name -> keyhold.v1.Exposure
-	32, // 35: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
-	32, // 36: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
-	33, // 37: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
-	5,  // 38: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
-	6,  // 39: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
-	7,  // 40: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
-	9,  // 41: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
-	11, // 42: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
-	12, // 43: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
-	13, // 44: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
-	14, // 45: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
-	15, // 46: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
-	16, // 47: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
-	17, // 48: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
-	18, // 49: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
-	19, // 50: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
-	20, // 51: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
-	21, // 52: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
-	22, // 53: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
-	23, // 54: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
-	26, // 55: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
-	27, // 56: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
-	4,  // 57: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 58: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
-	8,  // 59: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
-	10, // 60: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
-	4,  // 61: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 62: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 63: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 64: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 65: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 66: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 67: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 68: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 69: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 70: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 71: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 72: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
-	24, // 73: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
-	4,  // 74: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	4,  // 75: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	57, // [57:76] is the sub-list for method output_type
-	38, // [38:57] is the sub-list for method input_type
-	38, // [38:38] is the sub-list for extension type_name
-	38, // [38:38] is the sub-list for extension extendee
-	0,  // [0:38] is the sub-list for field type_name
+	32, // 9: keyhold.v1.Key.irrecoverable_at:type_name -> google.protobuf.Timestamp
+	33, // 10: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
+	33, // 11: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
+	32, // 12: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
+	3,  // 13: keyhold.v1.KeyVersion.history:type_name -> keyhold.v1.Transition
+	32, // 14: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
+	32, // 15: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
+	32, // 16: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
+	32, // 17: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
+	32, // 18: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
+	0,  // 19: keyhold.v1.KeyResponse.key:type_name -> keyhold.v1.Key
+	2,  // 20: keyhold.v1.KeyResponse.versions:type_name -> keyhold.v1.KeyVersion
+	29, // 21: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
+	32, // 22: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	32, // 23: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	30, // 24: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
+	0,  // 25: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
+	2,  // 26: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
+	31, // 27: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	32, // 28: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	32, // 29: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	32, // 30: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	32, // 31: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	33, // 32: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
+	0,  // 33: keyhold.v1.CompromiseVersionResponse.key:type_name -> keyhold.v1.Key
+	2,  // 34: keyhold.v1.CompromiseVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
+	25, // 35: keyhold.v1.CompromiseVersionResponse.exposed:type_name -> keyhold.v1.Exposure
+	32, // 36: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
+	32, // 37: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
+	33, // 38: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
+	5,  // 39: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
+	6,  // 40: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
+	7,  // 41: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
+	9,  // 42: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
+	11, // 43: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
+	12, // 44: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
+	13, // 45: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
+	14, // 46: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
+	15, // 47: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
+	16, // 48: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
+	17, // 49: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
+	18, // 50: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
+	19, // 51: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
+	20, // 52: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
+	21, // 53: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
+	22, // 54: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
+	23, // 55: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
+	26, // 56: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
+	27, // 57: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
+	4,  // 58: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 59: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
+	8,  // 60: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
+	10, // 61: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
+	4,  // 62: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 63: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 64: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 65: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 66: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 67: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 68: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 69: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 70: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 71: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 72: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 73: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
+	24, // 74: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
+	4,  // 75: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	4,  // 76: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	58, // [58:77] is the sub-list for method output_type
+	39, // [39:58] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_key_proto_init() }

@@ -25,6 +25,7 @@ func namespaceMessage(n *engine.NamespaceInfo) *keyholdv1.Namespace {
 	return &keyholdv1.Namespace{
 		Name: string(n.Name), Description: n.Description, SeparationOfDuties: n.SeparationOfDuties, CreatedAt: stamp(n.Created), Revision: uint64(n.Rev),
 		Approvals: each(n.Approvals, ruleMessage),
+		DestroyAt: stamp(n.DestroyAt), DestroyedAt: stamp(n.Destroyed), IrrecoverableAt: stamp(n.Irrecoverable),
 	}
 }
 

@@ -73,6 +73,7 @@ func Handler(cfg Config) http.Handler {
 	_, admin := keyholdv1connect.NewAdminServiceHandler(adminService{h.engine}, secretive...)
 	_, audit := keyholdv1connect.NewAuditServiceHandler(auditService{h.engine}, public...)
 	_, operator := keyholdv1connect.NewOperatorServiceHandler(operatorService{h.engine}, secretive...)
+	_, destruction := keyholdv1connect.NewDestructionServiceHandler(destructionService{h.engine}, public...)
 	_, usage := keyholdv1connect.NewUsageServiceHandler(usageService{h.engine}, public...)
 	_, transfer := keyholdv1connect.NewTransferServiceHandler(transferService{h.engine}, secretive...)
 	_, approvals := keyholdv1connect.NewApprovalServiceHandler(approvalService{h.engine}, public...)
@@ -84,6 +85,7 @@ func Handler(cfg Config) http.Handler {
 	h.add(methodsOf("UsageService"), usage)
 	h.add(methodsOf("TransferService"), transfer)
 	h.add(methodsOf("ApprovalService"), approvals)
+	h.add(methodsOf("DestructionService"), destruction)
 	for path, m := range leanMethods {
 		r := h.routes[path]
 		r.lean = m

@@ -80,6 +80,7 @@ func (w *jsonWriter) key(k *keyholdv1.Key) {
 	w.time("rotateAt", k.GetRotateAt())
 	w.number("nextVersion", k.GetNextVersion())
 	w.time("nextAt", k.GetNextAt())
+	w.time("irrecoverableAt", k.GetIrrecoverableAt())
 	w.close()
 }
 

@@ -16,6 +16,7 @@ var files = []protoreflect.FileDescriptor{
 	keyholdv1.File_keyhold_v1_usage_proto,
 	keyholdv1.File_keyhold_v1_transfer_proto,
 	keyholdv1.File_keyhold_v1_approval_proto,
+	keyholdv1.File_keyhold_v1_destruction_proto,
 }
 
 // methodsOf lists the paths of a service's methods.

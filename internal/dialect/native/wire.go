@@ -122,6 +122,7 @@ func keyMessage(k *kms.Key) *keyholdv1.Key {
 		Freeze: k.Freeze, ProcessDeactivated: k.ProcessDeactivated, Exportable: k.Exportable, DataClass: k.Class, Template: k.Template,
 		Cryptoperiod: periodMessage(k.Period), RotatedAt: stamp(k.Rotated), RotateAt: stamp(k.RotateAt),
 		NextVersion: k.Next, NextAt: stamp(k.NextAt),
+		IrrecoverableAt: stamp(k.Irrecoverable),
 	}
 }
 
