@@ -216,7 +216,8 @@ func state(ts *testscript.TestScript, _ bool, args []string) {
 			ts.Fatalf("keyhold %s: %v\n%s", line, err, out)
 		}
 		if line == "jobs" { // they run by themselves: only what is asked for counts
-			out = regexp.MustCompile(`(?m)^.*"(last_run|next_run)".*\n`).ReplaceAll(out, nil)
+			out = regexp.MustCompile(`(?m)^.*"(last_run|next_run|done|total|rate|eta)".*\n`).ReplaceAll(out, nil)
+			out = bytes.ReplaceAll(out, []byte(",\n"), []byte("\n")) // of the line that is the last one now
 		}
 		all.Write(out)
 	}
