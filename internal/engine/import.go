@@ -80,7 +80,11 @@ func prepareImport(ctx context.Context, w *work, in *ImportMaterialInput) error 
 	if err != nil {
 		return err
 	}
+	in.made = nil
 	if err := in.goodToken(w, &t, t.Rev != 0); err != nil {
+		if w.call.Token != "" {
+			return nil // it may be a repetition, which the transaction finds out; if not, the token is no better there
+		}
 		return err
 	}
 	by, done, err := w.opener(ctx, &t)
@@ -135,6 +139,9 @@ func doImport(_ context.Context, w *work, tx *records.Tx, in *ImportMaterialInpu
 	}
 	if err := in.goodToken(w, &t, there); err != nil {
 		return out, err
+	}
+	if in.made == nil {
+		return out, errStale
 	}
 	w.rec.Keys[0].Version = t.Version
 	w.rec.Detail = fmt.Sprintf("token %s, %s, version %d, check value %x", t.ID, t.Transport, t.Version, in.made.came.Check)

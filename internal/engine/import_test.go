@@ -2,11 +2,17 @@ package engine_test
 
 import (
 	"bytes"
+	"context"
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -315,4 +321,123 @@ func TestExportAndImportElsewhere(t *testing.T) {
 	wantCode(t, err, kms.CodeBadRequest)
 	_, err = w.e.ExportKey(t.Context(), admin, engine.ExportInput{Key: "aes"})
 	wantCode(t, err, kms.CodeBadRequest)
+}
+
+// A token outlives restarts, epochs and root keys; what came in by it too.
+func TestAnImportOutlivesEpochsAndRestarts(t *testing.T) {
+	w := newWorld(t)
+	w.importable("k", kms.AES256GCM, 0)
+	tok := w.importToken(engine.ImportTokenInput{Key: "k", Transport: kms.HPKEMLKEM768X25519})
+	parcel := wrapFor(t, tok, aesKey)
+	roll := func() {
+		t.Helper()
+		if _, err := w.e.RollEpoch(t.Context(), operator()); err != nil {
+			t.Fatal(err)
+		}
+		w.e.Upkeep(t.Context())
+	}
+	roll()
+	w.restart()
+	if _, err := w.e.ImportKeyMaterial(t.Context(), admin, engine.ImportMaterialInput{Key: "k", Token: tok.ID, Material: parcel}); err != nil {
+		t.Fatal(err)
+	}
+	c := w.encrypt("k", "secret", nil)
+	roll()
+	w.restart()
+	if got, err := w.decrypt(user, c, nil); err != nil || got != "secret" {
+		t.Errorf("got %q %v", got, err)
+	}
+}
+
+// Imported material is in no file, log or record in the clear, and neither is what was made to bring it in.
+func TestImportedMaterialIsNowhereInTheClear(t *testing.T) {
+	w := newWorld(t)
+	w.importable("k", kms.AES256GCM, 0)
+	w.mustBring("k", 0, aesKey, w.now.Add(time.Hour))
+	if _, err := w.e.ExportKey(t.Context(), admin, engine.ExportInput{Key: "k", Public: exportReceiver}); err != nil {
+		t.Fatal(err)
+	}
+	var haystack bytes.Buffer
+	haystack.Write(w.output.Bytes())
+	if _, err := w.store.Export(t.Context(), &haystack); err != nil {
+		t.Fatal(err)
+	}
+	err := filepath.WalkDir(w.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		haystack.Write(b)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, needle := range map[string]string{"bytes": string(aesKey), "hex": hex.EncodeToString(aesKey), "base64": base64.StdEncoding.EncodeToString(aesKey)} {
+		if bytes.Contains(haystack.Bytes(), []byte(needle)) {
+			t.Errorf("the material lies in the clear, as %s", name)
+		}
+	}
+}
+
+// A refused or repeated request changes nothing, and a dry run says what would come of it.
+func TestADryRunOfAnImportKeepsItsToken(t *testing.T) {
+	w := newWorld(t)
+	k := w.importable("k", kms.AES256GCM, 0)
+	tok := w.importToken(engine.ImportTokenInput{Key: "k"})
+	in := engine.ImportMaterialInput{Key: "k", Token: tok.ID, Material: wrapFor(t, tok, aesKey)}
+	dry := admin
+	dry.DryRun = true
+	if out, err := w.e.ImportKeyMaterial(t.Context(), dry, in); err != nil || out.Key.Primary != 1 {
+		t.Fatalf("dry run: got %+v %v", out.Key, err)
+	}
+	if got, err := w.e.DescribeKey(t.Context(), admin, engine.KeyInput{Key: "k"}); err != nil || got.Key.Switch != kms.PendingImport || got.Key.Rev != k.Rev && k.Rev != 0 {
+		t.Fatalf("after the dry run: got %+v %v", got.Key, err)
+	}
+	once := admin
+	once.Token = "import k"
+	first, err := w.e.ImportKeyMaterial(t.Context(), once, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := w.e.ImportKeyMaterial(t.Context(), once, in)
+	if err != nil || again.Versions[0].Number != first.Versions[0].Number || !bytes.Equal(again.KCV.CMAC, first.KCV.CMAC) {
+		t.Errorf("repeated: got %+v %v", again, err)
+	}
+	if got, err := w.e.DescribeKey(t.Context(), admin, engine.KeyInput{Key: "k"}); err != nil || got.Key.Latest != 1 {
+		t.Errorf("after it was repeated: got %+v %v", got.Key, err)
+	}
+	expired := in
+	expired.Expires = w.now.Add(-time.Second)
+	_, err = w.e.ImportKeyMaterial(t.Context(), admin, expired)
+	wantCode(t, err, kms.CodeBadRequest)
+}
+
+// Many who bring the same import at once make one version.
+func TestOneImportOfMany(t *testing.T) {
+	w := newWorld(t)
+	w.importable("k", kms.AES256GCM, 0)
+	tok := w.importToken(engine.ImportTokenInput{Key: "k", Transport: kms.HPKEP256})
+	parcel := wrapFor(t, tok, aesKey)
+	const callers = 8
+	failed := make(chan error, callers)
+	for range callers {
+		go func() {
+			_, err := w.e.ImportKeyMaterial(context.WithoutCancel(t.Context()), admin, engine.ImportMaterialInput{Key: "k", Token: tok.ID, Material: parcel})
+			failed <- err
+		}()
+	}
+	done := 0
+	for range callers {
+		switch err := <-failed; kms.CodeOf(err) {
+		case 0:
+			done++
+		case kms.CodeImportToken:
+		default:
+			t.Errorf("got %v", err)
+		}
+	}
+	if got, err := w.e.DescribeKey(t.Context(), admin, engine.KeyInput{Key: "k"}); err != nil || done != 1 || got.Key.Latest != 1 {
+		t.Errorf("%d imports, latest version %d: %v", done, got.Key.Latest, err)
+	}
 }

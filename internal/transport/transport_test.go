@@ -68,10 +68,13 @@ func TestAParcelOpensForItsReceiverOnly(t *testing.T) {
 			t.Errorf("%s: got %v %v", tr, got, err)
 		}
 		for name, try := range map[string]func() error{
-			"another key":  func() error { _, err := transport.Open(tr, others[a].open, info, parcel); return err },
-			"nothing":      func() error { _, err := transport.Open(tr, keys[a].open, info, nil); return err },
-			"cut short":    func() error { _, err := transport.Open(tr, keys[a].open, info, parcel[:len(parcel)-1]); return err },
-			"far too long": func() error { _, err := transport.Open(tr, keys[a].open, info, make([]byte, transport.MaxParcel+1)); return err },
+			"another key": func() error { _, err := transport.Open(tr, others[a].open, info, parcel); return err },
+			"nothing":     func() error { _, err := transport.Open(tr, keys[a].open, info, nil); return err },
+			"cut short":   func() error { _, err := transport.Open(tr, keys[a].open, info, parcel[:len(parcel)-1]); return err },
+			"far too long": func() error {
+				_, err := transport.Open(tr, keys[a].open, info, make([]byte, transport.MaxParcel+1))
+				return err
+			},
 			"changed": func() error {
 				c := bytes.Clone(parcel)
 				c[len(c)-1] ^= 1

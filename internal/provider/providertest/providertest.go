@@ -39,6 +39,7 @@ func Run(t *testing.T, o Options) {
 	t.Run("material", func(t *testing.T) { o.material(t, o.New(t)) })
 	t.Run("lengths", func(t *testing.T) { o.lengths(t, o.New(t)) })
 	t.Run("pairs", func(t *testing.T) { o.pairs(t, o.New(t)) })
+	t.Run("transfer", func(t *testing.T) { o.transfer(t, o.New(t)) })
 	t.Run("operations", func(t *testing.T) { o.operations(t, o.New(t)) })
 	t.Run("closed", func(t *testing.T) { o.closed(t, o.New(t)) })
 	t.Run("random", func(t *testing.T) { random(t, o.New(t)) })
