@@ -2,17 +2,20 @@ package engine_test
 
 import (
 	"bytes"
-	"crypto/ecdsa"
-	"crypto/elliptic"
+	"crypto/ecdh"
 	"crypto/x509"
 
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
 )
 
-// exportReceiver is a public key of P-256: the base point, so that somebody has the private key.
+// exportReceiver is the public key of P-256 whose private key is 1.
 var exportReceiver = func() []byte {
-	public, err := x509.MarshalPKIXPublicKey(&ecdsa.PublicKey{Curve: elliptic.P256(), X: elliptic.P256().Params().Gx, Y: elliptic.P256().Params().Gy})
+	one, err := ecdh.P256().NewPrivateKey(append(make([]byte, 31), 1))
+	if err != nil {
+		panic(err)
+	}
+	public, err := x509.MarshalPKIXPublicKey(one.PublicKey())
 	if err != nil {
 		panic(err)
 	}
