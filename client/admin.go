@@ -16,6 +16,7 @@ type NamespaceInfo struct {
 	Description        string         `json:"description,omitempty"`
 	SeparationOfDuties bool           `json:"separation_of_duties"`
 	Approvals          []ApprovalRule `json:"approvals,omitempty"`
+	Required           []string       `json:"required,omitempty"` // metadata that every new key must carry
 	CreatedAt          time.Time      `json:"created_at,omitzero"`
 	DestroyAt          time.Time      `json:"destroy_at,omitzero"` // while its destruction is pending, and after it
 	DestroyedAt        time.Time      `json:"destroyed_at,omitzero"`
@@ -29,12 +30,13 @@ type NamespaceInput struct {
 	Description        *string
 	SeparationOfDuties *bool          // nil for a new namespace: on
 	Approvals          []ApprovalRule // of the actions that are named
+	Required           *[]string      // metadata that every new key must carry: "description", "class", "template", or names of labels
 }
 
 // CreateNamespace makes a namespace.
 func (c *Client) CreateNamespace(ctx context.Context, in NamespaceInput, options ...Option) (NamespaceInfo, error) {
 	res, err := invoke(ctx, c, c.admin.CreateNamespace, &keyholdv1.CreateNamespaceRequest{
-		Name: in.Name, Description: in.Description, SeparationOfDuties: in.SeparationOfDuties, Approvals: fromRules(in.Approvals),
+		Name: in.Name, Description: in.Description, SeparationOfDuties: in.SeparationOfDuties, Approvals: fromRules(in.Approvals), Required: requiredMessage(in.Required),
 	}, changes, options)
 	return toNamespace(res.GetNamespace()), err
 }
@@ -42,7 +44,7 @@ func (c *Client) CreateNamespace(ctx context.Context, in NamespaceInput, options
 // UpdateNamespace changes a namespace.
 func (c *Client) UpdateNamespace(ctx context.Context, in NamespaceInput, options ...Option) (NamespaceInfo, error) {
 	res, err := invoke(ctx, c, c.admin.UpdateNamespace, &keyholdv1.UpdateNamespaceRequest{
-		Name: in.Name, Description: in.Description, SeparationOfDuties: in.SeparationOfDuties, Approvals: fromRules(in.Approvals),
+		Name: in.Name, Description: in.Description, SeparationOfDuties: in.SeparationOfDuties, Approvals: fromRules(in.Approvals), Required: requiredMessage(in.Required),
 	}, changes, options)
 	return toNamespace(res.GetNamespace()), err
 }
@@ -64,9 +66,16 @@ func (c *Client) ListNamespaces(ctx context.Context, options ...Option) iter.Seq
 func toNamespace(n *keyholdv1.Namespace) NamespaceInfo {
 	return NamespaceInfo{
 		Name: n.GetName(), Description: n.GetDescription(), SeparationOfDuties: n.GetSeparationOfDuties(), Approvals: each(n.GetApprovals(), toRule),
-		CreatedAt: timeOf(n.GetCreatedAt()), Revision: n.GetRevision(),
+		Required: n.GetRequired(), CreatedAt: timeOf(n.GetCreatedAt()), Revision: n.GetRevision(),
 		DestroyAt: timeOf(n.GetDestroyAt()), DestroyedAt: timeOf(n.GetDestroyedAt()), IrrecoverableAt: timeOf(n.GetIrrecoverableAt()),
 	}
+}
+
+func requiredMessage(names *[]string) *keyholdv1.Required {
+	if names == nil {
+		return nil
+	}
+	return &keyholdv1.Required{Names: *names}
 }
 
 // Identity is who the server takes the caller for.

@@ -32,6 +32,7 @@ type Client struct {
 	approval keyholdv1connect.ApprovalServiceClient
 
 	destruction keyholdv1connect.DestructionServiceClient
+	inventory   keyholdv1connect.InventoryServiceClient
 }
 
 // New makes a client. It does not connect yet.
@@ -68,6 +69,7 @@ func New(cfg Config) (*Client, error) {
 	c.destruction = keyholdv1connect.NewDestructionServiceClient(c.http, base, options...)
 	c.usage = keyholdv1connect.NewUsageServiceClient(c.http, base, options...)
 	c.approval = keyholdv1connect.NewApprovalServiceClient(c.http, base, options...)
+	c.inventory = keyholdv1connect.NewInventoryServiceClient(c.http, base, options...)
 	return c, nil
 }
 

@@ -94,11 +94,15 @@ type CreateKeyInput struct {
 	Aliases     []string
 	Bytes       uint32 // HMAC keys: bytes of key material, 16 to 512; 0: as long as the hash
 	Import      bool   // it has no material until that is imported
-	Exportable  bool   // its material may leave, wrapped; for ever
+	Exportable  bool   // its material may leave, wrapped; for ever; false, as for the other presets: as the template says, or not
 
 	Dates              Dates // of the first version
 	Freeze             bool  // while suspended, it does not process either
 	ProcessDeactivated bool  // deactivated versions go on processing
+
+	Template     string        // what the key is made by: it says what this request does not; empty: the template of DataClass, if it has one
+	DataClass    string        // classification of the data that the key will protect
+	Cryptoperiod *Cryptoperiod // nil: the template's, or none
 }
 
 // KeyFilter selects keys; zero fields select all.
@@ -115,6 +119,7 @@ type UpdateKeyInput struct {
 	Key           string
 	Name          *string
 	Description   *string
+	DataClass     *string
 	SetLabels     map[string]string
 	RemoveLabels  []string
 	AddAliases    []string
@@ -127,12 +132,18 @@ type UpdateKeyInput struct {
 
 // CreateKey makes a key with its first version.
 func (c *Client) CreateKey(ctx context.Context, in CreateKeyInput, options ...Option) (Key, error) {
-	return keyOf(invoke(ctx, c, c.keys.CreateKey, &keyholdv1.CreateKeyRequest{
+	m := &keyholdv1.CreateKeyRequest{
 		Name: in.Name, Algorithm: in.Algorithm, Usage: in.Usage, Description: in.Description, Labels: in.Labels, Aliases: in.Aliases, Bytes: in.Bytes,
 		Import: in.Import, Exportable: in.Exportable,
 		ActivateAt: stamp(in.Dates.ActivateAt), PreActive: in.Dates.PreActive, DeactivateAt: stamp(in.Dates.DeactivateAt),
-		Freeze: in.Freeze, ProcessDeactivated: in.ProcessDeactivated,
-	}, changes, options))
+		Freeze: in.Freeze, ProcessDeactivated: in.ProcessDeactivated, Template: in.Template, DataClass: in.DataClass,
+	}
+	if p := in.Cryptoperiod; p != nil {
+		if m.Cryptoperiod = periodMessage(*p); m.Cryptoperiod == nil {
+			m.Cryptoperiod = &keyholdv1.Cryptoperiod{} // none, whatever the template says
+		}
+	}
+	return keyOf(invoke(ctx, c, c.keys.CreateKey, m, changes, options))
 }
 
 // DescribeKey answers a key with its newest versions, at most 20. A key is named by id, name, or alias/NAME.
@@ -161,7 +172,7 @@ func (c *Client) ListVersions(ctx context.Context, key string, options ...Option
 // UpdateKey changes a key's name, description, labels and aliases.
 func (c *Client) UpdateKey(ctx context.Context, in UpdateKeyInput, options ...Option) (Key, error) {
 	return keyOf(invoke(ctx, c, c.keys.UpdateKey, &keyholdv1.UpdateKeyRequest{
-		Key: in.Key, Name: in.Name, Description: in.Description, SetLabels: in.SetLabels, RemoveLabels: in.RemoveLabels,
+		Key: in.Key, Name: in.Name, Description: in.Description, DataClass: in.DataClass, SetLabels: in.SetLabels, RemoveLabels: in.RemoveLabels,
 		AddAliases: in.AddAliases, RemoveAliases: in.RemoveAliases, IfRevision: in.IfRevision,
 		Freeze: in.Freeze, ProcessDeactivated: in.ProcessDeactivated,
 	}, changes, options))

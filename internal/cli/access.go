@@ -295,12 +295,14 @@ type namespaceInput struct {
 	description string
 	duties      bool
 	approvals   pairs
+	required    []string
 }
 
 func (n *namespaceInput) flags(cmd *cobra.Command) {
 	cmd.Flags().StringVar(&n.description, "description", "", "free text, at most 1,024 bytes")
 	cmd.Flags().BoolVar(&n.duties, "separation-of-duties", true, "who manages a key may not use it")
 	n.approvals.flag(cmd, "approvals", "of how many others an action needs the approval, for example ScheduleKeyDestruction=2; 0 ends the rule; can be repeated")
+	words(cmd, &n.required, "require", "metadata that every new key must carry: description, class, template, or the name of a label such as owner; can be repeated; empty: none")
 }
 
 func (n *namespaceInput) of(cmd *cobra.Command, name string) (client.NamespaceInput, error) {
@@ -320,6 +322,10 @@ func (n *namespaceInput) of(cmd *cobra.Command, name string) (client.NamespaceIn
 	}
 	if cmd.Flags().Changed("separation-of-duties") {
 		in.SeparationOfDuties = &n.duties
+	}
+	if cmd.Flags().Changed("require") {
+		names := slices.DeleteFunc(n.required, func(s string) bool { return s == "" })
+		in.Required = &names
 	}
 	return in, nil
 }
@@ -389,7 +395,7 @@ func (a *app) namespaceShow() *cobra.Command {
 				return a.writeJSON(n)
 			}
 			return a.facts(fact{"name", plain(n.Name)}, fact{"description", plain(n.Description)}, fact{"separation of duties", plain(onOff(n.SeparationOfDuties))},
-				fact{"approvals", plain(rulesText(n.Approvals))},
+				fact{"approvals", plain(rulesText(n.Approvals))}, fact{"required of keys", plain(strings.Join(n.Required, ", "))},
 				fact{"created", plain(moment(n.CreatedAt))}, fact{"to be destroyed", cell{moment(n.DestroyAt), red}},
 				fact{"destroyed", cell{moment(n.DestroyedAt), red}}, fact{"irrecoverable since", cell{moment(n.IrrecoverableAt), red}}, fact{"revision", plain(strconv.FormatUint(n.Revision, 10))})
 		}),
@@ -403,7 +409,7 @@ func (a *app) namespaceUpdate() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "update NAME [flags]", Short: "Change a namespace",
 		Long:    "Change a namespace. What is not named stays as it is.",
-		Example: "  keyhold namespace update payroll --description 'salaries and pensions'",
+		Example: "  keyhold namespace update payroll --description 'salaries and pensions'\n  keyhold namespace update payroll --require owner --require purpose",
 		Args:    cobra.ExactArgs(1), ValidArgsFunction: first(a.completeNamespaces),
 	}
 	cmd.RunE = a.call(func(ctx context.Context, c *client.Client, args []string) error {
@@ -411,7 +417,7 @@ func (a *app) namespaceUpdate() *cobra.Command {
 		if err != nil {
 			return err
 		}
-		if in.Description == nil && in.SeparationOfDuties == nil && in.Approvals == nil {
+		if in.Description == nil && in.SeparationOfDuties == nil && in.Approvals == nil && in.Required == nil {
 			return usagef(helpOf(cmd), "nothing to change was named")
 		}
 		v, err := c.UpdateNamespace(ctx, in, a.with(ch)...)

@@ -61,45 +61,52 @@ func (a *app) keyCreate() *cobra.Command {
 	var dates versionDates
 	var labels pairs
 	cmd := &cobra.Command{
-		Use: "create NAME --algorithm ALGORITHM [flags]", Short: "Make a key",
+		Use: "create NAME {--algorithm ALGORITHM | --template TEMPLATE | --class CLASS} [flags]", Short: "Make a key",
 		Long: `Make a key with its first version, which becomes the primary version. A key serves one purpose for its whole life;
---usage is needed only where the algorithm can serve several (RSA). keyhold key algorithms shows them all.`,
+--usage is needed only where the algorithm can serve several (RSA). keyhold key algorithms shows them all.
+
+A template says what the flags do not: keyhold template list shows them. Naming the class of the data takes the template of that class.`,
 		Example: "  keyhold key create orders --algorithm aes-256-gcm\n" +
 			"  keyhold key create release --algorithm ecdsa-p256 --label team=build --alias signing --description 'signs releases'\n" +
 			"  keyhold key create archive --algorithm rsa-3072 --usage encrypt --dry-run\n" +
 			"  keyhold key create sessions --algorithm hmac-sha-256 --bytes 64\n" +
-			"  keyhold key create next-year --algorithm aes-256-gcm --activate-at 2099-01-01T00:00:00Z",
+			"  keyhold key create next-year --algorithm aes-256-gcm --activate-at 2099-01-01T00:00:00Z\n" +
+			"  keyhold key create salaries --template confidential --label owner=hr --label purpose='salaries of all staff'",
 		Args: cobra.ExactArgs(1),
-		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
-			if in.Algorithm == "" {
-				return usagef("for example --algorithm aes-256-gcm; keyhold key algorithms shows them all", "a key needs an algorithm")
-			}
+	}
+	cmd.RunE = a.call(func(ctx context.Context, c *client.Client, args []string) error {
+		if in.Algorithm == "" && in.Template == "" && in.DataClass == "" {
+			return usagef("for example --algorithm aes-256-gcm; keyhold key algorithms shows them all", "a key needs an algorithm, or a template that has one")
+		}
+		if in.Algorithm != "" {
 			if err := oneOf("an algorithm", in.Algorithm, algorithms()); err != nil {
 				return err
 			}
-			if in.Usage != "" {
-				if err := oneOf("a usage", in.Usage, usages()); err != nil {
-					return err
-				}
-			}
-			in.Name, in.Labels = args[0], labels
-			in.Dates = dates.of()
-			k, err := c.CreateKey(ctx, in, a.with(ch)...)
-			if err != nil {
+		}
+		if in.Usage != "" {
+			if err := oneOf("a usage", in.Usage, usages()); err != nil {
 				return err
 			}
-			if k.Leaks != "" {
-				fmt.Fprintf(a.stderr, "note: %s\n", printable(k.Leaks))
-			}
-			return a.changed(k, ch, "created key %s: %s, %s, version %d%s", k.Name, k.Algorithm, k.Usage, k.PrimaryVersion, idOf(k, ch))
-		}),
-		ValidArgsFunction: fixed(),
-	}
+		}
+		in.Name, in.Labels = args[0], labels
+		in.Dates = dates.of()
+		k, err := c.CreateKey(ctx, in, a.with(ch)...)
+		if err != nil {
+			return err
+		}
+		if k.Leaks != "" {
+			fmt.Fprintf(a.stderr, "note: %s\n", printable(k.Leaks))
+		}
+		return a.changed(k, ch, "created key %s: %s, %s, version %d%s", k.Name, k.Algorithm, k.Usage, k.PrimaryVersion, idOf(k, ch))
+	})
+	cmd.ValidArgsFunction = fixed()
 	choice(cmd, &in.Algorithm, "algorithm", "algorithm (keyhold key algorithms lists them)", algorithms())
 	choice(cmd, &in.Usage, "usage", "purpose, where the algorithm can serve several: encrypt or sign", usages())
 	cmd.Flags().Uint32Var(&in.Bytes, "bytes", 0, "HMAC keys: bytes of key material, 16 to 512 (default: as long as the hash)")
 	labels.flag(cmd, "label", "label; can be repeated")
 	words(cmd, &in.Aliases, "alias", "further name; can be repeated")
+	a.templateFlag(cmd, &in.Template, "template that says what these flags do not")
+	cmd.Flags().StringVar(&in.DataClass, "class", "", "classification of the data that the key will protect; its template, if it has one, says what these flags do not")
 	cmd.Flags().StringVar(&in.Description, "description", "", "free text, at most 1,024 bytes")
 	dates.flags(cmd, "the first version")
 	cmd.Flags().BoolVar(&in.Freeze, "freeze", false, "preset: while the key or a version is suspended, it does not process either")
@@ -190,6 +197,7 @@ func (a *app) keyShow() *cobra.Command {
 				fact{"algorithm", plain(k.Algorithm)}, fact{"usage", plain(k.Usage)}, fact{"bytes", plain(bytesOf(k))}, fact{"leaks", plain(k.Leaks)},
 				fact{"origin", plain(k.Origin)}, fact{"exportable", plain(yesOrNothing(k.Exportable))}, fact{"state", state(k.State)},
 				fact{"primary version", plain(versionsOf(k))}, fact{"next primary version", plain(nextOf(k))}, fact{"presets", plain(presetsOf(k))}, fact{"description", plain(k.Description)}, fact{"labels", plain(labelsOf(k.Labels))},
+				fact{"data class", plain(k.DataClass)}, fact{"template", plain(k.Template)},
 				fact{"created", plain(moment(k.CreatedAt))}, fact{"changed", plain(moment(k.ChangedAt))},
 				fact{"to be destroyed", cell{moment(k.DestroyAt), red}}, fact{"destroyed", cell{moment(k.DestroyedAt), red}},
 				fact{"irrecoverable since", cell{moment(k.IrrecoverableAt), red}},
@@ -242,12 +250,12 @@ func (a *app) keyVersions() *cobra.Command {
 func (a *app) keyUpdate() *cobra.Command {
 	var ch change
 	var in client.UpdateKeyInput
-	var name, description string
+	var name, description, class string
 	var freeze, process bool
 	var labels pairs
 	cmd := &cobra.Command{
-		Use: "update KEY [flags]", Short: "Change a key's name, description, labels, aliases and presets",
-		Long: "Change a key's name, description, labels, aliases and presets. What is not named stays as it is. The id never changes.",
+		Use: "update KEY [flags]", Short: "Change a key's name, description, data class, labels, aliases and presets",
+		Long: "Change a key's name, description, data class, labels, aliases and presets. What is not named stays as it is. The id never changes.",
 		Example: "  keyhold key update orders --label owner=sales --add-alias shop\n" +
 			"  keyhold key update orders --rename shop/orders --reason 'moved to the shop team'",
 		Args: cobra.ExactArgs(1),
@@ -267,7 +275,10 @@ func (a *app) keyUpdate() *cobra.Command {
 		if f.Changed("process-deactivated") {
 			in.ProcessDeactivated = &process
 		}
-		if in.Name == nil && in.Description == nil && in.Freeze == nil && in.ProcessDeactivated == nil && len(in.SetLabels)+len(in.RemoveLabels)+len(in.AddAliases)+len(in.RemoveAliases) == 0 {
+		if f.Changed("class") {
+			in.DataClass = &class
+		}
+		if in.Name == nil && in.Description == nil && in.DataClass == nil && in.Freeze == nil && in.ProcessDeactivated == nil && len(in.SetLabels)+len(in.RemoveLabels)+len(in.AddAliases)+len(in.RemoveAliases) == 0 {
 			return usagef(helpOf(cmd), "nothing to change was named")
 		}
 		k, err := c.UpdateKey(ctx, in, a.with(ch)...)
@@ -278,6 +289,7 @@ func (a *app) keyUpdate() *cobra.Command {
 	})
 	f.StringVar(&name, "rename", "", "new name")
 	f.StringVar(&description, "description", "", "new description; empty removes it")
+	f.StringVar(&class, "class", "", "classification of the data that the key protects; empty removes it")
 	labels.flag(cmd, "label", "label to set; can be repeated")
 	words(cmd, &in.RemoveLabels, "remove-label", "name of a label to remove; can be repeated")
 	words(cmd, &in.AddAliases, "add-alias", "alias to add; can be repeated")

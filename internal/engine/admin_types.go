@@ -15,6 +15,7 @@ type NamespaceInput struct {
 	Description        *string
 	SeparationOfDuties *bool          // nil: on for a new namespace, unchanged for an old one
 	Approvals          []ApprovalRule // of the actions that are named; others stay as they are
+	Required           *[]string      `json:",omitzero"` // metadata that every new key must carry; nil: unchanged
 
 	made *newKEK
 }
@@ -28,6 +29,7 @@ type NamespaceInfo struct {
 	Description        string
 	SeparationOfDuties bool
 	Approvals          []ApprovalRule // by the names of the actions
+	Required           []string       // metadata that every new key must carry: "description", "class", "template" or names of labels
 	Created            time.Time
 	DestroyAt          time.Time // while its destruction is pending, and after it
 	Destroyed          time.Time

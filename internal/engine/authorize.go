@@ -28,10 +28,11 @@ type rulebook struct {
 // rules is one namespace's snapshot.
 type rules struct {
 	*policy.Rules
-	ns       records.Namespace
-	resource *policy.Resource // the namespace itself
-	ending   bool             // it is destroyed, or is going to be
-	ended    atomic.Bool
+	ns        records.Namespace
+	resource  *policy.Resource // the namespace itself
+	templates templates
+	ending    bool // it is destroyed, or is going to be
+	ended     atomic.Bool
 }
 
 func newRulebook(r *records.Records) *rulebook {
@@ -57,11 +58,15 @@ func (b *rulebook) get(ctx context.Context, ns kms.Namespace) (*rules, error) {
 		if err != nil {
 			return nil, err
 		}
+		made, err := b.templates(ctx, ns)
+		if err != nil {
+			return nil, err
+		}
 		compiled, err := policy.Compile(ns, policy.Settings{SeparationOfDuties: n.SeparationOfDuties, Development: n.Dev}, policies, n.Rev)
 		if err != nil {
 			return nil, err
 		}
-		return &rules{Rules: compiled, ns: n, resource: policy.PrepareNamespace(ns), ending: ending(&n) != nil}, nil
+		return &rules{Rules: compiled, ns: n, resource: policy.PrepareNamespace(ns), templates: made, ending: ending(&n) != nil}, nil
 	})
 }
 

@@ -18,16 +18,11 @@ var (
 	createKey = change[CreateKeyInput, KeyOutput]{
 		// Decided on the key that would be, not on the namespace: a policy may let someone create keys in one folder or
 		// with one label only.
-		name:  kms.CreateKey,
-		check: checkCreate,
-		authorize: func(w *work, in *CreateKeyInput) error {
-			in.made = &newVersion{key: w.e.newID(w.now)}
-			k := in.key(w)
-			in.made = nil
-			return w.verdict(w.decide(policy.PrepareKey(&k), kms.CreateKey, nil), kms.CreateKey)
-		},
-		prepare: prepareCreate,
-		do:      doCreate,
+		name:      kms.CreateKey,
+		check:     checkCreate,
+		authorize: authorizeCreate,
+		prepare:   prepareCreate,
+		do:        doCreate,
 	}
 )
 
@@ -103,19 +98,47 @@ func checkCreate(in *CreateKeyInput) error {
 	if len(in.Description) > kms.MaxDescription {
 		return kms.Errorf(kms.CodeTooLarge, "the description has %d bytes, the limit is %d", len(in.Description), kms.MaxDescription)
 	}
+	for _, name := range []string{in.Class, in.Template} {
+		if err := kms.CheckClass(name); name != "" && err != nil {
+			return err
+		}
+	}
+	if in.Period != nil {
+		if err := checkPeriod(*in.Period); err != nil {
+			return err
+		}
+	}
 	return kms.CheckLabels(in.Labels)
 }
 
 const maxAliases = 32
 
+// authorizeCreate decides first and says what is wrong with the plan afterwards: who may not make keys learns nothing of templates.
+func authorizeCreate(w *work, in *CreateKeyInput) error {
+	var unfit error
+	in.plan, unfit = w.planKey(in)
+	w.rec.Resource = in.Name
+	in.made = &newVersion{key: w.e.newID(w.now)}
+	k := in.key(w)
+	in.made = nil
+	if err := w.verdict(w.decide(policy.PrepareKey(&k), kms.CreateKey, nil), kms.CreateKey); err != nil {
+		return err
+	}
+	if unfit != nil {
+		return unfit
+	}
+	return w.wantMetadata(&k, in.plan.template)
+}
+
 func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error) {
 	if err = in.Dates.settle(w.now); err != nil {
 		return err
 	}
-	if in.Usage, err = kms.CheckCreate(in.Algorithm, in.Usage, w.e.cfg.Profile); err != nil {
+	p := in.plan
+	if p.usage, err = kms.CheckCreate(p.algorithm, p.usage, w.e.cfg.Profile); err != nil {
 		return err
 	}
-	if err = kms.CheckSize(in.Algorithm, in.Bytes); err != nil {
+	if err = kms.CheckSize(p.algorithm, p.bytes); err != nil {
 		return err
 	}
 	if in.Import && in.Bytes != 0 {
@@ -133,17 +156,22 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 		return nil
 	}
 	if in.made == nil {
-		in.made, err = w.newVersion(ctx, w.e.orderedID(w.now), 1, in.Algorithm, in.Usage, in.Bytes)
+		in.made, err = w.newVersion(ctx, w.e.orderedID(w.now), 1, p.algorithm, p.usage, p.bytes)
 	}
 	return err
 }
 
+// key is the key that would be.
 func (in *CreateKeyInput) key(w *work) kms.Key {
+	p := in.plan
 	k := kms.Key{
-		ID: in.made.key, Namespace: w.call.Namespace, Name: in.Name, Aliases: slices.Clone(in.Aliases), Algorithm: in.Algorithm,
-		Usage: in.Usage, Bytes: in.Bytes, Origin: kms.Generated, Switch: kms.Enabled, Primary: 1, Latest: 1, Description: in.Description,
-		Labels: maps.Clone(in.Labels), Created: w.now.UTC(), Changed: w.now.UTC(), Exportable: in.Exportable,
-		Freeze: in.Freeze, ProcessDeactivated: in.ProcessDeactivated,
+		ID: in.made.key, Namespace: w.call.Namespace, Name: in.Name, Aliases: slices.Clone(in.Aliases), Algorithm: p.algorithm,
+		Usage: p.usage, Bytes: p.bytes, Origin: kms.Generated, Switch: kms.Enabled, Primary: 1, Latest: 1, Description: in.Description,
+		Labels: maps.Clone(p.labels), Created: w.now.UTC(), Changed: w.now.UTC(),
+		Freeze: p.freeze, ProcessDeactivated: p.processDeactivated, Exportable: p.exportable, Class: p.class, Period: p.period,
+	}
+	if p.template != nil {
+		k.Template = p.template.Name
 	}
 	if in.Import {
 		k.Origin, k.Switch, k.Primary, k.Latest = kms.Imported, kms.PendingImport, 0, 0
@@ -152,6 +180,9 @@ func (in *CreateKeyInput) key(w *work) kms.Key {
 }
 
 func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (KeyOutput, error) {
+	if err := w.planStands(tx, in.plan); err != nil {
+		return KeyOutput{}, err
+	}
 	k := in.key(w)
 	for i, name := range append([]string{in.Name}, in.Aliases...) {
 		if err := takeName(tx, k.Namespace, records.Name{Key: k.ID, Name: name, Alias: i > 0}); err != nil {
@@ -159,7 +190,10 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 		}
 	}
 	w.rec.Resource = in.Name
-	w.rec.Detail = fmt.Sprintf("%s for %s", in.Algorithm, in.Usage)
+	w.rec.Detail = fmt.Sprintf("%s for %s", k.Algorithm, k.Usage)
+	if k.Template != "" {
+		w.rec.Detail += ", by template " + k.Template
+	}
 	if w.call.DryRun {
 		k.ID = kms.ID{} // there is none
 		return KeyOutput{Key: k}, nil

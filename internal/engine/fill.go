@@ -35,6 +35,7 @@ func (e *Engine) Fill(ctx context.Context, ns kms.Namespace, a kms.Algorithm, na
 		if err := checkCreate(&all[i]); err != nil {
 			return err
 		}
+		all[i].plan, _ = w.planKey(&all[i]) // it asks for no template
 		if err := prepareCreate(ctx, w, &all[i]); err != nil {
 			return err
 		}

@@ -9,19 +9,24 @@ import (
 // CreateKeyInput asks for a new key with its first version.
 type CreateKeyInput struct {
 	Name        string
-	Algorithm   kms.Algorithm
-	Usage       kms.Usage // 0: the algorithm's only one
+	Algorithm   kms.Algorithm // 0: the template's
+	Usage       kms.Usage     // 0: the template's, or the algorithm's only one
 	Description string
 	Labels      map[string]string
 	Aliases     []string
 	Bytes       int  `json:",omitzero"` // length of each version's material where the algorithm lets it be chosen; 0: the algorithm's own
 	Import      bool `json:",omitzero"` // it has no material until that is imported
-	Exportable  bool `json:",omitzero"` // its material may leave, wrapped; for ever
+	Exportable  bool `json:",omitzero"` // its material may leave, wrapped; for ever; false: as the template says, or not
 
 	Dates              Dates `json:",omitzero"` // of the first version
-	Freeze             bool  `json:",omitzero"` // preset: suspended, of key or version, stops processing too
+	Freeze             bool  `json:",omitzero"` // preset: suspended, of key or version, stops processing too; false, as for the next: as the template says, or not
 	ProcessDeactivated bool  `json:",omitzero"` // deactivated versions go on processing
 
+	Template string      `json:",omitzero"` // what it is made by; empty: the template of Class, if it has one
+	Class    string      `json:",omitzero"` // classification of the data that it will protect; empty: the template's
+	Period   *kms.Period `json:",omitzero"` // nil: the template's; none if it has none
+
+	plan *plan       // what is made of all that, filled when it is admitted
 	made *newVersion // filled by prepare, outside the transaction
 }
 
@@ -85,6 +90,7 @@ type UpdateKeyInput struct {
 	Key           kms.Ref
 	Name          *string
 	Description   *string
+	Class         *string `json:",omitzero"`
 	SetLabels     map[string]string
 	RemoveLabels  []string
 	AddAliases    []string

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/keyhold/keyhold/internal/audit"
@@ -81,12 +82,19 @@ func checkNamespace(in *NamespaceInput) error {
 	if in.Description != nil && len(*in.Description) > kms.MaxDescription {
 		return kms.Errorf(kms.CodeTooLarge, "the description has %d bytes, the limit is %d", len(*in.Description), kms.MaxDescription)
 	}
+	if in.Required != nil {
+		if err := kms.CheckRequired(*in.Required); err != nil {
+			return err
+		}
+	}
 	return checkApprovalRules(in.Approvals)
 }
 
 func namespaceInfo(n records.Namespace) NamespaceInfo {
-	return NamespaceInfo{Name: n.Name, Description: n.Description, SeparationOfDuties: n.SeparationOfDuties, Approvals: rulesOf(&n), Created: n.Created,
-		DestroyAt: n.DestroyAt, Destroyed: n.Destroyed, Irrecoverable: n.Irrecoverable, Rev: n.Rev}
+	return NamespaceInfo{
+		Name: n.Name, Description: n.Description, SeparationOfDuties: n.SeparationOfDuties, Approvals: rulesOf(&n), Required: n.Required, Created: n.Created,
+		DestroyAt: n.DestroyAt, Destroyed: n.Destroyed, Irrecoverable: n.Irrecoverable, Rev: n.Rev,
+	}
 }
 
 func doCreateNamespace(_ context.Context, w *work, tx *records.Tx, in *NamespaceInput) (NamespaceOutput, error) {
@@ -122,6 +130,9 @@ func applyNamespace(n *records.Namespace, in *NamespaceInput) bool {
 	if in.SeparationOfDuties != nil && n.SeparationOfDuties != *in.SeparationOfDuties {
 		n.SeparationOfDuties, changed = *in.SeparationOfDuties, true
 	}
+	if in.Required != nil && !slices.Equal(n.Required, *in.Required) {
+		n.Required, changed = slices.Clone(*in.Required), true
+	}
 	return changed
 }
 
@@ -133,6 +144,9 @@ func protection(n *records.Namespace) string {
 	}
 	if rules := rulesText(n); rules != "" {
 		said += "; approvals: " + rules
+	}
+	if len(n.Required) > 0 {
+		said += "; keys must say their " + strings.Join(n.Required, ", ")
 	}
 	return clipTo(said, audit.MaxDetail)
 }

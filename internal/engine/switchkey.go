@@ -44,7 +44,11 @@ var (
 		roles: []role[DestroyInput]{{action: kms.ScheduleKeyDestruction, need: lifecycle.Read,
 			key: func(in *DestroyInput) (kms.Ref, error) { return in.Key, nil }}},
 		do: func(_ context.Context, w *work, tx *records.Tx, in *DestroyInput) (KeyOutput, error) {
-			end, err := lifecycle.End(w.now, in.Window, w.rules.ns.Dev)
+			window, err := w.window(&w.keys[0].Key.Key, in.Window)
+			if err != nil {
+				return KeyOutput{}, err
+			}
+			end, err := lifecycle.End(w.now, window, w.rules.ns.Dev)
 			if err != nil {
 				return KeyOutput{}, err
 			}

@@ -33,6 +33,11 @@ func checkUpdate(in *UpdateKeyInput) error {
 	if in.Description != nil && len(*in.Description) > kms.MaxDescription {
 		return kms.Errorf(kms.CodeTooLarge, "the description has %d bytes, the limit is %d", len(*in.Description), kms.MaxDescription)
 	}
+	if in.Class != nil && *in.Class != "" {
+		if err := kms.CheckClass(*in.Class); err != nil {
+			return err
+		}
+	}
 	if len(in.AddAliases)+len(in.RemoveAliases) > 2*maxAliases || len(in.RemoveLabels) > kms.MaxLabels {
 		return kms.Errorf(kms.CodeTooLarge, "the update has too many parts")
 	}
@@ -52,6 +57,7 @@ func doUpdate(_ context.Context, w *work, tx *records.Tx, in *UpdateKeyInput) (K
 	if in.IfRev != 0 && in.IfRev != k.Rev {
 		return KeyOutput{}, kms.Errorf(kms.CodeConflict, "key %q is at revision %d, not %d", k.Name, k.Rev, in.IfRev)
 	}
+	was := k.Key
 	var said []string
 	if in.Name != nil && *in.Name != k.Name {
 		if err := takeName(tx, k.Namespace, records.Name{Key: k.ID, Name: *in.Name}); err != nil {
@@ -66,6 +72,10 @@ func doUpdate(_ context.Context, w *work, tx *records.Tx, in *UpdateKeyInput) (K
 	if in.Description != nil && *in.Description != k.Description {
 		k.Description = *in.Description
 		said = append(said, "description")
+	}
+	if in.Class != nil && *in.Class != k.Class {
+		said = append(said, fmt.Sprintf("class %q to %q", k.Class, *in.Class))
+		k.Class = *in.Class
 	}
 	labels := maps.Clone(k.Labels)
 	if labels == nil {
@@ -97,6 +107,9 @@ func doUpdate(_ context.Context, w *work, tx *records.Tx, in *UpdateKeyInput) (K
 		return KeyOutput{Key: k.Key}, nil
 	}
 	if err := w.authorizeRenamed(k.Key); err != nil {
+		return KeyOutput{}, err
+	}
+	if err := w.keepsMetadata(&was, &k.Key); err != nil {
 		return KeyOutput{}, err
 	}
 	w.rec.Detail = strings.Join(said, ", ")

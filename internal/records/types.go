@@ -44,7 +44,8 @@ type Namespace struct {
 	Created            time.Time     `json:"created"`
 	KEK                []byte        `json:"kek"` // wrapped by the root; empty for the system namespace
 	KEKCheck           []byte        `json:"kek_check,omitempty"`
-	PolicyRev          uint64        `json:"policy_rev"` // counts changes of policies, so that rules are one snapshot
+	PolicyRev          uint64        `json:"policy_rev"`         // counts changes of policies and templates, so that rules are one snapshot
+	Required           []string      `json:"required,omitempty"` // metadata that every new key must carry
 	Change             [32]byte      `json:"change"`
 
 	DestroyAt     time.Time `json:"destroy_at,omitzero"` // while its destruction is pending

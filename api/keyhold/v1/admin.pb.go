@@ -44,8 +44,10 @@ type Namespace struct {
 	DestroyedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=destroyed_at,json=destroyedAt,proto3" json:"destroyed_at,omitempty"`
 	// Since when no copy of the store brings them back.
 	IrrecoverableAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=irrecoverable_at,json=irrecoverableAt,proto3" json:"irrecoverable_at,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// Metadata that every new key must carry: `description`, `class`, `template`, or names of labels.
+	Required      []string `protobuf:"bytes,10,rep,name=required,proto3" json:"required,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Namespace) Reset() {
@@ -141,6 +143,58 @@ func (x *Namespace) GetIrrecoverableAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Namespace) GetRequired() []string {
+	if x != nil {
+		return x.Required
+	}
+	return nil
+}
+
+// Required is a list of metadata: `description`, `class`, `template`, or names of labels; at most 32.
+type Required struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Names         []string               `protobuf:"bytes,1,rep,name=names,proto3" json:"names,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Required) Reset() {
+	*x = Required{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Required) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Required) ProtoMessage() {}
+
+func (x *Required) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Required.ProtoReflect.Descriptor instead.
+func (*Required) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *Required) GetNames() []string {
+	if x != nil {
+		return x.Names
+	}
+	return nil
+}
+
 type CreateNamespaceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `[a-z0-9][a-z0-9-]{0,62}`.
@@ -150,14 +204,16 @@ type CreateNamespaceRequest struct {
 	// Who manages a key may not use it. Not set: on.
 	SeparationOfDuties *bool `protobuf:"varint,3,opt,name=separation_of_duties,json=separationOfDuties,proto3,oneof" json:"separation_of_duties,omitempty"`
 	// Of how many others actions need the approval.
-	Approvals     []*ApprovalRule `protobuf:"bytes,4,rep,name=approvals,proto3" json:"approvals,omitempty"`
+	Approvals []*ApprovalRule `protobuf:"bytes,4,rep,name=approvals,proto3" json:"approvals,omitempty"`
+	// Metadata that every key must carry.
+	Required      *Required `protobuf:"bytes,5,opt,name=required,proto3" json:"required,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateNamespaceRequest) Reset() {
 	*x = CreateNamespaceRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[1]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -169,7 +225,7 @@ func (x *CreateNamespaceRequest) String() string {
 func (*CreateNamespaceRequest) ProtoMessage() {}
 
 func (x *CreateNamespaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[1]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -182,7 +238,7 @@ func (x *CreateNamespaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateNamespaceRequest.ProtoReflect.Descriptor instead.
 func (*CreateNamespaceRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{1}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *CreateNamespaceRequest) GetName() string {
@@ -213,6 +269,13 @@ func (x *CreateNamespaceRequest) GetApprovals() []*ApprovalRule {
 	return nil
 }
 
+func (x *CreateNamespaceRequest) GetRequired() *Required {
+	if x != nil {
+		return x.Required
+	}
+	return nil
+}
+
 type UpdateNamespaceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the namespace.
@@ -222,14 +285,16 @@ type UpdateNamespaceRequest struct {
 	// Switches separation of duties.
 	SeparationOfDuties *bool `protobuf:"varint,3,opt,name=separation_of_duties,json=separationOfDuties,proto3,oneof" json:"separation_of_duties,omitempty"`
 	// Rules of the actions that are named; others stay as they are. A change that weakens them needs approvals itself.
-	Approvals     []*ApprovalRule `protobuf:"bytes,4,rep,name=approvals,proto3" json:"approvals,omitempty"`
+	Approvals []*ApprovalRule `protobuf:"bytes,4,rep,name=approvals,proto3" json:"approvals,omitempty"`
+	// Metadata that every new key must carry; an empty list requires none. Not set: as it is. Keys that exist stay as they are.
+	Required      *Required `protobuf:"bytes,5,opt,name=required,proto3" json:"required,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateNamespaceRequest) Reset() {
 	*x = UpdateNamespaceRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[2]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -241,7 +306,7 @@ func (x *UpdateNamespaceRequest) String() string {
 func (*UpdateNamespaceRequest) ProtoMessage() {}
 
 func (x *UpdateNamespaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[2]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -254,7 +319,7 @@ func (x *UpdateNamespaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateNamespaceRequest.ProtoReflect.Descriptor instead.
 func (*UpdateNamespaceRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{2}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *UpdateNamespaceRequest) GetName() string {
@@ -285,6 +350,13 @@ func (x *UpdateNamespaceRequest) GetApprovals() []*ApprovalRule {
 	return nil
 }
 
+func (x *UpdateNamespaceRequest) GetRequired() *Required {
+	if x != nil {
+		return x.Required
+	}
+	return nil
+}
+
 type DescribeNamespaceRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the namespace.
@@ -295,7 +367,7 @@ type DescribeNamespaceRequest struct {
 
 func (x *DescribeNamespaceRequest) Reset() {
 	*x = DescribeNamespaceRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[3]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -307,7 +379,7 @@ func (x *DescribeNamespaceRequest) String() string {
 func (*DescribeNamespaceRequest) ProtoMessage() {}
 
 func (x *DescribeNamespaceRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[3]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -320,7 +392,7 @@ func (x *DescribeNamespaceRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeNamespaceRequest.ProtoReflect.Descriptor instead.
 func (*DescribeNamespaceRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{3}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *DescribeNamespaceRequest) GetName() string {
@@ -339,7 +411,7 @@ type NamespaceResponse struct {
 
 func (x *NamespaceResponse) Reset() {
 	*x = NamespaceResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[4]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -351,7 +423,7 @@ func (x *NamespaceResponse) String() string {
 func (*NamespaceResponse) ProtoMessage() {}
 
 func (x *NamespaceResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[4]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -364,7 +436,7 @@ func (x *NamespaceResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use NamespaceResponse.ProtoReflect.Descriptor instead.
 func (*NamespaceResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{4}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *NamespaceResponse) GetNamespace() *Namespace {
@@ -386,7 +458,7 @@ type ListNamespacesRequest struct {
 
 func (x *ListNamespacesRequest) Reset() {
 	*x = ListNamespacesRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[5]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -398,7 +470,7 @@ func (x *ListNamespacesRequest) String() string {
 func (*ListNamespacesRequest) ProtoMessage() {}
 
 func (x *ListNamespacesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[5]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -411,7 +483,7 @@ func (x *ListNamespacesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNamespacesRequest.ProtoReflect.Descriptor instead.
 func (*ListNamespacesRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{5}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ListNamespacesRequest) GetPageSize() uint32 {
@@ -439,7 +511,7 @@ type ListNamespacesResponse struct {
 
 func (x *ListNamespacesResponse) Reset() {
 	*x = ListNamespacesResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[6]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -451,7 +523,7 @@ func (x *ListNamespacesResponse) String() string {
 func (*ListNamespacesResponse) ProtoMessage() {}
 
 func (x *ListNamespacesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[6]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -464,7 +536,7 @@ func (x *ListNamespacesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListNamespacesResponse.ProtoReflect.Descriptor instead.
 func (*ListNamespacesResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{6}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ListNamespacesResponse) GetNamespaces() []*Namespace {
@@ -500,7 +572,7 @@ type Policy struct {
 
 func (x *Policy) Reset() {
 	*x = Policy{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[7]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -512,7 +584,7 @@ func (x *Policy) String() string {
 func (*Policy) ProtoMessage() {}
 
 func (x *Policy) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[7]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -525,7 +597,7 @@ func (x *Policy) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Policy.ProtoReflect.Descriptor instead.
 func (*Policy) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{7}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *Policy) GetId() string {
@@ -575,7 +647,7 @@ type PutPolicyRequest struct {
 
 func (x *PutPolicyRequest) Reset() {
 	*x = PutPolicyRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[8]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -587,7 +659,7 @@ func (x *PutPolicyRequest) String() string {
 func (*PutPolicyRequest) ProtoMessage() {}
 
 func (x *PutPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[8]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -600,7 +672,7 @@ func (x *PutPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutPolicyRequest.ProtoReflect.Descriptor instead.
 func (*PutPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{8}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *PutPolicyRequest) GetId() string {
@@ -629,7 +701,7 @@ type CheckPolicyRequest struct {
 
 func (x *CheckPolicyRequest) Reset() {
 	*x = CheckPolicyRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[9]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -641,7 +713,7 @@ func (x *CheckPolicyRequest) String() string {
 func (*CheckPolicyRequest) ProtoMessage() {}
 
 func (x *CheckPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[9]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -654,7 +726,7 @@ func (x *CheckPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckPolicyRequest.ProtoReflect.Descriptor instead.
 func (*CheckPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{9}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CheckPolicyRequest) GetId() string {
@@ -680,7 +752,7 @@ type GetPolicyRequest struct {
 
 func (x *GetPolicyRequest) Reset() {
 	*x = GetPolicyRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[10]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -692,7 +764,7 @@ func (x *GetPolicyRequest) String() string {
 func (*GetPolicyRequest) ProtoMessage() {}
 
 func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[10]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -705,7 +777,7 @@ func (x *GetPolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetPolicyRequest.ProtoReflect.Descriptor instead.
 func (*GetPolicyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{10}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *GetPolicyRequest) GetId() string {
@@ -724,7 +796,7 @@ type DeletePolicyRequest struct {
 
 func (x *DeletePolicyRequest) Reset() {
 	*x = DeletePolicyRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[11]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -736,7 +808,7 @@ func (x *DeletePolicyRequest) String() string {
 func (*DeletePolicyRequest) ProtoMessage() {}
 
 func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[11]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -749,7 +821,7 @@ func (x *DeletePolicyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeletePolicyRequest.ProtoReflect.Descriptor instead.
 func (*DeletePolicyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{11}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *DeletePolicyRequest) GetId() string {
@@ -768,7 +840,7 @@ type PolicyResponse struct {
 
 func (x *PolicyResponse) Reset() {
 	*x = PolicyResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[12]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -780,7 +852,7 @@ func (x *PolicyResponse) String() string {
 func (*PolicyResponse) ProtoMessage() {}
 
 func (x *PolicyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[12]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -793,7 +865,7 @@ func (x *PolicyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyResponse.ProtoReflect.Descriptor instead.
 func (*PolicyResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{12}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *PolicyResponse) GetPolicy() *Policy {
@@ -815,7 +887,7 @@ type ListPoliciesRequest struct {
 
 func (x *ListPoliciesRequest) Reset() {
 	*x = ListPoliciesRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[13]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -827,7 +899,7 @@ func (x *ListPoliciesRequest) String() string {
 func (*ListPoliciesRequest) ProtoMessage() {}
 
 func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[13]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -840,7 +912,7 @@ func (x *ListPoliciesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesRequest.ProtoReflect.Descriptor instead.
 func (*ListPoliciesRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{13}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ListPoliciesRequest) GetPageSize() uint32 {
@@ -868,7 +940,7 @@ type ListPoliciesResponse struct {
 
 func (x *ListPoliciesResponse) Reset() {
 	*x = ListPoliciesResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[14]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -880,7 +952,7 @@ func (x *ListPoliciesResponse) String() string {
 func (*ListPoliciesResponse) ProtoMessage() {}
 
 func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[14]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -893,7 +965,7 @@ func (x *ListPoliciesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListPoliciesResponse.ProtoReflect.Descriptor instead.
 func (*ListPoliciesResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{14}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ListPoliciesResponse) GetPolicies() []*Policy {
@@ -930,7 +1002,7 @@ type CanIRequest struct {
 
 func (x *CanIRequest) Reset() {
 	*x = CanIRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[15]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -942,7 +1014,7 @@ func (x *CanIRequest) String() string {
 func (*CanIRequest) ProtoMessage() {}
 
 func (x *CanIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[15]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -955,7 +1027,7 @@ func (x *CanIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CanIRequest.ProtoReflect.Descriptor instead.
 func (*CanIRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{15}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *CanIRequest) GetAction() string {
@@ -1010,7 +1082,7 @@ type ExplainRequest struct {
 
 func (x *ExplainRequest) Reset() {
 	*x = ExplainRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[16]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1022,7 +1094,7 @@ func (x *ExplainRequest) String() string {
 func (*ExplainRequest) ProtoMessage() {}
 
 func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[16]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1035,7 +1107,7 @@ func (x *ExplainRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainRequest.ProtoReflect.Descriptor instead.
 func (*ExplainRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{16}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ExplainRequest) GetDecision() string {
@@ -1057,7 +1129,7 @@ type ExplainResponse struct {
 
 func (x *ExplainResponse) Reset() {
 	*x = ExplainResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[17]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1069,7 +1141,7 @@ func (x *ExplainResponse) String() string {
 func (*ExplainResponse) ProtoMessage() {}
 
 func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[17]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1082,7 +1154,7 @@ func (x *ExplainResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExplainResponse.ProtoReflect.Descriptor instead.
 func (*ExplainResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{17}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *ExplainResponse) GetRecord() *AuditRecord {
@@ -1127,7 +1199,7 @@ type Explanation struct {
 
 func (x *Explanation) Reset() {
 	*x = Explanation{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[18]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1139,7 +1211,7 @@ func (x *Explanation) String() string {
 func (*Explanation) ProtoMessage() {}
 
 func (x *Explanation) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[18]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1152,7 +1224,7 @@ func (x *Explanation) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Explanation.ProtoReflect.Descriptor instead.
 func (*Explanation) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{18}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *Explanation) GetAllowed() bool {
@@ -1240,7 +1312,7 @@ type PolicyReason struct {
 
 func (x *PolicyReason) Reset() {
 	*x = PolicyReason{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[19]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1324,7 @@ func (x *PolicyReason) String() string {
 func (*PolicyReason) ProtoMessage() {}
 
 func (x *PolicyReason) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[19]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1337,7 @@ func (x *PolicyReason) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PolicyReason.ProtoReflect.Descriptor instead.
 func (*PolicyReason) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{19}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *PolicyReason) GetPolicy() string {
@@ -1316,7 +1388,7 @@ type Token struct {
 
 func (x *Token) Reset() {
 	*x = Token{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[20]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1328,7 +1400,7 @@ func (x *Token) String() string {
 func (*Token) ProtoMessage() {}
 
 func (x *Token) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[20]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1341,7 +1413,7 @@ func (x *Token) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Token.ProtoReflect.Descriptor instead.
 func (*Token) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{20}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *Token) GetId() string {
@@ -1432,7 +1504,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[21]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1444,7 +1516,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[21]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1457,7 +1529,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{21}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *CreateTokenRequest) GetPrincipal() string {
@@ -1506,7 +1578,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[22]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1518,7 +1590,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[22]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1531,7 +1603,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CreateTokenResponse) GetSecret() string {
@@ -1560,7 +1632,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[23]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1572,7 +1644,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[23]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1585,7 +1657,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ListTokensRequest) GetPageSize() uint32 {
@@ -1613,7 +1685,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[24]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1625,7 +1697,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[24]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1638,7 +1710,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListTokensResponse) GetTokens() []*Token {
@@ -1665,7 +1737,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[25]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1677,7 +1749,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[25]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1690,7 +1762,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RevokeTokenRequest) GetId() string {
@@ -1709,7 +1781,7 @@ type TokenResponse struct {
 
 func (x *TokenResponse) Reset() {
 	*x = TokenResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[26]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1721,7 +1793,7 @@ func (x *TokenResponse) String() string {
 func (*TokenResponse) ProtoMessage() {}
 
 func (x *TokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[26]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1734,7 +1806,7 @@ func (x *TokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenResponse.ProtoReflect.Descriptor instead.
 func (*TokenResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *TokenResponse) GetToken() *Token {
@@ -1768,7 +1840,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[27]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1780,7 +1852,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[27]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1793,7 +1865,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *Credential) GetSubject() string {
@@ -1868,7 +1940,7 @@ type CreateCredentialRequest struct {
 
 func (x *CreateCredentialRequest) Reset() {
 	*x = CreateCredentialRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[28]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +1952,7 @@ func (x *CreateCredentialRequest) String() string {
 func (*CreateCredentialRequest) ProtoMessage() {}
 
 func (x *CreateCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[28]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +1965,7 @@ func (x *CreateCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCredentialRequest.ProtoReflect.Descriptor instead.
 func (*CreateCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CreateCredentialRequest) GetSubject() string {
@@ -1933,7 +2005,7 @@ type CredentialResponse struct {
 
 func (x *CredentialResponse) Reset() {
 	*x = CredentialResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[29]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +2017,7 @@ func (x *CredentialResponse) String() string {
 func (*CredentialResponse) ProtoMessage() {}
 
 func (x *CredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[29]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +2030,7 @@ func (x *CredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialResponse.ProtoReflect.Descriptor instead.
 func (*CredentialResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CredentialResponse) GetCredential() *Credential {
@@ -1980,7 +2052,7 @@ type ListCredentialsRequest struct {
 
 func (x *ListCredentialsRequest) Reset() {
 	*x = ListCredentialsRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[30]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1992,7 +2064,7 @@ func (x *ListCredentialsRequest) String() string {
 func (*ListCredentialsRequest) ProtoMessage() {}
 
 func (x *ListCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[30]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2005,7 +2077,7 @@ func (x *ListCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*ListCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ListCredentialsRequest) GetPageSize() uint32 {
@@ -2033,7 +2105,7 @@ type ListCredentialsResponse struct {
 
 func (x *ListCredentialsResponse) Reset() {
 	*x = ListCredentialsResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[31]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2045,7 +2117,7 @@ func (x *ListCredentialsResponse) String() string {
 func (*ListCredentialsResponse) ProtoMessage() {}
 
 func (x *ListCredentialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[31]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2058,7 +2130,7 @@ func (x *ListCredentialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCredentialsResponse.ProtoReflect.Descriptor instead.
 func (*ListCredentialsResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListCredentialsResponse) GetCredentials() []*Credential {
@@ -2084,7 +2156,7 @@ type RevokeCredentialRequest struct {
 
 func (x *RevokeCredentialRequest) Reset() {
 	*x = RevokeCredentialRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[32]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2096,7 +2168,7 @@ func (x *RevokeCredentialRequest) String() string {
 func (*RevokeCredentialRequest) ProtoMessage() {}
 
 func (x *RevokeCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[32]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2109,7 +2181,7 @@ func (x *RevokeCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *RevokeCredentialRequest) GetSubject() string {
@@ -2127,7 +2199,7 @@ type WhoAmIRequest struct {
 
 func (x *WhoAmIRequest) Reset() {
 	*x = WhoAmIRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[33]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2139,7 +2211,7 @@ func (x *WhoAmIRequest) String() string {
 func (*WhoAmIRequest) ProtoMessage() {}
 
 func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[33]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2152,7 +2224,7 @@ func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIRequest.ProtoReflect.Descriptor instead.
 func (*WhoAmIRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 type WhoAmIResponse struct {
@@ -2179,7 +2251,7 @@ type WhoAmIResponse struct {
 
 func (x *WhoAmIResponse) Reset() {
 	*x = WhoAmIResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[34]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2191,7 +2263,7 @@ func (x *WhoAmIResponse) String() string {
 func (*WhoAmIResponse) ProtoMessage() {}
 
 func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[34]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2204,7 +2276,7 @@ func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIResponse.ProtoReflect.Descriptor instead.
 func (*WhoAmIResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *WhoAmIResponse) GetPrincipal() string {
@@ -2280,7 +2352,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[35]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2292,7 +2364,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[35]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2305,7 +2377,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *ListJobsRequest) GetDue() uint32 {
@@ -2325,7 +2397,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[36]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2337,7 +2409,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[36]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2350,7 +2422,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -2389,7 +2461,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[37]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2401,7 +2473,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[37]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2414,7 +2486,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *Job) GetName() string {
@@ -2509,7 +2581,7 @@ type RollEpochRequest struct {
 
 func (x *RollEpochRequest) Reset() {
 	*x = RollEpochRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[38]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2521,7 +2593,7 @@ func (x *RollEpochRequest) String() string {
 func (*RollEpochRequest) ProtoMessage() {}
 
 func (x *RollEpochRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[38]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2534,7 +2606,7 @@ func (x *RollEpochRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollEpochRequest.ProtoReflect.Descriptor instead.
 func (*RollEpochRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 type RotateRootRequest struct {
@@ -2545,7 +2617,7 @@ type RotateRootRequest struct {
 
 func (x *RotateRootRequest) Reset() {
 	*x = RotateRootRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[39]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2557,7 +2629,7 @@ func (x *RotateRootRequest) String() string {
 func (*RotateRootRequest) ProtoMessage() {}
 
 func (x *RotateRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[39]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2570,7 +2642,7 @@ func (x *RotateRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRootRequest.ProtoReflect.Descriptor instead.
 func (*RotateRootRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 type RotateRootResponse struct {
@@ -2582,7 +2654,7 @@ type RotateRootResponse struct {
 
 func (x *RotateRootResponse) Reset() {
 	*x = RotateRootResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2594,7 +2666,7 @@ func (x *RotateRootResponse) String() string {
 func (*RotateRootResponse) ProtoMessage() {}
 
 func (x *RotateRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2607,7 +2679,7 @@ func (x *RotateRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRootResponse.ProtoReflect.Descriptor instead.
 func (*RotateRootResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RotateRootResponse) GetStatus() *ServerStatus {
@@ -2625,7 +2697,7 @@ type CheckStoreRequest struct {
 
 func (x *CheckStoreRequest) Reset() {
 	*x = CheckStoreRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2709,7 @@ func (x *CheckStoreRequest) String() string {
 func (*CheckStoreRequest) ProtoMessage() {}
 
 func (x *CheckStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2722,7 @@ func (x *CheckStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStoreRequest.ProtoReflect.Descriptor instead.
 func (*CheckStoreRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 type CheckStoreResponse struct {
@@ -2671,7 +2743,7 @@ type CheckStoreResponse struct {
 
 func (x *CheckStoreResponse) Reset() {
 	*x = CheckStoreResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2683,7 +2755,7 @@ func (x *CheckStoreResponse) String() string {
 func (*CheckStoreResponse) ProtoMessage() {}
 
 func (x *CheckStoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2696,7 +2768,7 @@ func (x *CheckStoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStoreResponse.ProtoReflect.Descriptor instead.
 func (*CheckStoreResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *CheckStoreResponse) GetRecords() uint64 {
@@ -2739,7 +2811,7 @@ var File_keyhold_v1_admin_proto protoreflect.FileDescriptor
 const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"\x16keyhold/v1/admin.proto\x12\n" +
-	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19keyhold/v1/approval.proto\x1a\x16keyhold/v1/audit.proto\x1a\x17keyhold/v1/status.proto\"\xc3\x03\n" +
+	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x19keyhold/v1/approval.proto\x1a\x16keyhold/v1/audit.proto\x1a\x17keyhold/v1/status.proto\"\xdf\x03\n" +
 	"\tNamespace\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12 \n" +
 	"\vdescription\x18\x02 \x01(\tR\vdescription\x120\n" +
@@ -2751,19 +2823,25 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"destroy_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tdestroyAt\x12=\n" +
 	"\fdestroyed_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\vdestroyedAt\x12E\n" +
-	"\x10irrecoverable_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0firrecoverableAt\"\xeb\x01\n" +
+	"\x10irrecoverable_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\x0firrecoverableAt\x12\x1a\n" +
+	"\brequired\x18\n" +
+	" \x03(\tR\brequired\" \n" +
+	"\bRequired\x12\x14\n" +
+	"\x05names\x18\x01 \x03(\tR\x05names\"\x9d\x02\n" +
 	"\x16CreateNamespaceRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\vdescription\x18\x02 \x01(\tH\x00R\vdescription\x88\x01\x01\x125\n" +
 	"\x14separation_of_duties\x18\x03 \x01(\bH\x01R\x12separationOfDuties\x88\x01\x01\x126\n" +
-	"\tapprovals\x18\x04 \x03(\v2\x18.keyhold.v1.ApprovalRuleR\tapprovalsB\x0e\n" +
+	"\tapprovals\x18\x04 \x03(\v2\x18.keyhold.v1.ApprovalRuleR\tapprovals\x120\n" +
+	"\brequired\x18\x05 \x01(\v2\x14.keyhold.v1.RequiredR\brequiredB\x0e\n" +
 	"\f_descriptionB\x17\n" +
-	"\x15_separation_of_duties\"\xeb\x01\n" +
+	"\x15_separation_of_duties\"\x9d\x02\n" +
 	"\x16UpdateNamespaceRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12%\n" +
 	"\vdescription\x18\x02 \x01(\tH\x00R\vdescription\x88\x01\x01\x125\n" +
 	"\x14separation_of_duties\x18\x03 \x01(\bH\x01R\x12separationOfDuties\x88\x01\x01\x126\n" +
-	"\tapprovals\x18\x04 \x03(\v2\x18.keyhold.v1.ApprovalRuleR\tapprovalsB\x0e\n" +
+	"\tapprovals\x18\x04 \x03(\v2\x18.keyhold.v1.ApprovalRuleR\tapprovals\x120\n" +
+	"\brequired\x18\x05 \x01(\v2\x14.keyhold.v1.RequiredR\brequiredB\x0e\n" +
 	"\f_descriptionB\x17\n" +
 	"\x15_separation_of_duties\".\n" +
 	"\x18DescribeNamespaceRequest\x12\x12\n" +
@@ -2986,145 +3064,148 @@ func file_keyhold_v1_admin_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_admin_proto_rawDescData
 }
 
-var file_keyhold_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 44)
+var file_keyhold_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
 var file_keyhold_v1_admin_proto_goTypes = []any{
 	(*Namespace)(nil),                // 0: keyhold.v1.Namespace
-	(*CreateNamespaceRequest)(nil),   // 1: keyhold.v1.CreateNamespaceRequest
-	(*UpdateNamespaceRequest)(nil),   // 2: keyhold.v1.UpdateNamespaceRequest
-	(*DescribeNamespaceRequest)(nil), // 3: keyhold.v1.DescribeNamespaceRequest
-	(*NamespaceResponse)(nil),        // 4: keyhold.v1.NamespaceResponse
-	(*ListNamespacesRequest)(nil),    // 5: keyhold.v1.ListNamespacesRequest
-	(*ListNamespacesResponse)(nil),   // 6: keyhold.v1.ListNamespacesResponse
-	(*Policy)(nil),                   // 7: keyhold.v1.Policy
-	(*PutPolicyRequest)(nil),         // 8: keyhold.v1.PutPolicyRequest
-	(*CheckPolicyRequest)(nil),       // 9: keyhold.v1.CheckPolicyRequest
-	(*GetPolicyRequest)(nil),         // 10: keyhold.v1.GetPolicyRequest
-	(*DeletePolicyRequest)(nil),      // 11: keyhold.v1.DeletePolicyRequest
-	(*PolicyResponse)(nil),           // 12: keyhold.v1.PolicyResponse
-	(*ListPoliciesRequest)(nil),      // 13: keyhold.v1.ListPoliciesRequest
-	(*ListPoliciesResponse)(nil),     // 14: keyhold.v1.ListPoliciesResponse
-	(*CanIRequest)(nil),              // 15: keyhold.v1.CanIRequest
-	(*ExplainRequest)(nil),           // 16: keyhold.v1.ExplainRequest
-	(*ExplainResponse)(nil),          // 17: keyhold.v1.ExplainResponse
-	(*Explanation)(nil),              // 18: keyhold.v1.Explanation
-	(*PolicyReason)(nil),             // 19: keyhold.v1.PolicyReason
-	(*Token)(nil),                    // 20: keyhold.v1.Token
-	(*CreateTokenRequest)(nil),       // 21: keyhold.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),      // 22: keyhold.v1.CreateTokenResponse
-	(*ListTokensRequest)(nil),        // 23: keyhold.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),       // 24: keyhold.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),       // 25: keyhold.v1.RevokeTokenRequest
-	(*TokenResponse)(nil),            // 26: keyhold.v1.TokenResponse
-	(*Credential)(nil),               // 27: keyhold.v1.Credential
-	(*CreateCredentialRequest)(nil),  // 28: keyhold.v1.CreateCredentialRequest
-	(*CredentialResponse)(nil),       // 29: keyhold.v1.CredentialResponse
-	(*ListCredentialsRequest)(nil),   // 30: keyhold.v1.ListCredentialsRequest
-	(*ListCredentialsResponse)(nil),  // 31: keyhold.v1.ListCredentialsResponse
-	(*RevokeCredentialRequest)(nil),  // 32: keyhold.v1.RevokeCredentialRequest
-	(*WhoAmIRequest)(nil),            // 33: keyhold.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),           // 34: keyhold.v1.WhoAmIResponse
-	(*ListJobsRequest)(nil),          // 35: keyhold.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),         // 36: keyhold.v1.ListJobsResponse
-	(*Job)(nil),                      // 37: keyhold.v1.Job
-	(*RollEpochRequest)(nil),         // 38: keyhold.v1.RollEpochRequest
-	(*RotateRootRequest)(nil),        // 39: keyhold.v1.RotateRootRequest
-	(*RotateRootResponse)(nil),       // 40: keyhold.v1.RotateRootResponse
-	(*CheckStoreRequest)(nil),        // 41: keyhold.v1.CheckStoreRequest
-	(*CheckStoreResponse)(nil),       // 42: keyhold.v1.CheckStoreResponse
-	nil,                              // 43: keyhold.v1.CanIRequest.ContextEntry
-	(*timestamppb.Timestamp)(nil),    // 44: google.protobuf.Timestamp
-	(*ApprovalRule)(nil),             // 45: keyhold.v1.ApprovalRule
-	(*AuditRecord)(nil),              // 46: keyhold.v1.AuditRecord
-	(*durationpb.Duration)(nil),      // 47: google.protobuf.Duration
-	(*ServerStatus)(nil),             // 48: keyhold.v1.ServerStatus
+	(*Required)(nil),                 // 1: keyhold.v1.Required
+	(*CreateNamespaceRequest)(nil),   // 2: keyhold.v1.CreateNamespaceRequest
+	(*UpdateNamespaceRequest)(nil),   // 3: keyhold.v1.UpdateNamespaceRequest
+	(*DescribeNamespaceRequest)(nil), // 4: keyhold.v1.DescribeNamespaceRequest
+	(*NamespaceResponse)(nil),        // 5: keyhold.v1.NamespaceResponse
+	(*ListNamespacesRequest)(nil),    // 6: keyhold.v1.ListNamespacesRequest
+	(*ListNamespacesResponse)(nil),   // 7: keyhold.v1.ListNamespacesResponse
+	(*Policy)(nil),                   // 8: keyhold.v1.Policy
+	(*PutPolicyRequest)(nil),         // 9: keyhold.v1.PutPolicyRequest
+	(*CheckPolicyRequest)(nil),       // 10: keyhold.v1.CheckPolicyRequest
+	(*GetPolicyRequest)(nil),         // 11: keyhold.v1.GetPolicyRequest
+	(*DeletePolicyRequest)(nil),      // 12: keyhold.v1.DeletePolicyRequest
+	(*PolicyResponse)(nil),           // 13: keyhold.v1.PolicyResponse
+	(*ListPoliciesRequest)(nil),      // 14: keyhold.v1.ListPoliciesRequest
+	(*ListPoliciesResponse)(nil),     // 15: keyhold.v1.ListPoliciesResponse
+	(*CanIRequest)(nil),              // 16: keyhold.v1.CanIRequest
+	(*ExplainRequest)(nil),           // 17: keyhold.v1.ExplainRequest
+	(*ExplainResponse)(nil),          // 18: keyhold.v1.ExplainResponse
+	(*Explanation)(nil),              // 19: keyhold.v1.Explanation
+	(*PolicyReason)(nil),             // 20: keyhold.v1.PolicyReason
+	(*Token)(nil),                    // 21: keyhold.v1.Token
+	(*CreateTokenRequest)(nil),       // 22: keyhold.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),      // 23: keyhold.v1.CreateTokenResponse
+	(*ListTokensRequest)(nil),        // 24: keyhold.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),       // 25: keyhold.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),       // 26: keyhold.v1.RevokeTokenRequest
+	(*TokenResponse)(nil),            // 27: keyhold.v1.TokenResponse
+	(*Credential)(nil),               // 28: keyhold.v1.Credential
+	(*CreateCredentialRequest)(nil),  // 29: keyhold.v1.CreateCredentialRequest
+	(*CredentialResponse)(nil),       // 30: keyhold.v1.CredentialResponse
+	(*ListCredentialsRequest)(nil),   // 31: keyhold.v1.ListCredentialsRequest
+	(*ListCredentialsResponse)(nil),  // 32: keyhold.v1.ListCredentialsResponse
+	(*RevokeCredentialRequest)(nil),  // 33: keyhold.v1.RevokeCredentialRequest
+	(*WhoAmIRequest)(nil),            // 34: keyhold.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),           // 35: keyhold.v1.WhoAmIResponse
+	(*ListJobsRequest)(nil),          // 36: keyhold.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),         // 37: keyhold.v1.ListJobsResponse
+	(*Job)(nil),                      // 38: keyhold.v1.Job
+	(*RollEpochRequest)(nil),         // 39: keyhold.v1.RollEpochRequest
+	(*RotateRootRequest)(nil),        // 40: keyhold.v1.RotateRootRequest
+	(*RotateRootResponse)(nil),       // 41: keyhold.v1.RotateRootResponse
+	(*CheckStoreRequest)(nil),        // 42: keyhold.v1.CheckStoreRequest
+	(*CheckStoreResponse)(nil),       // 43: keyhold.v1.CheckStoreResponse
+	nil,                              // 44: keyhold.v1.CanIRequest.ContextEntry
+	(*timestamppb.Timestamp)(nil),    // 45: google.protobuf.Timestamp
+	(*ApprovalRule)(nil),             // 46: keyhold.v1.ApprovalRule
+	(*AuditRecord)(nil),              // 47: keyhold.v1.AuditRecord
+	(*durationpb.Duration)(nil),      // 48: google.protobuf.Duration
+	(*ServerStatus)(nil),             // 49: keyhold.v1.ServerStatus
 }
 var file_keyhold_v1_admin_proto_depIdxs = []int32{
-	44, // 0: keyhold.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
-	45, // 1: keyhold.v1.Namespace.approvals:type_name -> keyhold.v1.ApprovalRule
-	44, // 2: keyhold.v1.Namespace.destroy_at:type_name -> google.protobuf.Timestamp
-	44, // 3: keyhold.v1.Namespace.destroyed_at:type_name -> google.protobuf.Timestamp
-	44, // 4: keyhold.v1.Namespace.irrecoverable_at:type_name -> google.protobuf.Timestamp
-	45, // 5: keyhold.v1.CreateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
-	45, // 6: keyhold.v1.UpdateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
-	0,  // 7: keyhold.v1.NamespaceResponse.namespace:type_name -> keyhold.v1.Namespace
-	0,  // 8: keyhold.v1.ListNamespacesResponse.namespaces:type_name -> keyhold.v1.Namespace
-	44, // 9: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
-	7,  // 10: keyhold.v1.PolicyResponse.policy:type_name -> keyhold.v1.Policy
-	7,  // 11: keyhold.v1.ListPoliciesResponse.policies:type_name -> keyhold.v1.Policy
-	43, // 12: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
-	46, // 13: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
-	18, // 14: keyhold.v1.ExplainResponse.explanation:type_name -> keyhold.v1.Explanation
-	19, // 15: keyhold.v1.Explanation.permits:type_name -> keyhold.v1.PolicyReason
-	19, // 16: keyhold.v1.Explanation.forbids:type_name -> keyhold.v1.PolicyReason
-	19, // 17: keyhold.v1.Explanation.failed:type_name -> keyhold.v1.PolicyReason
-	19, // 18: keyhold.v1.Explanation.unmet:type_name -> keyhold.v1.PolicyReason
-	19, // 19: keyhold.v1.Explanation.manages:type_name -> keyhold.v1.PolicyReason
-	44, // 20: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
-	44, // 21: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
-	44, // 22: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
-	47, // 23: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
-	20, // 24: keyhold.v1.CreateTokenResponse.token:type_name -> keyhold.v1.Token
-	20, // 25: keyhold.v1.ListTokensResponse.tokens:type_name -> keyhold.v1.Token
-	20, // 26: keyhold.v1.TokenResponse.token:type_name -> keyhold.v1.Token
-	44, // 27: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
-	44, // 28: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
-	27, // 29: keyhold.v1.CredentialResponse.credential:type_name -> keyhold.v1.Credential
-	27, // 30: keyhold.v1.ListCredentialsResponse.credentials:type_name -> keyhold.v1.Credential
-	44, // 31: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
-	37, // 32: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
-	44, // 33: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
-	44, // 34: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
-	44, // 35: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
-	48, // 36: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
-	1,  // 37: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
-	2,  // 38: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
-	3,  // 39: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
-	5,  // 40: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
-	8,  // 41: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
-	9,  // 42: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
-	10, // 43: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
-	11, // 44: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
-	13, // 45: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
-	15, // 46: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
-	16, // 47: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
-	21, // 48: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
-	23, // 49: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
-	25, // 50: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
-	28, // 51: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
-	30, // 52: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
-	32, // 53: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
-	33, // 54: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
-	35, // 55: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
-	38, // 56: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
-	39, // 57: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
-	41, // 58: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
-	4,  // 59: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	4,  // 60: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	4,  // 61: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
-	6,  // 62: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
-	12, // 63: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
-	12, // 64: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
-	12, // 65: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
-	12, // 66: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
-	14, // 67: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
-	17, // 68: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
-	17, // 69: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
-	22, // 70: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
-	24, // 71: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
-	26, // 72: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
-	29, // 73: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
-	31, // 74: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
-	29, // 75: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
-	34, // 76: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
-	36, // 77: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
-	36, // 78: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
-	40, // 79: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
-	42, // 80: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
-	59, // [59:81] is the sub-list for method output_type
-	37, // [37:59] is the sub-list for method input_type
-	37, // [37:37] is the sub-list for extension type_name
-	37, // [37:37] is the sub-list for extension extendee
-	0,  // [0:37] is the sub-list for field type_name
+	45, // 0: keyhold.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
+	46, // 1: keyhold.v1.Namespace.approvals:type_name -> keyhold.v1.ApprovalRule
+	45, // 2: keyhold.v1.Namespace.destroy_at:type_name -> google.protobuf.Timestamp
+	45, // 3: keyhold.v1.Namespace.destroyed_at:type_name -> google.protobuf.Timestamp
+	45, // 4: keyhold.v1.Namespace.irrecoverable_at:type_name -> google.protobuf.Timestamp
+	46, // 5: keyhold.v1.CreateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	1,  // 6: keyhold.v1.CreateNamespaceRequest.required:type_name -> keyhold.v1.Required
+	46, // 7: keyhold.v1.UpdateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	1,  // 8: keyhold.v1.UpdateNamespaceRequest.required:type_name -> keyhold.v1.Required
+	0,  // 9: keyhold.v1.NamespaceResponse.namespace:type_name -> keyhold.v1.Namespace
+	0,  // 10: keyhold.v1.ListNamespacesResponse.namespaces:type_name -> keyhold.v1.Namespace
+	45, // 11: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
+	8,  // 12: keyhold.v1.PolicyResponse.policy:type_name -> keyhold.v1.Policy
+	8,  // 13: keyhold.v1.ListPoliciesResponse.policies:type_name -> keyhold.v1.Policy
+	44, // 14: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
+	47, // 15: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
+	19, // 16: keyhold.v1.ExplainResponse.explanation:type_name -> keyhold.v1.Explanation
+	20, // 17: keyhold.v1.Explanation.permits:type_name -> keyhold.v1.PolicyReason
+	20, // 18: keyhold.v1.Explanation.forbids:type_name -> keyhold.v1.PolicyReason
+	20, // 19: keyhold.v1.Explanation.failed:type_name -> keyhold.v1.PolicyReason
+	20, // 20: keyhold.v1.Explanation.unmet:type_name -> keyhold.v1.PolicyReason
+	20, // 21: keyhold.v1.Explanation.manages:type_name -> keyhold.v1.PolicyReason
+	45, // 22: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
+	45, // 23: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
+	45, // 24: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
+	48, // 25: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	21, // 26: keyhold.v1.CreateTokenResponse.token:type_name -> keyhold.v1.Token
+	21, // 27: keyhold.v1.ListTokensResponse.tokens:type_name -> keyhold.v1.Token
+	21, // 28: keyhold.v1.TokenResponse.token:type_name -> keyhold.v1.Token
+	45, // 29: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
+	45, // 30: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
+	28, // 31: keyhold.v1.CredentialResponse.credential:type_name -> keyhold.v1.Credential
+	28, // 32: keyhold.v1.ListCredentialsResponse.credentials:type_name -> keyhold.v1.Credential
+	45, // 33: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
+	38, // 34: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
+	45, // 35: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
+	45, // 36: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
+	45, // 37: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
+	49, // 38: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
+	2,  // 39: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
+	3,  // 40: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
+	4,  // 41: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
+	6,  // 42: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
+	9,  // 43: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
+	10, // 44: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
+	11, // 45: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
+	12, // 46: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
+	14, // 47: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
+	16, // 48: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
+	17, // 49: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
+	22, // 50: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
+	24, // 51: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
+	26, // 52: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
+	29, // 53: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
+	31, // 54: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
+	33, // 55: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
+	34, // 56: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
+	36, // 57: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
+	39, // 58: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
+	40, // 59: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
+	42, // 60: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
+	5,  // 61: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	5,  // 62: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	5,  // 63: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
+	7,  // 64: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
+	13, // 65: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 66: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 67: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 68: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
+	15, // 69: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
+	18, // 70: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
+	18, // 71: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
+	23, // 72: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
+	25, // 73: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
+	27, // 74: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
+	30, // 75: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
+	32, // 76: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
+	30, // 77: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
+	35, // 78: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
+	37, // 79: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
+	37, // 80: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
+	41, // 81: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
+	43, // 82: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
+	61, // [61:83] is the sub-list for method output_type
+	39, // [39:61] is the sub-list for method input_type
+	39, // [39:39] is the sub-list for extension type_name
+	39, // [39:39] is the sub-list for extension extendee
+	0,  // [0:39] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_admin_proto_init() }
@@ -3135,15 +3216,15 @@ func file_keyhold_v1_admin_proto_init() {
 	file_keyhold_v1_approval_proto_init()
 	file_keyhold_v1_audit_proto_init()
 	file_keyhold_v1_status_proto_init()
-	file_keyhold_v1_admin_proto_msgTypes[1].OneofWrappers = []any{}
 	file_keyhold_v1_admin_proto_msgTypes[2].OneofWrappers = []any{}
+	file_keyhold_v1_admin_proto_msgTypes[3].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_admin_proto_rawDesc), len(file_keyhold_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   44,
+			NumMessages:   45,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -709,7 +709,7 @@ type CreateKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name: `[A-Za-z0-9][A-Za-z0-9._/-]{0,254}`, not in the form of an id, not starting with `alias/`.
 	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
-	// Algorithm; required.
+	// Algorithm; required, unless the template has one.
 	Algorithm string `protobuf:"bytes,2,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
 	// `encrypt`, `sign`, `mac`, `agree`, `encapsulate`, `wrap` or `format`. May be empty where the algorithm serves one purpose
 	// only: all but RSA.
@@ -724,7 +724,7 @@ type CreateKeyRequest struct {
 	Bytes uint32 `protobuf:"varint,7,opt,name=bytes,proto3" json:"bytes,omitempty"`
 	// The key has no material until that is imported (TransferService): it is `pending-import`.
 	Import bool `protobuf:"varint,20,opt,name=import,proto3" json:"import,omitempty"`
-	// Its material may leave, wrapped (TransferService). Cannot be changed later.
+	// Its material may leave, wrapped (TransferService). False: as the template says, or not. Cannot be changed later.
 	Exportable bool `protobuf:"varint,21,opt,name=exportable,proto3" json:"exportable,omitempty"`
 	// The first version is pre-active until then. In whole seconds.
 	ActivateAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=activate_at,json=activateAt,proto3" json:"activate_at,omitempty"`
@@ -732,12 +732,18 @@ type CreateKeyRequest struct {
 	PreActive bool `protobuf:"varint,9,opt,name=pre_active,json=preActive,proto3" json:"pre_active,omitempty"`
 	// When the first version is deactivated. In whole seconds.
 	DeactivateAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=deactivate_at,json=deactivateAt,proto3" json:"deactivate_at,omitempty"`
-	// Preset: while the key or a version is suspended, it does not process either.
+	// Preset: while the key or a version is suspended, it does not process either. False: as the template says, or not.
 	Freeze bool `protobuf:"varint,11,opt,name=freeze,proto3" json:"freeze,omitempty"`
-	// Deactivated versions go on processing.
+	// Deactivated versions go on processing. False: as the template says, or not.
 	ProcessDeactivated bool `protobuf:"varint,12,opt,name=process_deactivated,json=processDeactivated,proto3" json:"process_deactivated,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// Template that the key is made by: it says what this request does not. Empty: the template of `data_class`, if it has one.
+	Template string `protobuf:"bytes,14,opt,name=template,proto3" json:"template,omitempty"`
+	// Classification of the data that the key will protect. Empty: the template's.
+	DataClass string `protobuf:"bytes,15,opt,name=data_class,json=dataClass,proto3" json:"data_class,omitempty"`
+	// Cryptoperiod of each version. Not set: the template's, or none.
+	Cryptoperiod  *Cryptoperiod `protobuf:"bytes,16,opt,name=cryptoperiod,proto3" json:"cryptoperiod,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *CreateKeyRequest) Reset() {
@@ -866,6 +872,27 @@ func (x *CreateKeyRequest) GetProcessDeactivated() bool {
 		return x.ProcessDeactivated
 	}
 	return false
+}
+
+func (x *CreateKeyRequest) GetTemplate() string {
+	if x != nil {
+		return x.Template
+	}
+	return ""
+}
+
+func (x *CreateKeyRequest) GetDataClass() string {
+	if x != nil {
+		return x.DataClass
+	}
+	return ""
+}
+
+func (x *CreateKeyRequest) GetCryptoperiod() *Cryptoperiod {
+	if x != nil {
+		return x.Cryptoperiod
+	}
+	return nil
 }
 
 type DescribeKeyRequest struct {
@@ -1205,8 +1232,10 @@ type UpdateKeyRequest struct {
 	Freeze *bool `protobuf:"varint,9,opt,name=freeze,proto3,oneof" json:"freeze,omitempty"`
 	// Deactivated versions go on processing.
 	ProcessDeactivated *bool `protobuf:"varint,10,opt,name=process_deactivated,json=processDeactivated,proto3,oneof" json:"process_deactivated,omitempty"`
-	unknownFields      protoimpl.UnknownFields
-	sizeCache          protoimpl.SizeCache
+	// New classification of the data that the key protects; empty removes it.
+	DataClass     *string `protobuf:"bytes,11,opt,name=data_class,json=dataClass,proto3,oneof" json:"data_class,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *UpdateKeyRequest) Reset() {
@@ -1307,6 +1336,13 @@ func (x *UpdateKeyRequest) GetProcessDeactivated() bool {
 		return *x.ProcessDeactivated
 	}
 	return false
+}
+
+func (x *UpdateKeyRequest) GetDataClass() string {
+	if x != nil && x.DataClass != nil {
+		return *x.DataClass
+	}
+	return ""
 }
 
 type RotateKeyRequest struct {
@@ -2332,7 +2368,7 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\x06reason\x18\x04 \x01(\tR\x06reason\"d\n" +
 	"\vKeyResponse\x12!\n" +
 	"\x03key\x18\x01 \x01(\v2\x0f.keyhold.v1.KeyR\x03key\x122\n" +
-	"\bversions\x18\x02 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\"\xc7\x04\n" +
+	"\bversions\x18\x02 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\"\xc0\x05\n" +
 	"\x10CreateKeyRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
 	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x14\n" +
@@ -2352,7 +2388,11 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\rdeactivate_at\x18\n" +
 	" \x01(\v2\x1a.google.protobuf.TimestampR\fdeactivateAt\x12\x16\n" +
 	"\x06freeze\x18\v \x01(\bR\x06freeze\x12/\n" +
-	"\x13process_deactivated\x18\f \x01(\bR\x12processDeactivated\x1a9\n" +
+	"\x13process_deactivated\x18\f \x01(\bR\x12processDeactivated\x12\x1a\n" +
+	"\btemplate\x18\x0e \x01(\tR\btemplate\x12\x1d\n" +
+	"\n" +
+	"data_class\x18\x0f \x01(\tR\tdataClass\x12<\n" +
+	"\fcryptoperiod\x18\x10 \x01(\v2\x18.keyhold.v1.CryptoperiodR\fcryptoperiod\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"&\n" +
@@ -2381,7 +2421,7 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"page_token\x18\x03 \x01(\tR\tpageToken\"r\n" +
 	"\x14ListVersionsResponse\x122\n" +
 	"\bversions\x18\x01 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x8b\x04\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xbe\x04\n" +
 	"\x10UpdateKeyRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x17\n" +
 	"\x04name\x18\x02 \x01(\tH\x00R\x04name\x88\x01\x01\x12%\n" +
@@ -2396,14 +2436,17 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"ifRevision\x12\x1b\n" +
 	"\x06freeze\x18\t \x01(\bH\x02R\x06freeze\x88\x01\x01\x124\n" +
 	"\x13process_deactivated\x18\n" +
-	" \x01(\bH\x03R\x12processDeactivated\x88\x01\x01\x1a<\n" +
+	" \x01(\bH\x03R\x12processDeactivated\x88\x01\x01\x12\"\n" +
+	"\n" +
+	"data_class\x18\v \x01(\tH\x04R\tdataClass\x88\x01\x01\x1a<\n" +
 	"\x0eSetLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01B\a\n" +
 	"\x05_nameB\x0e\n" +
 	"\f_descriptionB\t\n" +
 	"\a_freezeB\x16\n" +
-	"\x14_process_deactivated\"\xfb\x01\n" +
+	"\x14_process_deactivatedB\r\n" +
+	"\v_data_class\"\xfb\x01\n" +
 	"\x10RotateKeyRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
 	"\bgenerate\x18\x14 \x01(\bR\bgenerate\x12;\n" +
@@ -2560,64 +2603,65 @@ var file_keyhold_v1_key_proto_depIdxs = []int32{
 	29, // 21: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
 	32, // 22: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
 	32, // 23: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
-	30, // 24: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
-	0,  // 25: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
-	2,  // 26: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
-	31, // 27: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	32, // 28: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
-	32, // 29: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
-	32, // 30: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	32, // 31: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	33, // 32: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
-	0,  // 33: keyhold.v1.CompromiseVersionResponse.key:type_name -> keyhold.v1.Key
-	2,  // 34: keyhold.v1.CompromiseVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
-	25, // 35: keyhold.v1.CompromiseVersionResponse.exposed:type_name -> keyhold.v1.Exposure
-	32, // 36: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
-	32, // 37: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
-	33, // 38: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
-	5,  // 39: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
-	6,  // 40: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
-	7,  // 41: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
-	9,  // 42: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
-	11, // 43: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
-	12, // 44: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
-	13, // 45: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
-	14, // 46: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
-	15, // 47: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
-	16, // 48: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
-	17, // 49: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
-	18, // 50: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
-	19, // 51: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
-	20, // 52: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
-	21, // 53: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
-	22, // 54: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
-	23, // 55: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
-	26, // 56: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
-	27, // 57: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
-	4,  // 58: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 59: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
-	8,  // 60: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
-	10, // 61: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
-	4,  // 62: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 63: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 64: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 65: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 66: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 67: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 68: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 69: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 70: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 71: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 72: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 73: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
-	24, // 74: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
-	4,  // 75: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	4,  // 76: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	58, // [58:77] is the sub-list for method output_type
-	39, // [39:58] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	1,  // 24: keyhold.v1.CreateKeyRequest.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
+	30, // 25: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
+	0,  // 26: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
+	2,  // 27: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
+	31, // 28: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	32, // 29: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	32, // 30: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	32, // 31: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	32, // 32: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	33, // 33: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
+	0,  // 34: keyhold.v1.CompromiseVersionResponse.key:type_name -> keyhold.v1.Key
+	2,  // 35: keyhold.v1.CompromiseVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
+	25, // 36: keyhold.v1.CompromiseVersionResponse.exposed:type_name -> keyhold.v1.Exposure
+	32, // 37: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
+	32, // 38: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
+	33, // 39: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
+	5,  // 40: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
+	6,  // 41: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
+	7,  // 42: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
+	9,  // 43: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
+	11, // 44: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
+	12, // 45: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
+	13, // 46: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
+	14, // 47: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
+	15, // 48: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
+	16, // 49: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
+	17, // 50: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
+	18, // 51: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
+	19, // 52: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
+	20, // 53: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
+	21, // 54: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
+	22, // 55: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
+	23, // 56: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
+	26, // 57: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
+	27, // 58: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
+	4,  // 59: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 60: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
+	8,  // 61: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
+	10, // 62: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
+	4,  // 63: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 64: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 65: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 66: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 67: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 68: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 69: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 70: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 71: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 72: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 73: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 74: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
+	24, // 75: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
+	4,  // 76: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	4,  // 77: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	59, // [59:78] is the sub-list for method output_type
+	40, // [40:59] is the sub-list for method input_type
+	40, // [40:40] is the sub-list for extension type_name
+	40, // [40:40] is the sub-list for extension extendee
+	0,  // [0:40] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_key_proto_init() }

@@ -26,7 +26,17 @@ func namespaceMessage(n *engine.NamespaceInfo) *keyholdv1.Namespace {
 		Name: string(n.Name), Description: n.Description, SeparationOfDuties: n.SeparationOfDuties, CreatedAt: stamp(n.Created), Revision: uint64(n.Rev),
 		Approvals: each(n.Approvals, ruleMessage),
 		DestroyAt: stamp(n.DestroyAt), DestroyedAt: stamp(n.Destroyed), IrrecoverableAt: stamp(n.Irrecoverable),
+		Required: n.Required,
 	}
+}
+
+// requiredIf reads a list of required metadata; not set is nil.
+func requiredIf(m *keyholdv1.Required) *[]string {
+	if m == nil {
+		return nil
+	}
+	names := m.GetNames()
+	return &names
 }
 
 func (s adminService) CreateNamespace(ctx context.Context, r *connect.Request[keyholdv1.CreateNamespaceRequest]) (*connect.Response[keyholdv1.NamespaceResponse], error) {
@@ -39,7 +49,7 @@ func (s adminService) CreateNamespace(ctx context.Context, r *connect.Request[ke
 		return nil, err
 	}
 	return namespaceAnswer(s.engine.CreateNamespace(ctx, callOf(ctx), engine.NamespaceInput{
-		Name: name, Description: r.Msg.Description, SeparationOfDuties: r.Msg.SeparationOfDuties, Approvals: rules,
+		Name: name, Description: r.Msg.Description, SeparationOfDuties: r.Msg.SeparationOfDuties, Approvals: rules, Required: requiredIf(r.Msg.GetRequired()),
 	}))
 }
 
@@ -61,7 +71,7 @@ func (s adminService) UpdateNamespace(ctx context.Context, r *connect.Request[ke
 		return nil, err
 	}
 	return namespaceAnswer(s.engine.UpdateNamespace(ctx, c, engine.NamespaceInput{
-		Name: c.Namespace, Description: r.Msg.Description, SeparationOfDuties: r.Msg.SeparationOfDuties, Approvals: rules,
+		Name: c.Namespace, Description: r.Msg.Description, SeparationOfDuties: r.Msg.SeparationOfDuties, Approvals: rules, Required: requiredIf(r.Msg.GetRequired()),
 	}))
 }
 

@@ -86,6 +86,8 @@ func Handler(cfg Config) http.Handler {
 	h.add(methodsOf("TransferService"), transfer)
 	h.add(methodsOf("ApprovalService"), approvals)
 	h.add(methodsOf("DestructionService"), destruction)
+	_, inventory := keyholdv1connect.NewInventoryServiceHandler(inventoryService{h.engine}, public...)
+	h.add(methodsOf("InventoryService"), inventory)
 	for path, m := range leanMethods {
 		r := h.routes[path]
 		r.lean = m

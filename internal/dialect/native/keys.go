@@ -30,17 +30,24 @@ func (s keyService) CreateKey(ctx context.Context, r *connect.Request[keyholdv1.
 	if err != nil {
 		return nil, err
 	}
+	period, err := periodIf(r.Msg.GetCryptoperiod())
+	if err != nil {
+		return nil, err
+	}
 	return keyAnswer(create(ctx, s.engine, callOf(ctx), r.Msg.GetAlgorithm(), r.Msg.GetUsage(), engine.CreateKeyInput{
 		Name: r.Msg.GetName(), Description: r.Msg.GetDescription(), Labels: r.Msg.GetLabels(), Aliases: r.Msg.GetAliases(), Bytes: int(r.Msg.GetBytes()),
 		Import: r.Msg.GetImport(), Exportable: r.Msg.GetExportable(),
 		Dates: dates, Freeze: r.Msg.GetFreeze(), ProcessDeactivated: r.Msg.GetProcessDeactivated(),
+		Template: r.Msg.GetTemplate(), Class: r.Msg.GetDataClass(), Period: period,
 	}))
 }
 
 // create reads the words for algorithm and usage.
 func create(ctx context.Context, e *engine.Engine, c kms.Call, algorithm, usage string, in engine.CreateKeyInput) (out engine.KeyOutput, err error) {
-	if in.Algorithm, err = kms.ParseAlgorithm(algorithm); err != nil {
-		return out, err
+	if algorithm != "" || in.Template == "" && in.Class == "" { // otherwise the template says it
+		if in.Algorithm, err = kms.ParseAlgorithm(algorithm); err != nil {
+			return out, err
+		}
 	}
 	if in.Usage, err = kms.ParseUsage(usage); err != nil {
 		return out, err
@@ -99,7 +106,7 @@ func (s keyService) ListVersions(ctx context.Context, r *connect.Request[keyhold
 
 func (s keyService) UpdateKey(ctx context.Context, r *connect.Request[keyholdv1.UpdateKeyRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
 	return keyAnswer(s.engine.UpdateKey(ctx, callOf(ctx), engine.UpdateKeyInput{
-		Key: kms.Ref(r.Msg.GetKey()), Name: r.Msg.Name, Description: r.Msg.Description, SetLabels: r.Msg.GetSetLabels(), RemoveLabels: r.Msg.GetRemoveLabels(),
+		Key: kms.Ref(r.Msg.GetKey()), Name: r.Msg.Name, Description: r.Msg.Description, Class: r.Msg.DataClass, SetLabels: r.Msg.GetSetLabels(), RemoveLabels: r.Msg.GetRemoveLabels(),
 		AddAliases: r.Msg.GetAddAliases(), RemoveAliases: r.Msg.GetRemoveAliases(), IfRev: kms.Rev(r.Msg.GetIfRevision()),
 		Freeze: r.Msg.Freeze, ProcessDeactivated: r.Msg.ProcessDeactivated,
 	}))

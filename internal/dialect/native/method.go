@@ -17,6 +17,7 @@ var files = []protoreflect.FileDescriptor{
 	keyholdv1.File_keyhold_v1_transfer_proto,
 	keyholdv1.File_keyhold_v1_approval_proto,
 	keyholdv1.File_keyhold_v1_destruction_proto,
+	keyholdv1.File_keyhold_v1_inventory_proto,
 }
 
 // methodsOf lists the paths of a service's methods.

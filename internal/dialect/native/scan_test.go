@@ -144,6 +144,9 @@ var leftToTheCodec = map[protoreflect.FullName]bool{
 	"keyhold.v1.CreateKeyRequest.activate_at":         true,
 	"keyhold.v1.CreateKeyRequest.pre_active":          true,
 	"keyhold.v1.CreateKeyRequest.deactivate_at":       true,
+	"keyhold.v1.CreateKeyRequest.template":            true,
+	"keyhold.v1.CreateKeyRequest.data_class":          true,
+	"keyhold.v1.CreateKeyRequest.cryptoperiod":        true,
 	"keyhold.v1.CreateKeyRequest.freeze":              true,
 	"keyhold.v1.CreateKeyRequest.process_deactivated": true,
 }

@@ -140,6 +140,34 @@ func periodMessage(p kms.Period) *keyholdv1.Cryptoperiod {
 	return m
 }
 
+// periodIf reads a cryptoperiod; not set is nil.
+func periodIf(m *keyholdv1.Cryptoperiod) (*kms.Period, error) {
+	if m == nil {
+		return nil, nil //nolint:nilnil // not set
+	}
+	p := &kms.Period{Calendar: m.GetCalendar(), Operations: m.GetOperations(), Bytes: m.GetBytes()}
+	for _, f := range []struct {
+		name string
+		from *durationpb.Duration
+		to   *kms.Seconds
+	}{{"cryptoperiod.every", m.GetEvery(), &p.Every}, {"cryptoperiod.jitter", m.GetJitter(), &p.Jitter}} {
+		var err error
+		if *f.to, err = wholeSeconds(f.from, f.name); err != nil {
+			return nil, err
+		}
+	}
+	return p, nil
+}
+
+// wholeSeconds reads a duration that is kept in seconds.
+func wholeSeconds(d *durationpb.Duration, field string) (kms.Seconds, error) {
+	v, err := span(d, field)
+	if err == nil && v%time.Second != 0 {
+		err = kms.Errorf(kms.CodeBadRequest, "%s is not in whole seconds", field)
+	}
+	return kms.Seconds(v / time.Second), err
+}
+
 // lengthOf is the length of a key's material in bytes, where the algorithm leaves a choice; else 0.
 func lengthOf(k *kms.Key) uint32 {
 	f := k.Algorithm.Facts()
