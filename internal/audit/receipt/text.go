@@ -270,8 +270,8 @@ func ParseText(text string) (*Receipt, error) {
 		return nil, fmt.Errorf("%w: it is too long", ErrForm)
 	}
 	rest, ok := strings.CutPrefix(text, Header+"\n")
-	if !ok {
-		return nil, fmt.Errorf("%w: it does not begin with %q", ErrForm, Header)
+	if !ok || !strings.HasSuffix(text, "\n") {
+		return nil, fmt.Errorf("%w: it does not begin with %q, or does not end with a line", ErrForm, Header)
 	}
 	p := reader{r: &Receipt{}}
 	for line := range strings.Lines(rest) {
