@@ -29,6 +29,7 @@ type Client struct {
 	audit    keyholdv1connect.AuditServiceClient
 	operator keyholdv1connect.OperatorServiceClient
 	usage    keyholdv1connect.UsageServiceClient
+	dataKeys keyholdv1connect.DataKeyServiceClient
 	approval keyholdv1connect.ApprovalServiceClient
 
 	destruction keyholdv1connect.DestructionServiceClient
@@ -70,6 +71,7 @@ func New(cfg Config) (*Client, error) {
 	c.usage = keyholdv1connect.NewUsageServiceClient(c.http, base, options...)
 	c.approval = keyholdv1connect.NewApprovalServiceClient(c.http, base, options...)
 	c.inventory = keyholdv1connect.NewInventoryServiceClient(c.http, base, options...)
+	c.dataKeys = keyholdv1connect.NewDataKeyServiceClient(c.http, base, options...)
 	return c, nil
 }
 

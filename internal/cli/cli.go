@@ -125,6 +125,7 @@ func (a *app) root(more []*cobra.Command) *cobra.Command {
 		a.encryptCommand(), a.decryptCommand(), a.reencryptCommand(), a.datakeyCommand(), a.datakeypairCommand(), a.fileCommand(),
 		a.signCommand(), a.verifyCommand(), a.macCommand(), a.randomCommand(),
 		a.deriveCommand(), a.encapsulateCommand(), a.decapsulateCommand(), a.wrapCommand(), a.unwrapCommand(), a.formatCommand(),
+		a.campaignCommand(),
 		a.keyCommand(), a.auditCommand(),
 		a.templateCommand(),
 		a.policyCommand(), a.tokenCommand(), a.credentialCommand(), a.namespaceCommand(), a.approvalCommand(), a.whoamiCommand(),
@@ -142,7 +143,7 @@ func (a *app) root(more []*cobra.Command) *cobra.Command {
 func prepare(cmd *cobra.Command) {
 	cmd.SetFlagErrorFunc(flagError)
 	cmd.DisableFlagsInUseLine = true
-	if args := cmd.Args; args != nil && !cmd.HasSubCommands() {
+	if args := cmd.Args; args != nil && !holdsOthers(cmd) {
 		cmd.Args = func(cmd *cobra.Command, given []string) error {
 			if err := args(cmd, given); err != nil {
 				return wrongArguments(cmd, err)
@@ -169,6 +170,9 @@ func group(id, use, short, long string, commands ...*cobra.Command) *cobra.Comma
 	c.AddCommand(commands...)
 	return c
 }
+
+// holdsOthers tells whether a command does nothing by itself. One that does something, and has others, has an example.
+func holdsOthers(c *cobra.Command) bool { return c.HasSubCommands() && c.Example == "" }
 
 // errAnswered ends a command whose output said all there is to say, with status 1.
 var errAnswered = errors.New("answered")

@@ -207,7 +207,9 @@ func (a *app) datakeyCommand() *cobra.Command {
 		Use: "datakey --key KEY --encrypted FILE [flags]", Short: "Make a data key for envelope encryption", GroupID: groupUse,
 		Long: `Make a random data key and its encryption under a key. The encrypted data key goes to the file of --encrypted: keep it beside the data;
 keyhold decrypt opens it. The data key itself goes to standard output or --out: use it, then erase it.
-With --without-plaintext it is not shown at all, and the encrypted one goes to standard output unless --encrypted is given.`,
+With --without-plaintext it is not shown at all, and the encrypted one goes to standard output unless --encrypted is given.
+
+The subcommands are about data keys that the server keeps, and re-wraps when their key is rotated.`,
 		Example: "  keyhold datakey --key orders --encrypted dek.enc --out dek.bin\n" +
 			"  keyhold datakey --key orders --without-plaintext --base64",
 		Args: cobra.NoArgs,
@@ -248,6 +250,7 @@ With --without-plaintext it is not shown at all, and the encrypted one goes to s
 	cmd.Flags().BoolVar(&in.WithoutPlaintext, "without-plaintext", false, "make the encrypted data key only")
 	cmd.Flags().StringVar(&encrypted, "encrypted", "", "file for the encrypted data key")
 	e.flags(cmd, "write base64")
+	cmd.AddCommand(a.managedCommands()...)
 	return cmd
 }
 

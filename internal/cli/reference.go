@@ -81,7 +81,7 @@ func reference(root *cobra.Command) string {
 
 func section(b *strings.Builder, c *cobra.Command, shown map[string]string) {
 	fmt.Fprintf(b, "\n### %s\n\n%s\n", c.CommandPath(), strings.TrimSpace(or(c.Long, c.Short)))
-	if !c.HasSubCommands() {
+	if !holdsOthers(c) {
 		fmt.Fprintf(b, "\n    %s\n", c.UseLine())
 		if c.Example != "" {
 			b.WriteString("\nExamples:\n\n```\n")

@@ -261,7 +261,7 @@ func campaignState(s records.CampaignState) string {
 func (e *Engine) showCampaign(c *records.Campaign, name string) CampaignInfo {
 	out := CampaignInfo{
 		ID: c.ID, Key: c.Key, KeyName: name, State: campaignState(c.State), Target: c.Target, Cause: c.Cause, Rate: c.Rate, Total: c.Total, Done: c.Done,
-		Failed: c.Failed, Left: c.Left, Pages: c.Pages, Note: c.Note, Began: c.Began, By: c.By, Ended: c.Ended, Worked: time.Duration(c.Worked) * time.Millisecond,
+		Failed: c.Failed, Left: c.Left, Pages: c.Pages, Note: c.Note, Began: c.Began, By: c.By, Ended: c.Ended, Worked: float64(c.Worked) / 1000,
 	}
 	if c.State != records.CampaignRunning {
 		return out
@@ -272,6 +272,6 @@ func (e *Engine) showCampaign(c *records.Campaign, name string) CampaignInfo {
 		out.State, out.Note = "waiting", why
 		return out
 	}
-	out.PerSecond, out.Remaining = speed, datakey.Remaining(out.Left, speed)
+	out.PerSecond, out.Remaining = speed, datakey.Remaining(out.Left, speed).Seconds()
 	return out
 }

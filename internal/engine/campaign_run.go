@@ -66,6 +66,13 @@ func (s *campaigns) forget(key kms.ID) {
 	s.mu.Unlock()
 }
 
+// working tells whether a run is under way.
+func (s *campaigns) working() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.ended != nil
+}
+
 // look answers how fast a campaign goes, or why it waits.
 func (s *campaigns) look(key kms.ID) (speed float64, why string) {
 	s.mu.Lock()
@@ -124,7 +131,6 @@ func (e *Engine) rewrapWanted(ctx context.Context, o *opened) error {
 
 // runCampaigns goes round the keys that want one, a page each, until there is nothing to do or it has to wait.
 func (e *Engine) runCampaigns() error {
-	e.jobs.set(jobRewrap, func(i *JobInfo) { i.State = "running" })
 	var after kms.ID
 	r := campaignRun{e: e}
 	for worked := false; ; {
@@ -200,6 +206,7 @@ func (r *campaignRun) turn(ctx context.Context, o *opened, m *records.Wanted) (w
 	if err != nil || s.rows == 0 {
 		return worked, err
 	}
+	r.e.jobs.set(jobRewrap, func(i *JobInfo) { i.State = "running" })
 	took := time.Since(began)
 	others := int(o.users.Load()) - 1
 	pause := r.pacer.Next(datakey.Sample{Took: took, Overrun: r.overrun, Rows: s.rows, Others: others}, s.campaign.Rate)

@@ -162,6 +162,34 @@ func TestAFingerprintIsCounted(t *testing.T) { // X2
 	wantCode(t, err, kms.CodeBadRequest)
 }
 
+// TestARepetitionIsAnsweredAgain: with its idempotency token each change is done once, and says again what it said; a plaintext is shown once.
+func TestARepetitionIsAnsweredAgain(t *testing.T) {
+	w := newWorld(t)
+	w.create("kek", kms.AES256GCM, 0)
+	once, boss := user, admin
+	once.Token, boss.Token = "t1", "t2"
+	in := engine.RegisterDataKeyInput{Key: "kek", Name: "d"}
+	first, err := w.e.RegisterDataKey(t.Context(), once, in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	second, err := w.e.RegisterDataKey(t.Context(), once, in)
+	if err != nil || second.DataKey.ID != first.DataKey.ID || !bytes.Equal(second.DataKey.Ciphertext, first.DataKey.Ciphertext) {
+		t.Errorf("got %+v, %v want %+v", second, err, first)
+	}
+	for range 2 {
+		if _, err := w.e.StartCampaign(t.Context(), boss, engine.CampaignInput{Key: "kek"}); err != nil {
+			t.Errorf("start: %v", err)
+		}
+	}
+	once.Token, in.Name, in.WithPlaintext = "t3", "e", true
+	if _, err := w.e.RegisterDataKey(t.Context(), once, in); err != nil {
+		t.Fatal(err)
+	}
+	_, err = w.e.RegisterDataKey(t.Context(), once, in)
+	wantCode(t, err, kms.CodeAlreadyDone)
+}
+
 // rewrapRecords reads the audit records of campaigns, oldest first.
 func (w *world) rewrapRecords() (all []engine.AuditEntry) {
 	w.t.Helper()

@@ -65,7 +65,7 @@ type DataKeyInfo struct {
 // ManagedDataKeyOutput is a managed data key, and what it is in the clear where that was asked for.
 type ManagedDataKeyOutput struct {
 	DataKey   DataKeyInfo
-	Plaintext secret.Released
+	Plaintext secret.Released `json:"-"` // never remembered
 }
 
 // ManagedDataKeyInput names a managed data key by its id or its name.
@@ -132,9 +132,9 @@ type CampaignInfo struct {
 	Began     time.Time
 	By        string
 	Ended     time.Time
-	Worked    time.Duration // that it ran
-	PerSecond float64       // measured over the last pages; 0: not running
-	Remaining time.Duration // estimate; 0: not known
+	Worked    float64 // seconds that it ran
+	PerSecond float64 // measured over the last pages; 0: not running
+	Remaining float64 // seconds, an estimate; 0: not known
 }
 
 // CampaignOutput is one campaign.

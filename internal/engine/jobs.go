@@ -132,8 +132,8 @@ func (e *Engine) useOpened(ctx context.Context, o *opened, next *agenda) (rotati
 	if o.root.Rotating() {
 		return true
 	}
-	if err := e.rewrapWanted(ctx, o); err != nil {
-		e.log.Error("job_failed", "job", jobRewrap, "error", err)
+	if !e.campaigns.working() {
+		e.do(jobRewrap, func() error { return e.rewrapWanted(ctx, o) })
 	}
 	if !e.rolling() && (e.jobs.rolls.erased.Swap(false) || r.Trusted.After(next.epoch)) {
 		next.epoch = r.Trusted.Add(retryAfter)

@@ -53,7 +53,7 @@ const (
 )
 
 // services are the places of the native API.
-var services = []string{"/keyhold.v1.KeyService/", "/keyhold.v1.CryptoService/", "/keyhold.v1.AdminService/", "/keyhold.v1.AuditService/",
+var services = []string{"/keyhold.v1.KeyService/", "/keyhold.v1.DataKeyService/", "/keyhold.v1.CryptoService/", "/keyhold.v1.AdminService/", "/keyhold.v1.AuditService/",
 	"/keyhold.v1.OperatorService/", "/keyhold.v1.UsageService/", "/keyhold.v1.ApprovalService/",
 	"/keyhold.v1.TransferService/", "/keyhold.v1.InventoryService/",
 

@@ -83,6 +83,8 @@ func Handler(cfg Config) http.Handler {
 	h.add(methodsOf("AuditService"), audit)
 	h.add(methodsOf("OperatorService"), operator)
 	h.add(methodsOf("UsageService"), usage)
+	_, dataKeys := keyholdv1connect.NewDataKeyServiceHandler(dataKeyService{h.engine}, secretive...)
+	h.add(methodsOf("DataKeyService"), dataKeys)
 	h.add(methodsOf("TransferService"), transfer)
 	h.add(methodsOf("ApprovalService"), approvals)
 	h.add(methodsOf("DestructionService"), destruction)

@@ -14,6 +14,7 @@ var files = []protoreflect.FileDescriptor{
 	keyholdv1.File_keyhold_v1_key_proto, keyholdv1.File_keyhold_v1_crypto_proto, keyholdv1.File_keyhold_v1_admin_proto,
 	keyholdv1.File_keyhold_v1_audit_proto, keyholdv1.File_keyhold_v1_operator_proto,
 	keyholdv1.File_keyhold_v1_usage_proto,
+	keyholdv1.File_keyhold_v1_datakey_proto,
 	keyholdv1.File_keyhold_v1_transfer_proto,
 	keyholdv1.File_keyhold_v1_approval_proto,
 	keyholdv1.File_keyhold_v1_destruction_proto,
