@@ -125,7 +125,7 @@ func (a *app) root(more []*cobra.Command) *cobra.Command {
 		a.encryptCommand(), a.decryptCommand(), a.reencryptCommand(), a.datakeyCommand(), a.datakeypairCommand(), a.fileCommand(),
 		a.signCommand(), a.verifyCommand(), a.macCommand(), a.randomCommand(),
 		a.deriveCommand(), a.encapsulateCommand(), a.decapsulateCommand(), a.wrapCommand(), a.unwrapCommand(), a.formatCommand(),
-		a.campaignCommand(),
+		a.campaignCommand(), a.rewrapCommand(),
 		a.keyCommand(), a.auditCommand(),
 		a.templateCommand(),
 		a.policyCommand(), a.tokenCommand(), a.credentialCommand(), a.namespaceCommand(), a.approvalCommand(), a.whoamiCommand(),

@@ -30,6 +30,7 @@ func schemas() map[string]form {
 		"keyhold campaign start": one(campaignChange{}), "keyhold campaign pause": one(campaignChange{}), "keyhold campaign resume": one(campaignChange{}),
 		"keyhold campaign cancel": one(campaignChange{}), "keyhold campaign rate": one(campaignChange{}), "keyhold campaign show": one(client.Campaign{}),
 		"keyhold campaign list": list("campaigns", client.Campaign{}),
+		"keyhold rewrap":        one(rewrapReport{}),
 		"keyhold mac":           one(client.GenerateMACOutput{}), "keyhold random": one(random{}),
 		"keyhold derive": one(client.SharedSecret{}), "keyhold encapsulate": one(client.EncapsulateOutput{}), "keyhold decapsulate": one(client.SharedSecret{}),
 		"keyhold wrap": one(client.WrapKeyOutput{}), "keyhold unwrap": one(client.UnwrapKeyOutput{}),
