@@ -12,11 +12,11 @@ import "time"
 // The bounds of a rest between two pages.
 const (
 	MinRest = 500 * time.Microsecond // so that others get a turn, also on an idle machine
-	MaxRest = 250 * time.Millisecond
+	MaxRest = 60 * time.Millisecond
 
 	busyShare = 3                    // beside other operations a campaign rests this many times as long as its page took on the processor, at least …
 	busyRest  = 4 * time.Millisecond // … and this long
-	slack     = 2                    // a page that takes this many times as long as an undisturbed one says that something waits
+	slack     = 3                    // a page that takes this many times as long as an undisturbed one says that something waits
 	late      = 2 * time.Millisecond // a rest that lasted this much longer than it was to says that the processors are taken
 )
 
@@ -39,7 +39,7 @@ func (p *Pacer) Next(s Sample, rate uint32) time.Duration {
 	p.learn(s.Took)
 	switch disturbed := s.Took > slack*p.base || s.Overrun > late; {
 	case disturbed && s.Others > 0:
-		p.rest += p.rest/2 + MinRest
+		p.rest += p.rest/4 + MinRest
 	case disturbed: // slow by itself: nobody waits but the campaign
 		p.rest -= p.rest / 16
 	default:

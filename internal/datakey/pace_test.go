@@ -32,8 +32,8 @@ func TestItBacksOffWhenOthersWait(t *testing.T) {
 	var p datakey.Pacer
 	run(&p, 20, datakey.Sample{Took: 3 * time.Millisecond, Rows: 50}, 0)
 	slow := datakey.Sample{Took: 30 * time.Millisecond, Rows: 50, Others: 8}
-	if got := run(&p, 20, slow, 0); got < 100*time.Millisecond || got > datakey.MaxRest {
-		t.Errorf("rests %s when pages take ten times as long, want 100ms to %s", got, datakey.MaxRest)
+	if got := run(&p, 20, slow, 0); got < 30*time.Millisecond || got > datakey.MaxRest {
+		t.Errorf("rests %s when pages take ten times as long, want 30ms to %s", got, datakey.MaxRest)
 	}
 	if got := run(&p, 30, datakey.Sample{Took: 3 * time.Millisecond, Rows: 50}, 0); got != datakey.MinRest {
 		t.Errorf("rests %s when it is quiet again, want %s", got, datakey.MinRest)
