@@ -563,12 +563,21 @@ func TestEveryRuleIsKept(t *testing.T) {
 			continue
 		}
 		do := prepare(w, strings.ToLower(a.String()))
-		for _, ns := range []kms.Namespace{kms.DefaultNamespace, kms.SystemNamespace} {
+		ruled := true
+		all, err := w.e.ListNamespaces(t.Context(), operator(), engine.PageInput{}) // some trials make one of their own
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := range all.Namespaces {
 			c := operator()
-			c.Namespace, rule.Name = ns, ns
+			c.Namespace, rule.Name = all.Namespaces[i].Name, all.Namespaces[i].Name
 			if _, err := w.e.UpdateNamespace(t.Context(), c, rule); err != nil {
-				t.Fatal(err)
+				wantCode(t, err, kms.CodeNamespacePending) // nothing about it can be changed but that
+				ruled = false
 			}
+		}
+		if !ruled {
+			continue
 		}
 		tried++
 		if _, err := do(); kms.CodeOf(err) != kms.CodeApprovalRequired {
