@@ -170,7 +170,11 @@ func (p *player) upkeep() error {
 			k.position = kms.DestroyedKey
 			p.model.erased = append(p.model.erased, k)
 			for n := range k.versions {
-				k.versions[n] = kms.Destroyed
+				if k.versions[n] == kms.Compromised {
+					k.versions[n] = kms.DestroyedCompromised
+				} else {
+					k.versions[n] = kms.Destroyed
+				}
 			}
 		}
 		p.model.idems = slices.DeleteFunc(p.model.idems, func(i *mIdem) bool { return i.at.Before(c.Trusted.Add(-day)) })
@@ -384,6 +388,7 @@ func (p *player) readTrail() error {
 			at = page[i].Position
 		}
 	}
+	got, p.trail = inAnyOrder(got), inAnyOrder(p.trail)
 	for i := range max(len(got), len(p.trail)) {
 		if i >= len(got) || i >= len(p.trail) || got[i] != p.trail[i] {
 			return fmt.Errorf("record %d of %d on the disk: got %q want %q of %d", i, len(got), at2(got, i), at2(p.trail, i), len(p.trail))

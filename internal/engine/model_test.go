@@ -234,17 +234,17 @@ func (m *model) admit(c *caller, ns kms.Namespace, k *mKey, a kms.Action, n need
 }
 
 // version is what asking for a version of an admitted key meets.
-func (k *mKey) version(n uint32) (uint32, kms.Code) {
+func (k *mKey) version(n uint32, to need) (uint32, kms.Code) {
 	if n == 0 {
 		n = k.primary()
 	}
 	switch {
 	case n > k.primary():
 		return n, kms.CodeVersionNotFound
-	case k.versions[n-1] != kms.Active:
-		return n, kms.CodeVersionState
+	case k.versions[n-1] == kms.Active, k.versions[n-1] == kms.Suspended && to == process:
+		return n, 0
 	}
-	return n, 0
+	return n, kms.CodeVersionState
 }
 
 // turn moves the switch: the position it comes to, whether that is a change, and the code if it is refused.

@@ -176,6 +176,28 @@ func (w wire) DeactivateVersion(ctx context.Context, call kms.Call, in engine.De
 	return keyOut(c.DeactivateVersion(ctx, string(in.Key), in.Version, o...))
 }
 
+func (w wire) SuspendVersion(ctx context.Context, call kms.Call, in engine.VersionInput) (engine.KeyOutput, error) {
+	c, o := w.of(call)
+	return keyOut(c.SuspendVersion(ctx, string(in.Key), in.Version, o...))
+}
+
+func (w wire) ResumeVersion(ctx context.Context, call kms.Call, in engine.VersionInput) (engine.KeyOutput, error) {
+	c, o := w.of(call)
+	return keyOut(c.ResumeVersion(ctx, string(in.Key), in.Version, o...))
+}
+
+func (w wire) ArchiveVersion(ctx context.Context, call kms.Call, in engine.ArchiveInput) (engine.KeyOutput, error) {
+	c, o := w.of(call)
+	return keyOut(c.ArchiveVersion(ctx, string(in.Key), in.Version, o...))
+}
+
+func (w wire) CompromiseVersion(ctx context.Context, call kms.Call, in engine.CompromiseInput) (engine.CompromiseOutput, error) {
+	c, o := w.of(call)
+	out, err := c.CompromiseVersions(ctx, string(in.Key), in.Versions, o...)
+	k, err := keyOut(out.Key, err)
+	return engine.CompromiseOutput{Key: k.Key, Versions: k.Versions}, err
+}
+
 func (w wire) ScheduleKeyDestruction(ctx context.Context, call kms.Call, in engine.DestroyInput) (engine.KeyOutput, error) {
 	c, o := w.of(call)
 	return keyOut(c.ScheduleKeyDestruction(ctx, string(in.Key), in.Window, o...))

@@ -240,6 +240,10 @@ func TestAnArchivedVersionIsAway(t *testing.T) {
 		t.Errorf("the version has %d bytes, it had %d; the archive %d", len(after), len(before), len(w.row('X', k.ID, 1)))
 	}
 	wantCode(t, second(w.decrypt(user, c, nil)), kms.CodeVersionState)
+	yes := true // what the key says of deactivated versions is not said of archived ones, and none comes back by itself
+	wantCode(t, second(w.e.UpdateKey(t.Context(), admin, engine.UpdateKeyInput{Key: "k", ProcessDeactivated: &yes})), 0)
+	wantCode(t, second(w.e.DeactivateVersion(t.Context(), admin, engine.DeactivateInput{Key: "k", Version: 1})), kms.CodeVersionState)
+	wantCode(t, second(w.decrypt(user, c, nil)), kms.CodeVersionState)
 	wantCode(t, second(w.e.RecallVersion(t.Context(), admin, engine.RecallInput{Key: "k", Version: 1, For: 31 * 24 * time.Hour})), kms.CodeBadRequest)
 
 	w.recall("k", 1, 2*time.Hour)

@@ -151,6 +151,10 @@ func doDeactivate(_ context.Context, w *work, tx *records.Tx, in *DeactivateInpu
 	switch {
 	case v.State == kms.Deactivated:
 		return w.nothingToDo(&k, &v)
+	case v.Archived:
+		e := kms.Errorf(kms.CodeVersionState, "version %d is %s, and its material in the archive: it does not come back", v.Number, v.State)
+		e.Next = "ask for a recall"
+		return KeyOutput{}, e
 	case v.Number == lifecycle.PrimaryAt(&k.Key, w.now):
 		e := kms.Errorf(kms.CodeVersionState, "version %d is the primary version of key %q", v.Number, k.Name)
 		e.Next = "rotate the key first, so that another version protects"

@@ -215,6 +215,7 @@ func FuzzParse(f *testing.F) {
 		again[Name](t, b)
 		again[Shred](t, b)
 		again[Outbox](t, b)
+		again[Archived](t, b)
 		again[DataKey](t, b)
 		again[Usage](t, b)
 	})

@@ -1,0 +1,124 @@
+package engine_test
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/engine"
+	"github.com/keyhold/keyhold/internal/kms"
+)
+
+// mStep is a change of a version's state: from what, and to what.
+type mStep struct {
+	action kms.Action
+	from   kms.State
+	to     kms.State
+}
+
+var mSteps = []mStep{
+	{kms.SuspendVersion, kms.Active, kms.Suspended}, {kms.ResumeVersion, kms.Suspended, kms.Active}, {kms.ArchiveVersion, kms.Deactivated, kms.Archived},
+}
+
+// stepVersion takes a version that is not the primary one to another state.
+func (p *player) stepVersion(r [4]uint32) (string, error) {
+	k, ref := p.aKey(r[0])
+	c, ns := p.someone(r[1], kms.RoleAdmin, ns(k))
+	k = p.model.resolve(ns, ref)
+	n := uint32(0)
+	if k != nil {
+		if n = r[2] % (k.primary() + 2); n == k.primary() {
+			n = 0
+		}
+	}
+	s := pick(mSteps, r[3])
+	call := p.call(c, ns)
+	call.DryRun = r[3]%32 == 1
+	var err error
+	switch in := (engine.VersionInput{Key: ref, Version: n}); s.action {
+	case kms.SuspendVersion:
+		_, err = p.api().SuspendVersion(p.m.t.Context(), call, in)
+	case kms.ResumeVersion:
+		_, err = p.api().ResumeVersion(p.m.t.Context(), call, in)
+	case kms.ArchiveVersion:
+		_, err = p.api().ArchiveVersion(p.m.t.Context(), call, engine.ArchiveInput{Key: ref, Version: n})
+	}
+	what := fmt.Sprintf("%s in %s: %s of %s version %d, dry run %v", c.name, ns, s.action, ref, n, call.DryRun)
+	code, named := p.model.admit(c, ns, k, s.action, manage)
+	if code != 0 {
+		return what, p.use(c, err, code, s.action, 0, p.on(named, k, 0))
+	}
+	keys, o := p.on(true, k, n), audit.OK
+	switch {
+	case n == 0 || n > k.primary():
+		code = kms.CodeVersionNotFound
+	case k.versions[n-1] == s.to: // nothing to do
+		if call.DryRun {
+			o = audit.DryRun
+		}
+	case k.versions[n-1] != s.from:
+		code = kms.CodeVersionState
+	case call.DryRun:
+		o = audit.DryRun
+	default:
+		k.versions[n-1] = s.to
+		keys += " change"
+	}
+	return what, p.use(c, err, code, s.action, o, keys)
+}
+
+// compromise marks a version, mostly the primary one, which then has a successor.
+func (p *player) compromise(r [4]uint32) (string, error) {
+	k, ref := p.aKey(r[0])
+	c, ns := p.someone(r[1], kms.RoleAdmin, ns(k))
+	k = p.model.resolve(ns, ref)
+	n := uint32(1)
+	if k != nil {
+		n = r[2] % (k.primary() + 2)
+		if r[3]%2 == 0 {
+			n = k.primary()
+		}
+		if k.position == kms.PendingDestruction && n == k.primary() {
+			n = 0 // it would have no successor
+		}
+	}
+	out, err := p.api().CompromiseVersion(p.m.t.Context(), p.call(c, ns), engine.CompromiseInput{Key: ref, Versions: []uint32{n}})
+	what := fmt.Sprintf("%s in %s: compromised: %s version %d", c.name, ns, ref, n)
+	code, named := p.model.admit(c, ns, k, kms.CompromiseVersion, read)
+	if code == 0 && k.position == kms.DestroyedKey {
+		code = kms.CodeKeyDestroyed
+	}
+	if code != 0 {
+		return what, p.use(c, err, code, kms.CompromiseVersion, 0, p.on(named, k, 0))
+	}
+	if n == 0 || n > k.primary() {
+		return what, p.use(c, err, kms.CodeVersionNotFound, kms.CompromiseVersion, 0, p.on(true, k, 0))
+	}
+	if k.versions[n-1] == kms.Compromised {
+		return what, p.use(c, err, 0, kms.CompromiseVersion, audit.OK, p.on(true, k, 0))
+	}
+	was := k.primary()
+	k.versions[n-1] = kms.Compromised
+	if n == was {
+		k.versions = append(k.versions, kms.Active)
+	}
+	if err := p.use(c, err, 0, kms.CompromiseVersion, audit.OK, p.on(true, k, was)+" change"); err != nil {
+		return what, err
+	}
+	return what, p.same(k, &out.Key)
+}
+
+// inAnyOrder brings records of keys that are destroyed in one round into one order: the server destroys several at a time.
+func inAnyOrder(lines []string) []string {
+	lines = slices.Clone(lines)
+	for from := 0; from < len(lines); from++ {
+		to := from
+		for to < len(lines) && strings.HasPrefix(lines[to], kms.DestroyKey.String()+" ") {
+			to++
+		}
+		slices.Sort(lines[from:to])
+		from = max(from, to)
+	}
+	return lines
+}
