@@ -23,7 +23,7 @@ func (a *app) keyCommand() *cobra.Command {
 A key protects (encrypts, signs, makes MACs) with its primary version only and processes (decrypts, verifies) with
 whichever version was used. Three words that are not the same: rotate makes a new version; reencrypt moves a
 ciphertext to it; destroy ends all of it.`,
-		a.keyCreate(), a.keyList(), a.keyShow(), a.keyVersions(), a.keyUpdate(), a.keyRotate(),
+		a.keyCreate(), a.keyList(), a.keyShow(), a.keyVersions(), a.keyUpdate(), a.keyRotate(), a.keyRotation(),
 		a.keySwitch("enable", "Turn a disabled key on again", "The key works again as it did before it was disabled.", "enabled", (*client.Client).EnableKey),
 		a.keySwitch("disable", "Turn a key off: it does nothing until it is enabled", "The key does nothing at all until it is enabled. Nothing is lost.", "disabled", (*client.Client).DisableKey),
 		a.keySwitch("suspend", "Stop a key from protecting; it goes on processing", "The key encrypts, signs and makes MACs no more. It still decrypts and verifies.", "suspended", (*client.Client).SuspendKey),
@@ -198,6 +198,7 @@ func (a *app) keyShow() *cobra.Command {
 				fact{"origin", plain(k.Origin)}, fact{"exportable", plain(yesOrNothing(k.Exportable))}, fact{"state", state(k.State)},
 				fact{"primary version", plain(versionsOf(k))}, fact{"next primary version", plain(nextOf(k))}, fact{"presets", plain(presetsOf(k))}, fact{"description", plain(k.Description)}, fact{"labels", plain(labelsOf(k.Labels))},
 				fact{"data class", plain(k.DataClass)}, fact{"template", plain(k.Template)},
+				fact{"rotation", plain(periodOf(k))}, fact{"rotated", plain(moment(k.RotatedAt))},
 				fact{"created", plain(moment(k.CreatedAt))}, fact{"changed", plain(moment(k.ChangedAt))},
 				fact{"to be destroyed", cell{moment(k.DestroyAt), red}}, fact{"destroyed", cell{moment(k.DestroyedAt), red}},
 				fact{"irrecoverable since", cell{moment(k.IrrecoverableAt), red}},

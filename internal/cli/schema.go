@@ -37,7 +37,7 @@ func schemas() map[string]form {
 		"keyhold format encrypt": list("texts", client.FormatOutput{}), "keyhold format decrypt": list("texts", client.FormatOutput{}),
 		"keyhold datakeypair": one(client.GenerateDataKeyPairOutput{}),
 		"keyhold key create":  one(keyChange{}), "keyhold key list": list("keys", client.Key{}), "keyhold key show": one(client.Key{}),
-		"keyhold key versions": list("versions", client.KeyVersion{}), "keyhold key update": one(keyChange{}), "keyhold key rotate": one(keyChange{}),
+		"keyhold key versions": list("versions", client.KeyVersion{}), "keyhold key update": one(keyChange{}), "keyhold key rotate": one(keyChange{}), "keyhold key rotation": one(keyChange{}),
 		"keyhold key enable": one(keyChange{}), "keyhold key disable": one(keyChange{}), "keyhold key suspend": one(keyChange{}), "keyhold key resume": one(keyChange{}),
 		"keyhold key activate": one(keyChange{}), "keyhold key suspend-version": one(keyChange{}), "keyhold key resume-version": one(keyChange{}),
 		"keyhold key archive": one(keyChange{}), "keyhold key recall": one(keyChange{}), "keyhold key compromise": one(compromised{}),

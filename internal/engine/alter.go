@@ -29,6 +29,8 @@ type change[In, Out any] struct {
 	prepare func(context.Context, *work, *In) error
 	// do reads the transaction's own state, decides on it, and writes. It may run more than once.
 	do func(context.Context, *work, *records.Tx, *In) (Out, error)
+	// cost is what it protects; nil: one operation, no bytes.
+	cost func(*In) amount
 	// secret marks an output that is shown once: an idempotent repeat is told that it was done, not what came of it.
 	secret bool
 	// releases marks an operation that writes nothing itself, but gives something out: of its own it changes only the approval that it uses up.
@@ -121,6 +123,12 @@ func commit[In, Out any](ctx context.Context, w *work, d *change[In, Out], in *I
 	}()
 	if d.prepare != nil {
 		w.claim() // before anything is wrapped; it ends with the work
+		if w.limited() {
+			w.cost = cost(1, 0)
+			if d.cost != nil {
+				w.cost = d.cost(in)
+			}
+		}
 		if err = d.prepare(ctx, w, in); err != nil {
 			return out, err
 		}

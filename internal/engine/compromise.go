@@ -169,6 +169,9 @@ func (w *work) replacePrimary(tx *records.Tx, k *records.Key, made *newVersion) 
 	if w.call.DryRun {
 		return nil
 	}
+	if err := w.plan(tx, k); err != nil {
+		return err
+	}
 	_, err := w.putVersion(tx, &k.Key, made, Dates{})
 	return err
 }

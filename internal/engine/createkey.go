@@ -194,6 +194,14 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 	if k.Template != "" {
 		w.rec.Detail += ", by template " + k.Template
 	}
+	if !k.Period.IsZero() && k.Origin == kms.Generated {
+		row := records.Key{Key: k}
+		if err := w.setPeriod(tx, &row, k.Period); err != nil {
+			return KeyOutput{}, err
+		}
+		k = row.Key
+		w.rec.Detail += ", cryptoperiod: " + periodWords(k.Period)
+	}
 	if w.call.DryRun {
 		k.ID = kms.ID{} // there is none
 		return KeyOutput{Key: k}, nil

@@ -12,6 +12,7 @@ import (
 var (
 	dataKey = op[DataKeyInput, DataKeyOutput]{
 		name:  kms.GenerateDataKey,
+		cost:  func(in *DataKeyInput) amount { return cost(max(in.Count, 1), max(in.Count, 1)*in.Bytes) },
 		roles: []role[DataKeyInput]{dataKeyRole(kms.GenerateDataKey)},
 		check: checkDataKey,
 		do:    doDataKey,
@@ -23,6 +24,7 @@ var (
 	}
 	dataKeyWithoutPlaintext = op[DataKeyInput, DataKeyOutput]{
 		name:  kms.GenerateDataKeyWithoutPlaintext,
+		cost:  func(in *DataKeyInput) amount { return cost(max(in.Count, 1), max(in.Count, 1)*in.Bytes) },
 		roles: []role[DataKeyInput]{dataKeyRole(kms.GenerateDataKeyWithoutPlaintext)},
 		check: checkDataKey,
 		do:    doDataKey,

@@ -55,6 +55,10 @@ func doDataKeyPair(ctx context.Context, w *work, in *DataKeyPairInput) (DataKeyP
 	if err != nil {
 		return DataKeyPairOutput{}, err
 	}
+	if err := w.spend(ctx, &k, v.Number, cost(0, p.private.Len())); err != nil { // how long it is shows only now
+		p.private.Zero()
+		return DataKeyPairOutput{}, err
+	}
 	out := DataKeyPairOutput{Key: k.ID, Version: v.Number, Algorithm: in.Algorithm, Public: p.public}
 	out.Ciphertext, err = sealItem(&shared{}, k, v, s, false, p.private.Reveal(reveal.Key{}), in.Context, in.AAD)
 	w.rec.Bytes = uint64(p.private.Len()) //nolint:gosec // G115: a length

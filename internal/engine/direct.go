@@ -12,6 +12,12 @@ import (
 // direct runs a change that no policy decides, because its authority is something else: the local socket before there is
 // anybody to ask, a one-time code, a quorum of shares, or the clock. It commits and records like every other change.
 func (e *Engine) direct(ctx context.Context, o *opened, c kms.Call, a kms.Action, do func(*work, *records.Tx) error) error {
+	return e.directly(ctx, o, c, a, nil, do)
+}
+
+// directly is direct for what has something to prepare outside the transaction, such as key material. errGone, errLeaseLost and errStale are answered as they are: nothing
+// happened, and nobody asked.
+func (e *Engine) directly(ctx context.Context, o *opened, c kms.Call, a kms.Action, prepare func(*work) error, do func(*work, *records.Tx) error) error {
 	w := &work{e: e, call: &c, now: e.now(), o: o}
 	o.users.Add(1)
 	defer w.end()
@@ -26,6 +32,14 @@ func (e *Engine) direct(ctx context.Context, o *opened, c kms.Call, a kms.Action
 	w.begin(a)
 	var done committed
 	var err error
+	if prepare != nil {
+		w.claim() // before anything is wrapped; it ends with the work
+		if err := prepare(w); quiet(err) {
+			return err
+		} else if err != nil {
+			return w.fail(err)
+		}
+	}
 	clearing := e.outbox.take(clearWith)
 	done.rev, done.touched, err = o.records.Update(context.WithoutCancel(ctx), func(tx *records.Tx) error {
 		w.rec.Detail, w.rec.PrevChange, w.stamp, w.rec.Keys = "", [32]byte{}, nil, nil
@@ -51,8 +65,8 @@ func (e *Engine) direct(ctx context.Context, o *opened, c kms.Call, a kms.Action
 	})
 	if err != nil {
 		e.outbox.settled(clearing...)
-		if errors.Is(err, errGone) || errors.Is(err, errLeaseLost) {
-			return err // nothing happened, and nobody asked
+		if quiet(err) {
+			return err
 		}
 		w.rec.Change = false
 		if errors.Is(err, errStale) {
@@ -66,6 +80,10 @@ func (e *Engine) direct(ctx context.Context, o *opened, c kms.Call, a kms.Action
 		return w.fail(err)
 	}
 	return w.publish(&done)
+}
+
+func quiet(err error) bool {
+	return errors.Is(err, errGone) || errors.Is(err, errLeaseLost) || errors.Is(err, errStale)
 }
 
 // fail records a failure whose caller was never admitted by policy.

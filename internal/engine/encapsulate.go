@@ -12,6 +12,7 @@ import (
 var (
 	encapsulate = op[EncapsulateInput, EncapsulateOutput]{
 		name: kms.Encapsulate,
+		cost: func(*EncapsulateInput) amount { return cost(1, encapsulated) },
 		roles: []role[EncapsulateInput]{{action: kms.Encapsulate, need: lifecycle.Protect,
 			key: func(in *EncapsulateInput) (kms.Ref, error) { return in.Key, nil }}},
 		do:    doEncapsulate,
@@ -31,6 +32,9 @@ var (
 		erase: func(out *SharedSecret) { out.Secret.Zero() },
 	}
 )
+
+// encapsulated is the length of every encapsulated secret, in bytes.
+const encapsulated = 32
 
 // maxEncapsulation is more than the longest encapsulation has, in bytes: that of ML-KEM-1024 has 1,568 (FIPS 203 table 3).
 const maxEncapsulation = 2048

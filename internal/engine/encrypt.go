@@ -15,6 +15,9 @@ import (
 var (
 	encrypt = op[EncryptInput, EncryptOutput]{
 		name: kms.Encrypt,
+		cost: func(in *EncryptInput) amount {
+			return costOf(len(in.Items), func(i int) int { return len(in.Items[i].Plaintext) })
+		},
 		roles: []role[EncryptInput]{{action: kms.Encrypt, need: lifecycle.Protect,
 			key: func(in *EncryptInput) (kms.Ref, error) { return in.Key, nil },
 			items: func(in *EncryptInput) items {
@@ -50,6 +53,9 @@ var (
 	}
 	reEncrypt = op[ReEncryptInput, ReEncryptOutput]{
 		name: kms.ReEncrypt,
+		cost: func(in *ReEncryptInput) amount {
+			return costOf(len(in.Items), func(i int) int { return max(len(in.Items[i].Ciphertext)-sealedSize, 0) })
+		},
 		roles: []role[ReEncryptInput]{
 			{action: kms.ReEncryptFrom, need: lifecycle.Process,
 				key: func(in *ReEncryptInput) (kms.Ref, error) { return keyOf(in.From, in.Items[0].Ciphertext, false) },

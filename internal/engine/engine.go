@@ -86,11 +86,13 @@ type Engine struct {
 	mu        sync.Mutex // guards what follows, and serialises init, unseal, seal
 	collector *seal.Collector
 
-	outbox outbox
-	jobs   jobs
-	due    dueWork
-	duties map[records.What]duty
-	ledger ledger
+	outbox  outbox
+	jobs    jobs
+	due     dueWork
+	duties  map[records.What]duty
+	budgets budgets
+	alarm   rotationAlarm
+	ledger  ledger
 
 	campaigns campaigns
 
@@ -136,6 +138,7 @@ func New(cfg Config) (*Engine, error) {
 	e.now = e.clock.Now
 	e.outbox.wake = make(chan struct{}, 1)
 	e.jobs.init(e)
+	e.budgets.of = map[budgetOf]*budget{}
 	e.due.running, e.due.hands, e.duties = map[string]*JobInfo{}, map[string]bool{}, allDuties()
 	return e, nil
 }

@@ -14,7 +14,10 @@ import (
 // was changed: see mustName.
 var (
 	encryptFormat = op[FormatInput, EncryptFormatOutput]{
-		name:  kms.EncryptFormat,
+		name: kms.EncryptFormat,
+		cost: func(in *FormatInput) amount {
+			return costOf(len(in.Items), func(i int) int { return len(in.Items[i].Text) })
+		},
 		roles: []role[FormatInput]{formatRole(kms.EncryptFormat, lifecycle.Protect)},
 		check: checkFormat,
 		do:    doEncryptFormat,

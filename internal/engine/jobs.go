@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -95,8 +96,8 @@ func (e *Engine) runJobs(ctx context.Context) {
 
 // agenda is when what does not happen in every round is to happen again.
 type agenda struct {
-	sweep, epoch, logEnd time.Time
-	ending               *opened // whose log's first checkpoint was kept
+	sweep, epoch, logEnd, budgets time.Time
+	ending                        *opened // whose log's first checkpoint was kept
 }
 
 // upkeep is one round of the jobs.
@@ -117,7 +118,14 @@ func (e *Engine) upkeep(ctx context.Context, next *agenda) {
 func (e *Engine) useOpened(ctx context.Context, o *opened, next *agenda) (rotating bool) {
 	var r clock.Reading
 	e.do(jobClock, func() (err error) { r, err = e.keepTime(ctx, o); return err })
-	e.do(jobDue, func() error { return e.doDue(ctx, o, &r) })
+	e.do(jobDue, func() error {
+		err := e.doDue(ctx, o, &r)
+		if now := e.now(); !now.Before(next.budgets) {
+			next.budgets = now.Add(budgetSweep)
+			err = errors.Join(err, e.giveBackIdle(ctx, o, false), e.watchRotations(ctx, o))
+		}
+		return err
+	})
 	if r.Suspended() { // what can be undone goes on
 		e.suspended(jobDue)
 	}

@@ -26,6 +26,7 @@ type op[In, Out any] struct {
 	check     func(*In) error                                // form and limits, before anything is looked up
 	authorize func(*work, *In) error                         // where set: decides on something else than keys or the namespace
 	do        func(context.Context, *work, *In) (Out, error) // gets admitted keys and nothing else
+	cost      func(*In) amount                               // what it protects; nil: one operation, no bytes
 	erase     func(*Out)                                     // forgets an output that is not released
 }
 
@@ -58,6 +59,12 @@ func perform[In, Out any](ctx context.Context, w *work, d *op[In, Out], in *In) 
 			err = w.e.panicked(d.name, p)
 		}
 	}()
+	if w.limited() {
+		w.cost = cost(1, 0)
+		if d.cost != nil {
+			w.cost = d.cost(in)
+		}
+	}
 	return d.do(ctx, w, in)
 }
 
@@ -154,6 +161,11 @@ func (w *work) version(ctx context.Context, i int, n uint32) (*keyring.Version, 
 		}
 	}
 	w.hold(holding{v, i, n})
+	if w.cost != (amount{}) {
+		if err := w.spend(ctx, k, n, w.cost); err != nil {
+			return nil, err
+		}
+	}
 	return v, nil
 }
 

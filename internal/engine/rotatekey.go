@@ -87,6 +87,9 @@ func (w *work) install(tx *records.Tx, k *records.Key, made *newVersion, d Dates
 	if w.call.DryRun {
 		return nil, nil
 	}
+	if err := w.plan(tx, k); err != nil {
+		return nil, err
+	}
 	v, err := w.putVersion(tx, &k.Key, made, d)
 	return []kms.Version{v}, err
 }

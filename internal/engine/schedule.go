@@ -27,6 +27,7 @@ type duty struct {
 // allDuties are what can be due. A kind that is not here is left to a newer version of the program.
 func allDuties() map[records.What]duty {
 	return map[records.What]duty{
+		records.DueRotate:    {do: rotateDue},
 		records.DueDestroy:   {final: true, do: destroyDue},
 		records.DueExpire:    {final: true, do: forgetMaterial},
 		records.DueImport:    {final: true, do: forgetImport},

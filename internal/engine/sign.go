@@ -11,6 +11,9 @@ import (
 var (
 	sign = op[SignInput, SignOutput]{
 		name: kms.Sign,
+		cost: func(in *SignInput) amount {
+			return costOf(len(in.Items), func(i int) int { return len(in.Items[i].Message) })
+		},
 		roles: []role[SignInput]{{action: kms.Sign, need: lifecycle.Protect,
 			key: func(in *SignInput) (kms.Ref, error) { return in.Key, nil }}},
 		check: func(in *SignInput) error {
@@ -31,6 +34,9 @@ var (
 	}
 	makeMAC = op[MACInput, MACOutput]{
 		name: kms.GenerateMAC,
+		cost: func(in *MACInput) amount {
+			return costOf(len(in.Items), func(i int) int { return len(in.Items[i].Message) })
+		},
 		roles: []role[MACInput]{{action: kms.GenerateMAC, need: lifecycle.Protect,
 			key: func(in *MACInput) (kms.Ref, error) { return in.Key, nil }}},
 		check: func(in *MACInput) error {

@@ -118,6 +118,9 @@ func (w *work) turnKey(tx *records.Tx, m lifecycle.Move, also func(*records.Key)
 		return KeyOutput{}, err
 	}
 	k.Switch = to
+	if err := resume(tx, &k); err != nil {
+		return KeyOutput{}, err
+	}
 	w.putKey(tx, &k)
 	return KeyOutput{Key: k.Key}, nil
 }

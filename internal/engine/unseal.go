@@ -201,6 +201,7 @@ func (e *Engine) shut(c kms.Call, a kms.Action) {
 		f(Touch{Kind: records.TouchAll})
 	}
 	o.drained()
+	e.closeBudgets(o)
 	e.closeTime(context.Background(), o)
 	if e.cfg.Log != nil {
 		w := &work{e: e, call: &c, now: e.now()}

@@ -28,6 +28,7 @@ type work struct {
 	more  []holding // beyond four
 	rec   audit.Record
 
+	cost      amount            // of what the operation is about to protect, where a key has limits
 	authorize func(*work) error // where neither keys nor the namespace decide
 
 	// Of changes only.

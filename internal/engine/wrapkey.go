@@ -11,7 +11,10 @@ import (
 // The descriptors of wrapping as other systems do it. There is no context: SP 800-38F has no associated data.
 var (
 	wrapKey = op[WrapInput, WrapOutput]{
-		name:  kms.WrapKey,
+		name: kms.WrapKey,
+		cost: func(in *WrapInput) amount {
+			return costOf(len(in.Items), func(i int) int { return len(in.Items[i].Material) })
+		},
 		roles: []role[WrapInput]{wrapRole(kms.WrapKey, lifecycle.Protect)},
 		check: func(in *WrapInput) error { return checkWrap(in, MaxWrap) },
 		do:    doWrap,

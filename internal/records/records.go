@@ -47,6 +47,7 @@ const (
 	kindUnderVersion kind = 'w' // w parent key id, holding u8, version u32, data key id: which data keys are under a version
 	kindCampaign     kind = 'c' // c 00 key id: a key that a campaign has to look at; c 01 key id: its newest campaign
 	kindLease        kind = 'L' // L name: who does a long piece of work
+	kindCounter      kind = 'Q' // Q key id, version u32: how much of its limits a version has used
 	kindUsage        kind = 'U' // U key id, version u32: what a version was used for; U 00 node: how far the ledger has read the node's log
 	kindReceipt      kind = 'Z' // Z key id; Z 00 namespace; Z ff epoch u32, key id or 00 namespace: what awaits the end of an epoch
 	kindImport       kind = 'i' // i token id: what may be imported, once

@@ -1435,6 +1435,60 @@ func (x *RotateKeyRequest) GetAlgorithm() string {
 	return ""
 }
 
+type ScheduleRotationRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Not set: the key is rotated by hand, and there are no limits.
+	Cryptoperiod  *Cryptoperiod `protobuf:"bytes,2,opt,name=cryptoperiod,proto3" json:"cryptoperiod,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ScheduleRotationRequest) Reset() {
+	*x = ScheduleRotationRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[13]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ScheduleRotationRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ScheduleRotationRequest) ProtoMessage() {}
+
+func (x *ScheduleRotationRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[13]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ScheduleRotationRequest.ProtoReflect.Descriptor instead.
+func (*ScheduleRotationRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{13}
+}
+
+func (x *ScheduleRotationRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ScheduleRotationRequest) GetCryptoperiod() *Cryptoperiod {
+	if x != nil {
+		return x.Cryptoperiod
+	}
+	return nil
+}
+
 type EnableKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Key reference.
@@ -1445,7 +1499,7 @@ type EnableKeyRequest struct {
 
 func (x *EnableKeyRequest) Reset() {
 	*x = EnableKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[13]
+	mi := &file_keyhold_v1_key_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1457,7 +1511,7 @@ func (x *EnableKeyRequest) String() string {
 func (*EnableKeyRequest) ProtoMessage() {}
 
 func (x *EnableKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[13]
+	mi := &file_keyhold_v1_key_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1470,7 +1524,7 @@ func (x *EnableKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableKeyRequest.ProtoReflect.Descriptor instead.
 func (*EnableKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{13}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *EnableKeyRequest) GetKey() string {
@@ -1490,7 +1544,7 @@ type DisableKeyRequest struct {
 
 func (x *DisableKeyRequest) Reset() {
 	*x = DisableKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[14]
+	mi := &file_keyhold_v1_key_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1502,7 +1556,7 @@ func (x *DisableKeyRequest) String() string {
 func (*DisableKeyRequest) ProtoMessage() {}
 
 func (x *DisableKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[14]
+	mi := &file_keyhold_v1_key_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1515,7 +1569,7 @@ func (x *DisableKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableKeyRequest.ProtoReflect.Descriptor instead.
 func (*DisableKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{14}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *DisableKeyRequest) GetKey() string {
@@ -1535,7 +1589,7 @@ type SuspendKeyRequest struct {
 
 func (x *SuspendKeyRequest) Reset() {
 	*x = SuspendKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[15]
+	mi := &file_keyhold_v1_key_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1547,7 +1601,7 @@ func (x *SuspendKeyRequest) String() string {
 func (*SuspendKeyRequest) ProtoMessage() {}
 
 func (x *SuspendKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[15]
+	mi := &file_keyhold_v1_key_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1560,7 +1614,7 @@ func (x *SuspendKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendKeyRequest.ProtoReflect.Descriptor instead.
 func (*SuspendKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{15}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *SuspendKeyRequest) GetKey() string {
@@ -1580,7 +1634,7 @@ type ResumeKeyRequest struct {
 
 func (x *ResumeKeyRequest) Reset() {
 	*x = ResumeKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[16]
+	mi := &file_keyhold_v1_key_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1592,7 +1646,7 @@ func (x *ResumeKeyRequest) String() string {
 func (*ResumeKeyRequest) ProtoMessage() {}
 
 func (x *ResumeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[16]
+	mi := &file_keyhold_v1_key_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1605,7 +1659,7 @@ func (x *ResumeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeKeyRequest.ProtoReflect.Descriptor instead.
 func (*ResumeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{16}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *ResumeKeyRequest) GetKey() string {
@@ -1631,7 +1685,7 @@ type DeactivateVersionRequest struct {
 
 func (x *DeactivateVersionRequest) Reset() {
 	*x = DeactivateVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[17]
+	mi := &file_keyhold_v1_key_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1643,7 +1697,7 @@ func (x *DeactivateVersionRequest) String() string {
 func (*DeactivateVersionRequest) ProtoMessage() {}
 
 func (x *DeactivateVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[17]
+	mi := &file_keyhold_v1_key_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1656,7 +1710,7 @@ func (x *DeactivateVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeactivateVersionRequest.ProtoReflect.Descriptor instead.
 func (*DeactivateVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{17}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DeactivateVersionRequest) GetKey() string {
@@ -1703,7 +1757,7 @@ type ActivateVersionRequest struct {
 
 func (x *ActivateVersionRequest) Reset() {
 	*x = ActivateVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[18]
+	mi := &file_keyhold_v1_key_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1715,7 +1769,7 @@ func (x *ActivateVersionRequest) String() string {
 func (*ActivateVersionRequest) ProtoMessage() {}
 
 func (x *ActivateVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[18]
+	mi := &file_keyhold_v1_key_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1728,7 +1782,7 @@ func (x *ActivateVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateVersionRequest.ProtoReflect.Descriptor instead.
 func (*ActivateVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{18}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *ActivateVersionRequest) GetKey() string {
@@ -1771,7 +1825,7 @@ type SuspendVersionRequest struct {
 
 func (x *SuspendVersionRequest) Reset() {
 	*x = SuspendVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[19]
+	mi := &file_keyhold_v1_key_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1783,7 +1837,7 @@ func (x *SuspendVersionRequest) String() string {
 func (*SuspendVersionRequest) ProtoMessage() {}
 
 func (x *SuspendVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[19]
+	mi := &file_keyhold_v1_key_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1796,7 +1850,7 @@ func (x *SuspendVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendVersionRequest.ProtoReflect.Descriptor instead.
 func (*SuspendVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{19}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SuspendVersionRequest) GetKey() string {
@@ -1825,7 +1879,7 @@ type ResumeVersionRequest struct {
 
 func (x *ResumeVersionRequest) Reset() {
 	*x = ResumeVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[20]
+	mi := &file_keyhold_v1_key_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1837,7 +1891,7 @@ func (x *ResumeVersionRequest) String() string {
 func (*ResumeVersionRequest) ProtoMessage() {}
 
 func (x *ResumeVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[20]
+	mi := &file_keyhold_v1_key_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1850,7 +1904,7 @@ func (x *ResumeVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeVersionRequest.ProtoReflect.Descriptor instead.
 func (*ResumeVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{20}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ResumeVersionRequest) GetKey() string {
@@ -1879,7 +1933,7 @@ type ArchiveVersionRequest struct {
 
 func (x *ArchiveVersionRequest) Reset() {
 	*x = ArchiveVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[21]
+	mi := &file_keyhold_v1_key_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +1945,7 @@ func (x *ArchiveVersionRequest) String() string {
 func (*ArchiveVersionRequest) ProtoMessage() {}
 
 func (x *ArchiveVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[21]
+	mi := &file_keyhold_v1_key_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +1958,7 @@ func (x *ArchiveVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveVersionRequest.ProtoReflect.Descriptor instead.
 func (*ArchiveVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{21}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ArchiveVersionRequest) GetKey() string {
@@ -1937,7 +1991,7 @@ type RecallVersionRequest struct {
 
 func (x *RecallVersionRequest) Reset() {
 	*x = RecallVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[22]
+	mi := &file_keyhold_v1_key_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1949,7 +2003,7 @@ func (x *RecallVersionRequest) String() string {
 func (*RecallVersionRequest) ProtoMessage() {}
 
 func (x *RecallVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[22]
+	mi := &file_keyhold_v1_key_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1962,7 +2016,7 @@ func (x *RecallVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecallVersionRequest.ProtoReflect.Descriptor instead.
 func (*RecallVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{22}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *RecallVersionRequest) GetKey() string {
@@ -2007,7 +2061,7 @@ type CompromiseVersionRequest struct {
 
 func (x *CompromiseVersionRequest) Reset() {
 	*x = CompromiseVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[23]
+	mi := &file_keyhold_v1_key_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2019,7 +2073,7 @@ func (x *CompromiseVersionRequest) String() string {
 func (*CompromiseVersionRequest) ProtoMessage() {}
 
 func (x *CompromiseVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[23]
+	mi := &file_keyhold_v1_key_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2032,7 +2086,7 @@ func (x *CompromiseVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompromiseVersionRequest.ProtoReflect.Descriptor instead.
 func (*CompromiseVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{23}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CompromiseVersionRequest) GetKey() string {
@@ -2070,7 +2124,7 @@ type CompromiseVersionResponse struct {
 
 func (x *CompromiseVersionResponse) Reset() {
 	*x = CompromiseVersionResponse{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[24]
+	mi := &file_keyhold_v1_key_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2082,7 +2136,7 @@ func (x *CompromiseVersionResponse) String() string {
 func (*CompromiseVersionResponse) ProtoMessage() {}
 
 func (x *CompromiseVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[24]
+	mi := &file_keyhold_v1_key_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2095,7 +2149,7 @@ func (x *CompromiseVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompromiseVersionResponse.ProtoReflect.Descriptor instead.
 func (*CompromiseVersionResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{24}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *CompromiseVersionResponse) GetKey() *Key {
@@ -2134,7 +2188,7 @@ type Exposure struct {
 
 func (x *Exposure) Reset() {
 	*x = Exposure{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[25]
+	mi := &file_keyhold_v1_key_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2146,7 +2200,7 @@ func (x *Exposure) String() string {
 func (*Exposure) ProtoMessage() {}
 
 func (x *Exposure) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[25]
+	mi := &file_keyhold_v1_key_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2159,7 +2213,7 @@ func (x *Exposure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exposure.ProtoReflect.Descriptor instead.
 func (*Exposure) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{25}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *Exposure) GetVersion() uint32 {
@@ -2195,7 +2249,7 @@ type ScheduleKeyDestructionRequest struct {
 
 func (x *ScheduleKeyDestructionRequest) Reset() {
 	*x = ScheduleKeyDestructionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[26]
+	mi := &file_keyhold_v1_key_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2207,7 +2261,7 @@ func (x *ScheduleKeyDestructionRequest) String() string {
 func (*ScheduleKeyDestructionRequest) ProtoMessage() {}
 
 func (x *ScheduleKeyDestructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[26]
+	mi := &file_keyhold_v1_key_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2220,7 +2274,7 @@ func (x *ScheduleKeyDestructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleKeyDestructionRequest.ProtoReflect.Descriptor instead.
 func (*ScheduleKeyDestructionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{26}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *ScheduleKeyDestructionRequest) GetKey() string {
@@ -2247,7 +2301,7 @@ type CancelKeyDestructionRequest struct {
 
 func (x *CancelKeyDestructionRequest) Reset() {
 	*x = CancelKeyDestructionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[27]
+	mi := &file_keyhold_v1_key_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2259,7 +2313,7 @@ func (x *CancelKeyDestructionRequest) String() string {
 func (*CancelKeyDestructionRequest) ProtoMessage() {}
 
 func (x *CancelKeyDestructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[27]
+	mi := &file_keyhold_v1_key_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2272,7 +2326,7 @@ func (x *CancelKeyDestructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelKeyDestructionRequest.ProtoReflect.Descriptor instead.
 func (*CancelKeyDestructionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{27}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CancelKeyDestructionRequest) GetKey() string {
@@ -2455,7 +2509,10 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\n" +
 	"pre_active\x18\x03 \x01(\bR\tpreActive\x12?\n" +
 	"\rdeactivate_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\fdeactivateAt\x12\x1c\n" +
-	"\talgorithm\x18\x1e \x01(\tR\talgorithm\"$\n" +
+	"\talgorithm\x18\x1e \x01(\tR\talgorithm\"i\n" +
+	"\x17ScheduleRotationRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12<\n" +
+	"\fcryptoperiod\x18\x02 \x01(\v2\x18.keyhold.v1.CryptoperiodR\fcryptoperiod\"$\n" +
 	"\x10EnableKeyRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"%\n" +
 	"\x11DisableKeyRequest\x12\x10\n" +
@@ -2504,7 +2561,7 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\"/\n" +
 	"\x1bCancelKeyDestructionRequest\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key2\xc0\v\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key2\x92\f\n" +
 	"\n" +
 	"KeyService\x12B\n" +
 	"\tCreateKey\x12\x1c.keyhold.v1.CreateKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12F\n" +
@@ -2512,7 +2569,8 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\bListKeys\x12\x1b.keyhold.v1.ListKeysRequest\x1a\x1c.keyhold.v1.ListKeysResponse\x12Q\n" +
 	"\fListVersions\x12\x1f.keyhold.v1.ListVersionsRequest\x1a .keyhold.v1.ListVersionsResponse\x12B\n" +
 	"\tUpdateKey\x12\x1c.keyhold.v1.UpdateKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12B\n" +
-	"\tRotateKey\x12\x1c.keyhold.v1.RotateKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12B\n" +
+	"\tRotateKey\x12\x1c.keyhold.v1.RotateKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12P\n" +
+	"\x10ScheduleRotation\x12#.keyhold.v1.ScheduleRotationRequest\x1a\x17.keyhold.v1.KeyResponse\x12B\n" +
 	"\tEnableKey\x12\x1c.keyhold.v1.EnableKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12D\n" +
 	"\n" +
 	"DisableKey\x12\x1d.keyhold.v1.DisableKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12D\n" +
@@ -2541,7 +2599,7 @@ func file_keyhold_v1_key_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_key_proto_rawDescData
 }
 
-var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 32)
+var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
 var file_keyhold_v1_key_proto_goTypes = []any{
 	(*Key)(nil),                           // 0: keyhold.v1.Key
 	(*Cryptoperiod)(nil),                  // 1: keyhold.v1.Cryptoperiod
@@ -2556,112 +2614,116 @@ var file_keyhold_v1_key_proto_goTypes = []any{
 	(*ListVersionsResponse)(nil),          // 10: keyhold.v1.ListVersionsResponse
 	(*UpdateKeyRequest)(nil),              // 11: keyhold.v1.UpdateKeyRequest
 	(*RotateKeyRequest)(nil),              // 12: keyhold.v1.RotateKeyRequest
-	(*EnableKeyRequest)(nil),              // 13: keyhold.v1.EnableKeyRequest
-	(*DisableKeyRequest)(nil),             // 14: keyhold.v1.DisableKeyRequest
-	(*SuspendKeyRequest)(nil),             // 15: keyhold.v1.SuspendKeyRequest
-	(*ResumeKeyRequest)(nil),              // 16: keyhold.v1.ResumeKeyRequest
-	(*DeactivateVersionRequest)(nil),      // 17: keyhold.v1.DeactivateVersionRequest
-	(*ActivateVersionRequest)(nil),        // 18: keyhold.v1.ActivateVersionRequest
-	(*SuspendVersionRequest)(nil),         // 19: keyhold.v1.SuspendVersionRequest
-	(*ResumeVersionRequest)(nil),          // 20: keyhold.v1.ResumeVersionRequest
-	(*ArchiveVersionRequest)(nil),         // 21: keyhold.v1.ArchiveVersionRequest
-	(*RecallVersionRequest)(nil),          // 22: keyhold.v1.RecallVersionRequest
-	(*CompromiseVersionRequest)(nil),      // 23: keyhold.v1.CompromiseVersionRequest
-	(*CompromiseVersionResponse)(nil),     // 24: keyhold.v1.CompromiseVersionResponse
-	(*Exposure)(nil),                      // 25: keyhold.v1.Exposure
-	(*ScheduleKeyDestructionRequest)(nil), // 26: keyhold.v1.ScheduleKeyDestructionRequest
-	(*CancelKeyDestructionRequest)(nil),   // 27: keyhold.v1.CancelKeyDestructionRequest
-	nil,                                   // 28: keyhold.v1.Key.LabelsEntry
-	nil,                                   // 29: keyhold.v1.CreateKeyRequest.LabelsEntry
-	nil,                                   // 30: keyhold.v1.ListKeysRequest.LabelsEntry
-	nil,                                   // 31: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	(*timestamppb.Timestamp)(nil),         // 32: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),           // 33: google.protobuf.Duration
+	(*ScheduleRotationRequest)(nil),       // 13: keyhold.v1.ScheduleRotationRequest
+	(*EnableKeyRequest)(nil),              // 14: keyhold.v1.EnableKeyRequest
+	(*DisableKeyRequest)(nil),             // 15: keyhold.v1.DisableKeyRequest
+	(*SuspendKeyRequest)(nil),             // 16: keyhold.v1.SuspendKeyRequest
+	(*ResumeKeyRequest)(nil),              // 17: keyhold.v1.ResumeKeyRequest
+	(*DeactivateVersionRequest)(nil),      // 18: keyhold.v1.DeactivateVersionRequest
+	(*ActivateVersionRequest)(nil),        // 19: keyhold.v1.ActivateVersionRequest
+	(*SuspendVersionRequest)(nil),         // 20: keyhold.v1.SuspendVersionRequest
+	(*ResumeVersionRequest)(nil),          // 21: keyhold.v1.ResumeVersionRequest
+	(*ArchiveVersionRequest)(nil),         // 22: keyhold.v1.ArchiveVersionRequest
+	(*RecallVersionRequest)(nil),          // 23: keyhold.v1.RecallVersionRequest
+	(*CompromiseVersionRequest)(nil),      // 24: keyhold.v1.CompromiseVersionRequest
+	(*CompromiseVersionResponse)(nil),     // 25: keyhold.v1.CompromiseVersionResponse
+	(*Exposure)(nil),                      // 26: keyhold.v1.Exposure
+	(*ScheduleKeyDestructionRequest)(nil), // 27: keyhold.v1.ScheduleKeyDestructionRequest
+	(*CancelKeyDestructionRequest)(nil),   // 28: keyhold.v1.CancelKeyDestructionRequest
+	nil,                                   // 29: keyhold.v1.Key.LabelsEntry
+	nil,                                   // 30: keyhold.v1.CreateKeyRequest.LabelsEntry
+	nil,                                   // 31: keyhold.v1.ListKeysRequest.LabelsEntry
+	nil,                                   // 32: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	(*timestamppb.Timestamp)(nil),         // 33: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),           // 34: google.protobuf.Duration
 }
 var file_keyhold_v1_key_proto_depIdxs = []int32{
-	28, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
-	32, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	32, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
-	32, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
-	32, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
+	29, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
+	33, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	33, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
+	33, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
+	33, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
 	1,  // 5: keyhold.v1.Key.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	32, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
-	32, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
-	32, // 8: keyhold.v1.Key.next_at:type_name -> google.protobuf.Timestamp
-	32, // 9: keyhold.v1.Key.irrecoverable_at:type_name -> google.protobuf.Timestamp
-	33, // 10: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
-	33, // 11: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
-	32, // 12: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
+	33, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
+	33, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
+	33, // 8: keyhold.v1.Key.next_at:type_name -> google.protobuf.Timestamp
+	33, // 9: keyhold.v1.Key.irrecoverable_at:type_name -> google.protobuf.Timestamp
+	34, // 10: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
+	34, // 11: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
+	33, // 12: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
 	3,  // 13: keyhold.v1.KeyVersion.history:type_name -> keyhold.v1.Transition
-	32, // 14: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
-	32, // 15: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
-	32, // 16: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
-	32, // 17: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
-	32, // 18: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
+	33, // 14: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
+	33, // 15: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
+	33, // 16: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
+	33, // 17: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
+	33, // 18: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
 	0,  // 19: keyhold.v1.KeyResponse.key:type_name -> keyhold.v1.Key
 	2,  // 20: keyhold.v1.KeyResponse.versions:type_name -> keyhold.v1.KeyVersion
-	29, // 21: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
-	32, // 22: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
-	32, // 23: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	30, // 21: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
+	33, // 22: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	33, // 23: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
 	1,  // 24: keyhold.v1.CreateKeyRequest.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	30, // 25: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
+	31, // 25: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
 	0,  // 26: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
 	2,  // 27: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
-	31, // 28: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	32, // 29: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
-	32, // 30: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
-	32, // 31: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	32, // 32: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	33, // 33: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
-	0,  // 34: keyhold.v1.CompromiseVersionResponse.key:type_name -> keyhold.v1.Key
-	2,  // 35: keyhold.v1.CompromiseVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
-	25, // 36: keyhold.v1.CompromiseVersionResponse.exposed:type_name -> keyhold.v1.Exposure
-	32, // 37: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
-	32, // 38: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
-	33, // 39: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
-	5,  // 40: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
-	6,  // 41: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
-	7,  // 42: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
-	9,  // 43: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
-	11, // 44: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
-	12, // 45: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
-	13, // 46: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
-	14, // 47: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
-	15, // 48: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
-	16, // 49: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
-	17, // 50: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
-	18, // 51: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
-	19, // 52: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
-	20, // 53: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
-	21, // 54: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
-	22, // 55: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
-	23, // 56: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
-	26, // 57: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
-	27, // 58: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
-	4,  // 59: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 60: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
-	8,  // 61: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
-	10, // 62: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
-	4,  // 63: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 64: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 65: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 66: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 67: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 68: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 69: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 70: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 71: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 72: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 73: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 74: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
-	24, // 75: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
-	4,  // 76: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	4,  // 77: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	59, // [59:78] is the sub-list for method output_type
-	40, // [40:59] is the sub-list for method input_type
-	40, // [40:40] is the sub-list for extension type_name
-	40, // [40:40] is the sub-list for extension extendee
-	0,  // [0:40] is the sub-list for field type_name
+	32, // 28: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	33, // 29: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	33, // 30: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	1,  // 31: keyhold.v1.ScheduleRotationRequest.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
+	33, // 32: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	33, // 33: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	34, // 34: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
+	0,  // 35: keyhold.v1.CompromiseVersionResponse.key:type_name -> keyhold.v1.Key
+	2,  // 36: keyhold.v1.CompromiseVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
+	26, // 37: keyhold.v1.CompromiseVersionResponse.exposed:type_name -> keyhold.v1.Exposure
+	33, // 38: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
+	33, // 39: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
+	34, // 40: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
+	5,  // 41: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
+	6,  // 42: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
+	7,  // 43: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
+	9,  // 44: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
+	11, // 45: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
+	12, // 46: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
+	13, // 47: keyhold.v1.KeyService.ScheduleRotation:input_type -> keyhold.v1.ScheduleRotationRequest
+	14, // 48: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
+	15, // 49: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
+	16, // 50: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
+	17, // 51: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
+	18, // 52: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
+	19, // 53: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
+	20, // 54: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
+	21, // 55: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
+	22, // 56: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
+	23, // 57: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
+	24, // 58: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
+	27, // 59: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
+	28, // 60: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
+	4,  // 61: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 62: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
+	8,  // 63: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
+	10, // 64: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
+	4,  // 65: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 66: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 67: keyhold.v1.KeyService.ScheduleRotation:output_type -> keyhold.v1.KeyResponse
+	4,  // 68: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 69: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 70: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 71: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 72: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 73: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 74: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 75: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 76: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 77: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
+	25, // 78: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
+	4,  // 79: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	4,  // 80: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	61, // [61:81] is the sub-list for method output_type
+	41, // [41:61] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_key_proto_init() }
@@ -2676,7 +2738,7 @@ func file_keyhold_v1_key_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_key_proto_rawDesc), len(file_keyhold_v1_key_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   32,
+			NumMessages:   33,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -126,6 +126,16 @@ func (s keyService) RotateKey(ctx context.Context, r *connect.Request[keyholdv1.
 	return keyAnswer(s.engine.RotateKey(ctx, callOf(ctx), in))
 }
 
+func (s keyService) ScheduleRotation(ctx context.Context, r *connect.Request[keyholdv1.ScheduleRotationRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
+	in := engine.ScheduleRotationInput{Key: kms.Ref(r.Msg.GetKey())}
+	if period, err := periodIf(r.Msg.GetCryptoperiod()); err != nil {
+		return nil, err
+	} else if period != nil {
+		in.Period = *period
+	}
+	return keyAnswer(s.engine.ScheduleRotation(ctx, callOf(ctx), in))
+}
+
 func (s keyService) EnableKey(ctx context.Context, r *connect.Request[keyholdv1.EnableKeyRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
 	return keyAnswer(s.engine.EnableKey(ctx, callOf(ctx), engine.KeyInput{Key: kms.Ref(r.Msg.GetKey())}))
 }

@@ -45,6 +45,9 @@ const (
 	KeyServiceUpdateKeyProcedure = "/keyhold.v1.KeyService/UpdateKey"
 	// KeyServiceRotateKeyProcedure is the fully-qualified name of the KeyService's RotateKey RPC.
 	KeyServiceRotateKeyProcedure = "/keyhold.v1.KeyService/RotateKey"
+	// KeyServiceScheduleRotationProcedure is the fully-qualified name of the KeyService's
+	// ScheduleRotation RPC.
+	KeyServiceScheduleRotationProcedure = "/keyhold.v1.KeyService/ScheduleRotation"
 	// KeyServiceEnableKeyProcedure is the fully-qualified name of the KeyService's EnableKey RPC.
 	KeyServiceEnableKeyProcedure = "/keyhold.v1.KeyService/EnableKey"
 	// KeyServiceDisableKeyProcedure is the fully-qualified name of the KeyService's DisableKey RPC.
@@ -97,6 +100,8 @@ type KeyServiceClient interface {
 	// RotateKey makes a new version, which becomes the primary version. Older versions go on processing (decrypting,
 	// verifying) what they made.
 	RotateKey(context.Context, *connect.Request[v1.RotateKeyRequest]) (*connect.Response[v1.KeyResponse], error)
+	// ScheduleRotation sets or ends a key's cryptoperiod: when it is rotated by itself, and how much a version may protect.
+	ScheduleRotation(context.Context, *connect.Request[v1.ScheduleRotationRequest]) (*connect.Response[v1.KeyResponse], error)
 	// EnableKey turns a disabled key on again.
 	EnableKey(context.Context, *connect.Request[v1.EnableKeyRequest]) (*connect.Response[v1.KeyResponse], error)
 	// DisableKey turns a key off: it does nothing until it is enabled.
@@ -174,6 +179,12 @@ func NewKeyServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			httpClient,
 			baseURL+KeyServiceRotateKeyProcedure,
 			connect.WithSchema(keyServiceMethods.ByName("RotateKey")),
+			connect.WithClientOptions(opts...),
+		),
+		scheduleRotation: connect.NewClient[v1.ScheduleRotationRequest, v1.KeyResponse](
+			httpClient,
+			baseURL+KeyServiceScheduleRotationProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("ScheduleRotation")),
 			connect.WithClientOptions(opts...),
 		),
 		enableKey: connect.NewClient[v1.EnableKeyRequest, v1.KeyResponse](
@@ -265,6 +276,7 @@ type keyServiceClient struct {
 	listVersions           *connect.Client[v1.ListVersionsRequest, v1.ListVersionsResponse]
 	updateKey              *connect.Client[v1.UpdateKeyRequest, v1.KeyResponse]
 	rotateKey              *connect.Client[v1.RotateKeyRequest, v1.KeyResponse]
+	scheduleRotation       *connect.Client[v1.ScheduleRotationRequest, v1.KeyResponse]
 	enableKey              *connect.Client[v1.EnableKeyRequest, v1.KeyResponse]
 	disableKey             *connect.Client[v1.DisableKeyRequest, v1.KeyResponse]
 	suspendKey             *connect.Client[v1.SuspendKeyRequest, v1.KeyResponse]
@@ -308,6 +320,11 @@ func (c *keyServiceClient) UpdateKey(ctx context.Context, req *connect.Request[v
 // RotateKey calls keyhold.v1.KeyService.RotateKey.
 func (c *keyServiceClient) RotateKey(ctx context.Context, req *connect.Request[v1.RotateKeyRequest]) (*connect.Response[v1.KeyResponse], error) {
 	return c.rotateKey.CallUnary(ctx, req)
+}
+
+// ScheduleRotation calls keyhold.v1.KeyService.ScheduleRotation.
+func (c *keyServiceClient) ScheduleRotation(ctx context.Context, req *connect.Request[v1.ScheduleRotationRequest]) (*connect.Response[v1.KeyResponse], error) {
+	return c.scheduleRotation.CallUnary(ctx, req)
 }
 
 // EnableKey calls keyhold.v1.KeyService.EnableKey.
@@ -390,6 +407,8 @@ type KeyServiceHandler interface {
 	// RotateKey makes a new version, which becomes the primary version. Older versions go on processing (decrypting,
 	// verifying) what they made.
 	RotateKey(context.Context, *connect.Request[v1.RotateKeyRequest]) (*connect.Response[v1.KeyResponse], error)
+	// ScheduleRotation sets or ends a key's cryptoperiod: when it is rotated by itself, and how much a version may protect.
+	ScheduleRotation(context.Context, *connect.Request[v1.ScheduleRotationRequest]) (*connect.Response[v1.KeyResponse], error)
 	// EnableKey turns a disabled key on again.
 	EnableKey(context.Context, *connect.Request[v1.EnableKeyRequest]) (*connect.Response[v1.KeyResponse], error)
 	// DisableKey turns a key off: it does nothing until it is enabled.
@@ -463,6 +482,12 @@ func NewKeyServiceHandler(svc KeyServiceHandler, opts ...connect.HandlerOption) 
 		KeyServiceRotateKeyProcedure,
 		svc.RotateKey,
 		connect.WithSchema(keyServiceMethods.ByName("RotateKey")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceScheduleRotationHandler := connect.NewUnaryHandler(
+		KeyServiceScheduleRotationProcedure,
+		svc.ScheduleRotation,
+		connect.WithSchema(keyServiceMethods.ByName("ScheduleRotation")),
 		connect.WithHandlerOptions(opts...),
 	)
 	keyServiceEnableKeyHandler := connect.NewUnaryHandler(
@@ -557,6 +582,8 @@ func NewKeyServiceHandler(svc KeyServiceHandler, opts ...connect.HandlerOption) 
 			keyServiceUpdateKeyHandler.ServeHTTP(w, r)
 		case KeyServiceRotateKeyProcedure:
 			keyServiceRotateKeyHandler.ServeHTTP(w, r)
+		case KeyServiceScheduleRotationProcedure:
+			keyServiceScheduleRotationHandler.ServeHTTP(w, r)
 		case KeyServiceEnableKeyProcedure:
 			keyServiceEnableKeyHandler.ServeHTTP(w, r)
 		case KeyServiceDisableKeyProcedure:
@@ -614,6 +641,10 @@ func (UnimplementedKeyServiceHandler) UpdateKey(context.Context, *connect.Reques
 
 func (UnimplementedKeyServiceHandler) RotateKey(context.Context, *connect.Request[v1.RotateKeyRequest]) (*connect.Response[v1.KeyResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.RotateKey is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) ScheduleRotation(context.Context, *connect.Request[v1.ScheduleRotationRequest]) (*connect.Response[v1.KeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.ScheduleRotation is not implemented"))
 }
 
 func (UnimplementedKeyServiceHandler) EnableKey(context.Context, *connect.Request[v1.EnableKeyRequest]) (*connect.Response[v1.KeyResponse], error) {

@@ -1,0 +1,227 @@
+package engine
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/lifecycle"
+	"github.com/keyhold/keyhold/internal/records"
+	"github.com/keyhold/keyhold/internal/rotation"
+)
+
+// ScheduleRotationInput sets the cryptoperiod of a key; a zero one ends it.
+type ScheduleRotationInput struct {
+	Key    kms.Ref
+	Period kms.Period
+}
+
+// The descriptor of cryptoperiods.
+var scheduleRotation = change[ScheduleRotationInput, KeyOutput]{
+	name: kms.ScheduleRotation,
+	roles: []role[ScheduleRotationInput]{{action: kms.ScheduleRotation, need: lifecycle.Manage,
+		key: func(in *ScheduleRotationInput) (kms.Ref, error) { return in.Key, nil }}},
+	do: doScheduleRotation,
+}
+
+// ScheduleRotation says when a key is rotated by itself, and how much a version may protect.
+func (e *Engine) ScheduleRotation(ctx context.Context, c kms.Call, in ScheduleRotationInput) (KeyOutput, error) {
+	return alter(ctx, e, c, &scheduleRotation, &in)
+}
+
+func doScheduleRotation(_ context.Context, w *work, tx *records.Tx, in *ScheduleRotationInput) (KeyOutput, error) {
+	k, err := w.key(tx)
+	if err != nil {
+		return KeyOutput{}, err
+	}
+	if k.Period == in.Period {
+		w.rec.Detail = "nothing to do"
+		return KeyOutput{Key: k.Key}, nil
+	}
+	if err := w.setPeriod(tx, &k, in.Period); err != nil {
+		return KeyOutput{}, err
+	}
+	w.rec.Detail = "cryptoperiod: " + periodWords(in.Period)
+	w.putKey(tx, &k)
+	return KeyOutput{Key: k.Key}, nil
+}
+
+// setPeriod gives a key a cryptoperiod, and plans its next rotation.
+func (w *work) setPeriod(tx *records.Tx, k *records.Key, p kms.Period) error {
+	if err := rotation.Check(p, w.rules.ns.Dev); err != nil {
+		return err
+	}
+	if k.Origin != kms.Generated && !p.IsZero() {
+		e := kms.Errorf(kms.CodeAlgorithm, "the material of key %q is %s: the server cannot make another version by itself", k.Name, k.Origin)
+		e.Next = "bring new material when its time has come"
+		return e
+	}
+	k.Period = p
+	return w.plan(tx, k)
+}
+
+// plan puts the next rotation into the index of what is due, in the place of the one that was planned before. It counts from when the primary version became it.
+func (w *work) plan(tx *records.Tx, k *records.Key) error {
+	if !k.RotateAt.IsZero() {
+		if err := tx.RemoveDue(rotationOf(k)); err != nil {
+			return err
+		}
+	}
+	from := k.Rotated
+	if from.IsZero() {
+		from = k.Created
+	}
+	k.RotateAt = rotation.Next(k.Period, k.ID, from)
+	return resume(tx, k)
+}
+
+// resume puts a planned rotation back into the index: that of a key that cannot be rotated as it is was taken out when its date had come.
+func resume(tx *records.Tx, k *records.Key) error {
+	if k.RotateAt.IsZero() || k.Switch != kms.Enabled {
+		return nil
+	}
+	return tx.PutDue(rotationOf(k))
+}
+
+func rotationOf(k *records.Key) records.Due {
+	return records.Due{Namespace: k.Namespace, Key: k.ID, At: k.RotateAt, What: records.DueRotate}
+}
+
+func periodWords(p kms.Period) string {
+	var said []string
+	if p.Every != 0 {
+		said = append(said, "every "+p.Every.Duration().String())
+	}
+	if p.Calendar != "" {
+		said = append(said, p.Calendar)
+	}
+	if p.Jitter != 0 {
+		said = append(said, "up to "+p.Jitter.Duration().String()+" earlier")
+	}
+	if p.Operations != 0 {
+		said = append(said, fmt.Sprintf("%d operations", p.Operations))
+	}
+	if p.Bytes != 0 {
+		said = append(said, fmt.Sprintf("%d bytes", p.Bytes))
+	}
+	if len(said) == 0 {
+		return "none"
+	}
+	return strings.Join(said, ", ")
+}
+
+// rotateDue rotates a key whose date has come, or whose primary version comes near a limit.
+func rotateDue(ctx context.Context, t *task) error {
+	for range maxAdmissions {
+		err := t.rotate(ctx)
+		if !errors.Is(err, errStale) {
+			return err
+		}
+		t.o.ring.Forget(Touch{Kind: records.TouchKey, Namespace: t.Namespace, ID: t.Key})
+	}
+	return kms.Errorf(kms.CodeConflict, "other changes of this key came between %d times", maxAdmissions)
+}
+
+func (t *task) rotate(ctx context.Context) error {
+	why := bySchedule
+	if t.Version != 0 {
+		why = byLimit
+	}
+	var made *newVersion
+	return t.e.directly(ctx, t.o, kms.Call{Namespace: t.Namespace, Reason: "rotated " + why}, kms.RotateKey,
+		func(w *work) (err error) {
+			k, err := t.o.ring.Key(ctx, t.Namespace, t.Key)
+			if kms.CodeOf(err) == kms.CodeKeyNotFound || err == nil && !t.wanted(&k.Key) {
+				return t.drop(ctx)
+			}
+			if err != nil {
+				return err
+			}
+			w.keys[0], w.n = admitted{Key: k, action: kms.RotateKey, need: lifecycle.Rotate}, 1
+			w.rec.Keys, w.rec.Resource = append(w.rec.Keys, keyUse(k.ID, 0, k.Rev)), k.Name
+			if k.Origin != kms.Generated {
+				return kms.Errorf(kms.CodeAlgorithm, "the material of key %q is %s: the server cannot make another version by itself", k.Name, k.Origin)
+			}
+			made, err = w.successor(ctx, 0)
+			return err
+		},
+		func(w *work, tx *records.Tx) error {
+			k, there, err := tx.Key(t.Namespace, t.Key)
+			if err != nil {
+				return err
+			}
+			if !there || k.Rev != w.keys[0].Rev {
+				return errStale
+			}
+			if err := t.take(tx); err != nil {
+				return err
+			}
+			w.rec.Keys = append(w.rec.Keys, keyUse(k.ID, 0, k.Rev))
+			if _, err := w.install(tx, &k, made, Dates{}, why); err != nil {
+				return err
+			}
+			w.putKey(tx, &k)
+			return nil
+		})
+}
+
+// wanted tells whether the key is still to be rotated because of this row. A key that cannot be rotated as it is comes back when it is enabled.
+func (t *task) wanted(k *kms.Key) bool {
+	if k.Switch != kms.Enabled {
+		return false
+	}
+	if t.Version != 0 {
+		return k.Primary == t.Version && k.Period.Operations|k.Period.Bytes != 0
+	}
+	return k.RotateAt.Equal(t.Date())
+}
+
+// drop forgets a row that asks for nothing any more. If it came from a limit, that may ask again.
+func (t *task) drop(ctx context.Context) error {
+	_, _, err := t.o.records.Update(ctx, func(tx *records.Tx) error {
+		if err := t.take(tx); err != nil || t.Version == 0 {
+			return err
+		}
+		c, err := tx.Counter(t.Key, t.Version)
+		if err != nil || !c.Asked {
+			return err
+		}
+		c.Asked = false
+		return tx.PutCounter(t.Key, t.Version, c)
+	})
+	if err == nil {
+		err = errGone
+	}
+	return err
+}
+
+// missedBy tells how many rotations should have happened by a moment and did not, and how many failed at least once.
+func (o *opened) missedRotations(ctx context.Context, now time.Time) (missed, failed int, err error) {
+	var after []byte
+	for seen := 0; seen < dueSearched; {
+		page, err := o.records.DueBy(ctx, now.Add(retryMost), after, pageMost)
+		if err != nil {
+			return 0, 0, err
+		}
+		for i := range page.Rows {
+			d := &page.Rows[i]
+			if d.What != records.DueRotate {
+				continue
+			}
+			if d.Attempts > 0 {
+				failed++
+			}
+			if rotation.Missed(d.Date(), now) {
+				missed++
+			}
+		}
+		seen += len(page.Rows) + len(page.Damaged)
+		if after = page.Next; after == nil {
+			break
+		}
+	}
+	return missed, failed, nil
+}
