@@ -50,6 +50,8 @@ func schemas() map[string]form {
 		"keyhold policy delete": one(policyChange{}), "keyhold policy check": one(policyChecked{}), "keyhold policy can-i": one(client.Explanation{}), "keyhold policy explain": one(client.Explanation{}),
 		"keyhold token create": one(newToken{}), "keyhold token list": list("tokens", client.Token{}), "keyhold token revoke": one(tokenChange{}),
 		"keyhold credential create": one(credentialChange{}), "keyhold credential list": list("credentials", client.Credential{}), "keyhold credential revoke": one(credentialChange{}),
+		"keyhold template put": one(templateChange{}), "keyhold template show": one(client.Template{}), "keyhold template list": list("templates", client.Template{}),
+		"keyhold template delete": one(templateChange{}), "keyhold template init": one(templatesMade{}),
 		"keyhold namespace create": one(namespaceChange{}), "keyhold namespace list": list("namespaces", client.NamespaceInfo{}),
 		"keyhold namespace show": one(client.NamespaceInfo{}), "keyhold namespace update": one(namespaceChange{}), "keyhold whoami": one(client.Identity{}),
 		"keyhold approval list": list("approvals", client.Approval{}), "keyhold approval show": one(client.Approval{}),
