@@ -99,6 +99,9 @@ func TestKeysLiveTheirLife(t *testing.T) {
 		{"disable", func(ctx context.Context) (client.Key, error) { return admin.DisableKey(ctx, name) }, "disabled", nil},
 		{"enable", func(ctx context.Context) (client.Key, error) { return admin.EnableKey(ctx, name) }, "enabled", nil},
 		{"schedule", func(ctx context.Context) (client.Key, error) {
+			if _, err := admin.AssessKey(ctx, name); err != nil {
+				return client.Key{}, err
+			}
 			return admin.ScheduleKeyDestruction(ctx, name, 8*24*time.Hour)
 		}, "pending-destruction",
 			func(k client.Key) bool { return time.Until(k.DestroyAt) > 7*24*time.Hour }},

@@ -226,6 +226,11 @@ func (ch *change) plainFlags(cmd *cobra.Command) {
 	f.StringVar(&ch.token, "idempotency-token", "", "name of this change: repeated with the same name it is done once; at most 128 bytes")
 }
 
+// apart are the flags of another change that the same command makes before: token and approval are not its own.
+func (ch change) apart() change {
+	return change{dryRun: ch.dryRun || ch.ask || ch.askFor > 0, reason: ch.reason}
+}
+
 // options of a call that reads.
 func (a *app) options() []client.Option {
 	if a.flags.requestID == "" {

@@ -30,7 +30,7 @@ ciphertext to it; destroy ends all of it.`,
 		a.keySwitch("resume", "Let a suspended key protect again", "The key encrypts, signs and makes MACs again.", "resumed", (*client.Client).ResumeKey),
 		a.keyActivate(), a.keyDeactivate(), a.keySuspendVersion(), a.keyResumeVersion(), a.keyArchive(), a.keyRecall(), a.keyCompromise(), a.keyDestroy(),
 		a.keySwitch("cancel-destroy", "Save a key that is pending destruction", "The key is as it was before its destruction was asked for. This works until the last second of the window.", "saved", (*client.Client).CancelKeyDestruction),
-		a.keyUsage(), a.keyReceipt(), a.keyImport(), a.keyImportToken(), a.keyExport(), a.keyExpire(),
+		a.keyUsage(), a.keyAssess(), a.keyObserve(), a.keyRetire(), a.keyReceipt(), a.keyImport(), a.keyImportToken(), a.keyExport(), a.keyExpire(),
 		a.keyPublic(), a.keyAlgorithms(),
 	)
 }
@@ -333,10 +333,18 @@ func (a *app) keyDestroy() *cobra.Command {
 		Long: `Start the waiting time after which a key is destroyed with all its versions. The key does nothing from now on; until
 the window ends, keyhold key cancel-destroy saves it. What it encrypted can never be read again after that.
 
-It asks first on a terminal; without a terminal it needs --yes.`,
+It first shows, on standard error, what that would reach (keyhold key assess); afterwards keyhold key observe shows who misses the key. It asks first on a terminal; without a terminal it needs --yes.`,
 		Example: "  keyhold key destroy orders --window 30d --yes",
 		Args:    cobra.ExactArgs(1),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			if err := a.askable(yes || ch.dryRun); err != nil {
+				return err
+			}
+			report, err := c.AssessKey(ctx, args[0], a.with(ch.apart())...)
+			if err != nil {
+				return err
+			}
+			a.warn(reportFacts(report)...)
 			if err := a.confirm(yes || ch.dryRun, fmt.Sprintf("Destroy the key %q after its waiting time? What it encrypted will be lost.", args[0])); err != nil {
 				return err
 			}

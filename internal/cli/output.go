@@ -175,6 +175,14 @@ type fact struct {
 
 // facts writes a description: a name and a value a line. Empty values are left out.
 func (a *app) facts(all ...fact) error {
+	_, err := io.WriteString(a.out, a.described(a.stdout, all))
+	return err
+}
+
+// warn writes a description to standard error, for a person who is asked something, or should have been.
+func (a *app) warn(all ...fact) { fmt.Fprint(a.stderr, a.described(a.stderr, all)) }
+
+func (a *app) described(to *os.File, all []fact) string {
 	width := 0
 	for _, f := range all {
 		if f.cell.text != "" {
@@ -192,11 +200,10 @@ func (a *app) facts(all ...fact) error {
 			if i > 0 {
 				name = strings.Repeat(" ", width+2)
 			}
-			b.WriteString(a.paint(a.stdout, faint, name) + a.paint(a.stdout, f.cell.colour, printable(l)) + "\n")
+			b.WriteString(a.paint(to, faint, name) + a.paint(to, f.cell.colour, printable(l)) + "\n")
 		}
 	}
-	_, err := io.WriteString(a.out, b.String())
-	return err
+	return b.String()
 }
 
 // moment is a time as people read it: to the second, in UTC.

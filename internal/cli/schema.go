@@ -42,7 +42,7 @@ func schemas() map[string]form {
 		"keyhold key activate": one(keyChange{}), "keyhold key suspend-version": one(keyChange{}), "keyhold key resume-version": one(keyChange{}),
 		"keyhold key archive": one(keyChange{}), "keyhold key recall": one(keyChange{}), "keyhold key compromise": one(compromised{}),
 		"keyhold key deactivate": one(keyChange{}), "keyhold key destroy": one(keyChange{}), "keyhold key cancel-destroy": one(keyChange{}),
-		"keyhold key usage":  one(client.Usage{}),
+		"keyhold key usage": one(client.Usage{}), "keyhold key assess": one(assessed{}), "keyhold key observe": one(client.Observation{}), "keyhold key retire": one(retired{}),
 		"keyhold key public": one(client.PublicKey{}), "keyhold key algorithms": list("algorithms", algorithmInfo{}),
 		"keyhold audit list": list("records", client.AuditRecord{}), "keyhold audit prove": one(client.Proof{}), "keyhold audit checkpoint": one(client.Checkpoint{}), "keyhold audit consistency": one(client.Proof{}),
 		"keyhold audit verify": one(verify.Report{}),

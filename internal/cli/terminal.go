@@ -16,11 +16,8 @@ import (
 
 // confirm asks before something that cannot be taken back. Without a terminal it asks nobody: --yes is needed.
 func (a *app) confirm(yes bool, question string) error {
-	if yes {
-		return nil
-	}
-	if !isTerminal(a.in) || !isTerminal(a.stderr) {
-		return usagef("add --yes to do it without being asked", "this cannot be taken back, and there is no terminal to ask on")
+	if err := a.askable(yes); yes || err != nil {
+		return err
 	}
 	defer a.interruptible(func() {})()
 	fmt.Fprintf(a.stderr, "%s [y/N] ", printable(question))
@@ -33,6 +30,14 @@ func (a *app) confirm(yes bool, question string) error {
 		return nil
 	}
 	return refusal(kms.CodeCancelled, "nothing was changed", "the answer was not yes")
+}
+
+// askable tells whether there is somebody to ask, where that is needed.
+func (a *app) askable(yes bool) error {
+	if yes || isTerminal(a.in) && isTerminal(a.stderr) {
+		return nil
+	}
+	return usagef("add --yes to do it without being asked", "this cannot be taken back, and there is no terminal to ask on")
 }
 
 // interruptible lets a signal end the program while it waits at a prompt, which no context can interrupt, and puts the

@@ -51,7 +51,7 @@ func TestAJumpingClockDestroysNothing(t *testing.T) {
 	w.create("saved", kms.AES256GCM, 0)
 	w.create("other", kms.AES256GCM, 0)
 	for _, k := range []kms.Ref{"doomed", "saved"} {
-		if _, err := w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: k, Window: 7 * day}); err != nil {
+		if _, err := w.schedule(admin, engine.DestroyInput{Key: k, Window: 7 * day}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -123,7 +123,7 @@ func TestTimeStandsThroughRestartsWithAClockThatLost(t *testing.T) {
 	w.create("k", kms.AES256GCM, 0)
 	w.e.Upkeep(t.Context())
 	w.now, passed = w.now.Add(2*time.Hour), 2*time.Hour
-	if _, err := w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: "k", Window: 7 * day}); err != nil {
+	if _, err := w.schedule(admin, engine.DestroyInput{Key: "k", Window: 7 * day}); err != nil {
 		t.Fatal(err)
 	}
 	was := w.e.Now()
@@ -166,7 +166,7 @@ func TestAKilledServerKeepsTheMark(t *testing.T) {
 	var passed time.Duration
 	w := newWorld(t, setClock(&passed))
 	w.create("k", kms.AES256GCM, 0)
-	if _, err := w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: "k", Window: 7 * day}); err != nil {
+	if _, err := w.schedule(admin, engine.DestroyInput{Key: "k", Window: 7 * day}); err != nil {
 		t.Fatal(err)
 	}
 	kill := func() time.Time {
@@ -210,7 +210,7 @@ func TestAWrongClockAtTheStart(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: "k", Window: 7 * day}); err != nil {
+	if _, err := w.schedule(admin, engine.DestroyInput{Key: "k", Window: 7 * day}); err != nil {
 		t.Fatal(err)
 	}
 	right := w.now

@@ -96,6 +96,7 @@ type Engine struct {
 
 	campaigns campaigns
 
+	missed atomic.Uint64 // uses of keys that are pending destruction
 	stop   context.CancelFunc
 	work   sync.WaitGroup
 	closed atomic.Bool
@@ -167,6 +168,9 @@ func (e *Engine) Close(ctx context.Context) error {
 	e.shut(kms.Call{Principal: system, Namespace: kms.SystemNamespace}, kms.StopServer)
 	return nil
 }
+
+// Missed answers how often a key was asked for that is pending destruction.
+func (e *Engine) Missed() uint64 { return e.missed.Load() }
 
 // Sizes answers how many keys and unwrapped versions are in memory, and whether the server is unsealed.
 func (e *Engine) Sizes() (keys, versions int, unsealed bool) {

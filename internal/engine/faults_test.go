@@ -189,7 +189,11 @@ var trials = map[kms.Action]trial{
 	kms.SuspendKey: onKey(kms.AES256GCM, func(w *world, k kms.Ref, _ string) (engine.KeyOutput, error) {
 		return w.e.SuspendKey(w.t.Context(), admin, engine.KeyInput{Key: k})
 	}),
-	kms.ScheduleKeyDestruction: onKey(kms.AES256GCM, func(w *world, k kms.Ref, _ string) (engine.KeyOutput, error) {
+	kms.ScheduleKeyDestruction: after(func(w *world, n string) (kms.Ref, error) {
+		w.create(n, kms.AES256GCM, 0)
+		w.assess(kms.Ref(n))
+		return kms.Ref(n), nil
+	}, func(w *world, k kms.Ref) (engine.KeyOutput, error) {
 		return w.e.ScheduleKeyDestruction(w.t.Context(), admin, engine.DestroyInput{Key: k})
 	}),
 	kms.CreateToken:      plain(newToken),
@@ -266,7 +270,7 @@ var trials = map[kms.Action]trial{
 	}),
 	kms.CancelKeyDestruction: after(func(w *world, n string) (engine.KeyOutput, error) {
 		w.create(n, kms.AES256GCM, 0)
-		return w.e.ScheduleKeyDestruction(w.t.Context(), admin, engine.DestroyInput{Key: kms.Ref(n)})
+		return w.schedule(admin, engine.DestroyInput{Key: kms.Ref(n)})
 	}, func(w *world, in engine.KeyOutput) (engine.KeyOutput, error) {
 		return w.e.CancelKeyDestruction(w.t.Context(), admin, engine.KeyInput{Key: kms.RefTo(in.Key.ID)})
 	}),

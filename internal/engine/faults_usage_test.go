@@ -9,9 +9,15 @@ var usageTrials = map[kms.Action]trial{
 	kms.ReadUsage: onKey(kms.AES256GCM, func(w *world, k kms.Ref, _ string) (engine.UsageOutput, error) {
 		return w.e.ReadUsage(w.t.Context(), user, engine.UsageInput{Key: k})
 	}),
+	kms.AssessKey: onKey(kms.AES256GCM, func(w *world, k kms.Ref, _ string) (engine.AssessOutput, error) {
+		return w.e.AssessKey(w.t.Context(), admin, engine.AssessInput{Key: k})
+	}),
+	kms.RetireVersion: after(func(w *world, n string) (engine.KeyOutput, error) {
+		w.create(n, kms.AES256GCM, 0)
+		return w.e.RotateKey(w.t.Context(), admin, engine.RotateKeyInput{Key: kms.Ref(n)})
+	}, func(w *world, in engine.KeyOutput) (engine.RetireOutput, error) {
+		return w.e.RetireVersion(w.t.Context(), admin, engine.RetireInput{Key: kms.RefTo(in.Key.ID), Version: 1})
+	}),
 }
 
-var usageElsewhere = map[kms.Action]string{
-	kms.RetireVersion: "not built yet",
-	kms.AssessKey:     "not built yet",
-}
+var usageElsewhere = map[kms.Action]string{}

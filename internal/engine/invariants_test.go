@@ -194,7 +194,7 @@ func TestStateDecidesInOneTable(t *testing.T) {
 			wantCode(t, err, 0)
 		},
 		"pending-destruction": func(r kms.Ref) {
-			_, err := w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: r})
+			_, err := w.schedule(admin, engine.DestroyInput{Key: r})
 			wantCode(t, err, 0)
 		},
 	}
@@ -475,7 +475,7 @@ func TestDestroyedStaysDestroyed(t *testing.T) {
 		t.Fatal(err)
 	}
 
-	if _, err := w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: "doomed", Window: 7 * 24 * time.Hour}); err != nil {
+	if _, err := w.schedule(admin, engine.DestroyInput{Key: "doomed", Window: 7 * 24 * time.Hour}); err != nil {
 		t.Fatal(err)
 	}
 	w.now = w.now.Add(8 * 24 * time.Hour) // before the jobs begin to read the clock

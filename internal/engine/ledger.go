@@ -130,9 +130,7 @@ func (p *portion) read(ctx context.Context, log *audit.Log, end audit.Position) 
 		for i := range page {
 			at, r := page[i].Position, &page[i].Record
 			p.to.Epoch, p.to.Seq, p.to.Time = at.Epoch, at.Seq, later(p.to.Time, r.Time)
-			if p.to.Begun.IsZero() {
-				p.to.Begun = r.Time
-			}
+			p.to.Begun = first(p.to.Begun, r.Time)
 			after = at
 			p.seen++
 			if since.IsZero() || r.Time.After(since) {

@@ -105,4 +105,6 @@ type UpdateKeyInput struct {
 type DestroyInput struct {
 	Key    kms.Ref
 	Window time.Duration // 0: the default of 30 days; at least 7 days outside development namespaces
+
+	users []UserUsage // who used the key; filled by prepare
 }

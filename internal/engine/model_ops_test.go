@@ -808,12 +808,28 @@ func (p *player) turn(r [4]uint32) (string, error) {
 	return what, p.same(k, &out.Key)
 }
 
+// assess looks at what the destruction of a key would reach, as has to be done before.
+func (p *player) assess(c *caller, ns kms.Namespace, k *mKey, ref kms.Ref) error {
+	_, err := p.m.e.AssessKey(p.m.t.Context(), p.call(c, ns), engine.AssessInput{Key: ref})
+	code, named := p.model.admit(c, ns, k, kms.AssessKey, read)
+	keys := p.on(named, k, 0)
+	if code == 0 {
+		keys += " change"
+	}
+	return p.use(c, err, code, kms.AssessKey, audit.OK, keys)
+}
+
 func (p *player) schedule(r [4]uint32) (string, error) {
 	k, ref := p.aKey(r[0])
 	c, ns := p.someone(r[1], kms.RoleAdmin, ns(k))
 	k = p.model.resolve(ns, ref)
 	call := p.call(c, ns)
 	call.DryRun = r[3]%16 == 0
+	if !call.DryRun {
+		if err := p.assess(c, ns, k, ref); err != nil {
+			return "assess", err
+		}
+	}
 	window := time.Duration(r[2]%18+6) * day
 	at := p.m.e.Now()
 	out, err := p.api().ScheduleKeyDestruction(p.m.t.Context(), call, engine.DestroyInput{Key: ref, Window: window})

@@ -641,9 +641,9 @@ func TestDestructionIsCancellableToTheLastSecond(t *testing.T) {
 	w := newWorld(t)
 	w.create("k", kms.AES256GCM, 0)
 	c := w.encrypt("k", "x", nil)
-	_, err := w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: "k", Window: time.Hour})
+	_, err := w.schedule(admin, engine.DestroyInput{Key: "k", Window: time.Hour})
 	wantCode(t, err, kms.CodeWindow)
-	out, err := w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: "k"})
+	out, err := w.schedule(admin, engine.DestroyInput{Key: "k"})
 	if err != nil || !out.Key.DestroyAt.Equal(w.now.Add(30*24*time.Hour)) {
 		t.Fatalf("scheduled: %+v %v", out.Key, err)
 	}
@@ -656,7 +656,7 @@ func TestDestructionIsCancellableToTheLastSecond(t *testing.T) {
 	if got, err := w.decrypt(user, c, nil); err != nil || got != "x" {
 		t.Fatalf("after cancelling: %q %v", got, err)
 	}
-	if out, err = w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: "k"}); err != nil {
+	if out, err = w.schedule(admin, engine.DestroyInput{Key: "k"}); err != nil {
 		t.Fatal(err)
 	}
 	w.now = out.Key.DestroyAt

@@ -9,6 +9,7 @@ import (
 	"github.com/keyhold/keyhold/internal/keyring"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/lifecycle"
+	"github.com/keyhold/keyhold/internal/usage"
 )
 
 // A role is what an operation wants of one key.
@@ -188,6 +189,9 @@ func (w *work) settle(ctx context.Context, err error) error {
 		e := kms.AsError(err)
 		w.rec.Code = e.Code
 		w.rec.Outcome = outcomeOf(e.Kind())
+		if e.Code == kms.CodeKeyPendingDestruction && usage.Counts(w.rec.Action) {
+			w.e.missed.Add(1)
+		}
 		if cause := e.Unwrap(); cause != nil && (e.Kind() == kms.KindInternal || e.Kind() == kms.KindUnavailable) {
 			w.e.log.Error("operation_failed", "action", w.rec.Action.String(), "code", e.Code.String(), "request_id", w.rec.RequestID, "error", cause)
 		}

@@ -20,7 +20,7 @@ func (w *world) destroy(name string) {
 	w.t.Helper()
 	c := admin
 	c.Reason = "the customer left"
-	if _, err := w.e.ScheduleKeyDestruction(w.t.Context(), c, engine.DestroyInput{Key: kms.Ref(name), Window: week}); err != nil {
+	if _, err := w.schedule(c, engine.DestroyInput{Key: kms.Ref(name), Window: week}); err != nil {
 		w.t.Fatal(err)
 	}
 	w.now = w.now.Add(week)

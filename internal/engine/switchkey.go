@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"fmt"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
@@ -43,6 +44,10 @@ var (
 		name: kms.ScheduleKeyDestruction,
 		roles: []role[DestroyInput]{{action: kms.ScheduleKeyDestruction, need: lifecycle.Read,
 			key: func(in *DestroyInput) (kms.Ref, error) { return in.Key, nil }}},
+		prepare: func(ctx context.Context, w *work, in *DestroyInput) (err error) {
+			in.users, err = w.usedSince(ctx)
+			return err
+		},
 		do: func(_ context.Context, w *work, tx *records.Tx, in *DestroyInput) (KeyOutput, error) {
 			window, err := w.window(&w.keys[0].Key.Key, in.Window)
 			if err != nil {
@@ -53,9 +58,13 @@ var (
 				return KeyOutput{}, err
 			}
 			return w.turnKey(tx, lifecycle.Schedule, func(k *records.Key) error {
+				report, err := w.assessed(tx, k.ID, in.users)
+				if err != nil {
+					return err
+				}
 				k.Before, k.DestroyAt = k.Switch, end.UTC()
-				w.rec.Detail = "destroy at " + end.UTC().Format(time.RFC3339)
-				if err := tx.PutReceipt(w.requested(records.Receipt{Namespace: k.Namespace, Key: k.ID, Due: k.DestroyAt})); err != nil {
+				w.rec.Detail = fmt.Sprintf("destroy at %s; assessment sha256:%x", end.UTC().Format(time.RFC3339), report)
+				if err := tx.PutReceipt(w.requested(records.Receipt{Namespace: k.Namespace, Key: k.ID, Due: k.DestroyAt, Assessment: report})); err != nil {
 					return err
 				}
 				return tx.PutDue(records.Due{Namespace: k.Namespace, Key: k.ID, At: k.DestroyAt})

@@ -16,6 +16,22 @@ func (w *world) usage(key string) engine.UsageOutput {
 	return out
 }
 
+// assess looks at what the destruction of a key would reach, as has to be done before.
+func (w *world) assess(ref kms.Ref) {
+	w.t.Helper()
+	if _, err := w.e.AssessKey(w.t.Context(), admin, engine.AssessInput{Key: ref}); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// schedule asks for the destruction of a key, whose reach was looked at just before.
+func (w *world) schedule(c kms.Call, in engine.DestroyInput) (engine.KeyOutput, error) {
+	if _, err := w.e.AssessKey(w.t.Context(), admin, engine.AssessInput{Key: in.Key}); err != nil {
+		return engine.KeyOutput{}, err
+	}
+	return w.e.ScheduleKeyDestruction(w.t.Context(), c, in)
+}
+
 // done adds up what principals did with a version.
 func done(out engine.UsageOutput, version uint32) map[string]uint64 {
 	all := map[string]uint64{}

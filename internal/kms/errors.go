@@ -194,7 +194,7 @@ var codes = map[Code]codeFacts{
 	CodeKeyPendingImport:      {KindState, "key has no material", "import its material: keyhold key import NAME FILE"},
 	CodeWindow:                {KindState, "destruction window", "choose a window within the limits shown"},
 	CodeAssessment:            {KindState, "no fresh assessment", "look first at what it would reach: keyhold key assess NAME"},
-	CodeResidue:               {KindState, "still needed", "keyhold key assess NAME shows what is left; re-wrap it, or force it with approvals"},
+	CodeResidue:               {KindState, "still needed", "keyhold key retire NAME --version N --check shows what is left; re-wrap it, or force it with approvals"},
 	CodeCryptoperiod:          {KindState, "cryptoperiod over", "rotate the key: keyhold key rotate NAME"},
 	CodeMaterialExpired:       {KindState, "imported material expired", "import the same material again: keyhold key import NAME FILE --version VERSION"},
 	CodeImported:              {KindState, "key is imported", "import a new version: keyhold key import NAME FILE"},

@@ -32,6 +32,7 @@ func (n *Node) measure(m *server.Metrics, auth *authn.Authenticator) {
 		server.Figure{Name: "clock_behind_seconds", Help: "By how much the machine's clock is behind a time that was already.", Read: func() float64 { return n.engine.Clock().Behind.Seconds() }},
 		server.Figure{Name: "rotations_missed", Help: "Scheduled rotations that are more than an hour late.", Read: func() float64 { missed, _ := n.engine.Rotations(); return float64(missed) }},
 		server.Figure{Name: "rotations_failed", Help: "Scheduled rotations that failed and are tried again.", Read: func() float64 { _, failed := n.engine.Rotations(); return float64(failed) }},
+		server.Figure{Name: "key_pending_destruction_uses_total", Help: "Uses of keys that are pending destruction, all of them refused: somebody misses a key that will be gone.", Counter: true, Read: func() float64 { return float64(n.engine.Missed()) }},
 		server.Figure{Name: "keyring_keys", Help: "Keys held in memory.", Read: func() float64 { k, _, _ := n.engine.Sizes(); return float64(k) }},
 		server.Figure{Name: "keyring_versions", Help: "Unwrapped key versions held in memory.", Read: func() float64 { _, v, _ := n.engine.Sizes(); return float64(v) }},
 		server.Figure{Name: "store_revision", Help: "Newest durable revision of the store.", Read: func() float64 {

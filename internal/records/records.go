@@ -50,6 +50,7 @@ const (
 	kindCounter      kind = 'Q' // Q key id, version u32: how much of its limits a version has used
 	kindUsage        kind = 'U' // U key id, version u32: what a version was used for; U 00 node: how far the ledger has read the node's log
 	kindReceipt      kind = 'Z' // Z key id; Z 00 namespace; Z ff epoch u32, key id or 00 namespace: what awaits the end of an epoch
+	kindAssessment   kind = 'B' // B key id: the newest report of what its destruction would reach
 	kindImport       kind = 'i' // i token id: what may be imported, once
 	kindArchive      kind = 'X' // X key id, version u32: archived material; X 00 namespace for archive KEKs
 )

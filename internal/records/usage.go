@@ -36,6 +36,11 @@ type User struct {
 	Home  kms.Namespace `json:"home,omitempty"`
 }
 
+// Is tells whether two name the same principal. Who has no keyed hash, such as the server itself, goes by its name.
+func (u User) Is(o User) bool {
+	return u.Alias == o.Alias && (u.Alias != [16]byte{} || u.Name == o.Name && u.Home == o.Home)
+}
+
 // Tally counts the uses of one kind by one user.
 type Tally struct {
 	User    int         `json:"user"` // index into Users, or Others
@@ -53,7 +58,7 @@ type UsageEnd struct {
 	Epoch uint64    `json:"epoch"` // of the last record that is in the ledger
 	Seq   uint64    `json:"seq"`
 	Time  time.Time `json:"time"`
-	Begun time.Time `json:"begun"` // time of the first record that the ledger knows: what was before is not in it
+	Begun time.Time `json:"begun"` // the earliest time of a record that the ledger knows: what was before is not in it
 }
 
 func usagePrefix(id kms.ID) []byte { return append([]byte{byte(kindUsage)}, id[:]...) }

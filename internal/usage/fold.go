@@ -42,6 +42,7 @@ type delta struct {
 // line is what uses are told apart by.
 type line struct {
 	alias   [16]byte
+	name    string // of who has no alias
 	code    kms.Code
 	action  kms.Action
 	dialect kms.Dialect
@@ -93,7 +94,10 @@ func (f *Fold) use(r *audit.Record, i int, a kms.Action) {
 // add adds all items of a record to one version.
 func (f *Fold) add(r *audit.Record, at At, a kms.Action) {
 	d := f.row(at)
-	k := line{r.Alias, r.Code, a, r.Dialect}
+	k := line{alias: r.Alias, code: r.Code, action: a, dialect: r.Dialect}
+	if k.alias == [16]byte{} {
+		k.name = r.Name
+	}
 	if len(r.Items) == 0 || r.Code != 0 { // one thing, or all of it failed together
 		f.count(d, k, r, max(uint64(len(r.Items)), 1), r.Bytes)
 		return
@@ -125,7 +129,7 @@ func (f *Fold) count(d *delta, k line, r *audit.Record, n, bytes uint64) {
 			i = len(d.tally)
 			d.lines[k] = i
 			d.tally = append(d.tally, records.Tally{Action: k.action, Dialect: k.dialect, Code: k.code, First: r.Time, Last: r.Time})
-			d.who = append(d.who, records.User{Alias: r.Alias})
+			d.who = append(d.who, records.User{Alias: r.Alias, Home: r.Home})
 			f.lines++
 		}
 		d.last, d.key = i, k

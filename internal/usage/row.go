@@ -33,7 +33,7 @@ func add(row *records.Usage, who records.User, t records.Tally) {
 // matter out of the evidence.
 func place(row *records.Usage, who records.User, uses bool) int {
 	for i := range row.Users {
-		if u := &row.Users[i]; u.Alias == who.Alias {
+		if u := &row.Users[i]; u.Is(who) {
 			if who.Name != "" {
 				u.Name, u.Home = who.Name, who.Home
 			}

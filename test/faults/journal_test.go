@@ -119,6 +119,9 @@ func (w *writer) next() op {
 		return w.turn(id, "DisableKey", name, disabled, (*client.Client).DisableKey)
 	case n < 16:
 		return w.turn(id, "ScheduleKeyDestruction", name, pending, func(c *client.Client, ctx context.Context, key string, o ...client.Option) (client.Key, error) {
+			if _, err := c.AssessKey(ctx, key); err != nil {
+				return client.Key{}, err
+			}
 			return c.ScheduleKeyDestruction(ctx, key, 0, o...)
 		})
 	case n < 17:

@@ -9,6 +9,7 @@ package keyholdv1
 import (
 	protoreflect "google.golang.org/protobuf/reflect/protoreflect"
 	protoimpl "google.golang.org/protobuf/runtime/protoimpl"
+	durationpb "google.golang.org/protobuf/types/known/durationpb"
 	timestamppb "google.golang.org/protobuf/types/known/timestamppb"
 	reflect "reflect"
 	sync "sync"
@@ -513,12 +514,857 @@ func (x *UsageOperation) GetLast() *timestamppb.Timestamp {
 	return nil
 }
 
+// AssessKeyRequest asks what the destruction of a key would reach.
+type AssessKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Reference of the key.
+	Key           string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssessKeyRequest) Reset() {
+	*x = AssessKeyRequest{}
+	mi := &file_keyhold_v1_usage_proto_msgTypes[5]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssessKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssessKeyRequest) ProtoMessage() {}
+
+func (x *AssessKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_usage_proto_msgTypes[5]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssessKeyRequest.ProtoReflect.Descriptor instead.
+func (*AssessKeyRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_usage_proto_rawDescGZIP(), []int{5}
+}
+
+func (x *AssessKeyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+// AssessKeyResponse is the report.
+type AssessKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the key.
+	KeyId string `protobuf:"bytes,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Name of the key.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// Its namespace.
+	Namespace string `protobuf:"bytes,3,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Position of its switch.
+	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	// When the report was made.
+	At *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=at,proto3" json:"at,omitempty"`
+	// By whom.
+	By string `protobuf:"bytes,6,opt,name=by,proto3" json:"by,omitempty"`
+	// SHA-256 of the report.
+	Digest []byte `protobuf:"bytes,7,opt,name=digest,proto3" json:"digest,omitempty"`
+	// Time of the first audit record that was counted. What was before is not known.
+	Since *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
+	// Time of the last one.
+	Through *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=through,proto3" json:"through,omitempty"`
+	// First use. Not set: never.
+	First *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=first,proto3" json:"first,omitempty"`
+	// Last use. Not set: never.
+	Last *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=last,proto3" json:"last,omitempty"`
+	// Uses: each item of a batch counts.
+	Done uint64 `protobuf:"varint,12,opt,name=done,proto3" json:"done,omitempty"`
+	// Uses that were refused or failed.
+	Refused uint64 `protobuf:"varint,13,opt,name=refused,proto3" json:"refused,omitempty"`
+	// Who used it, the latest use first.
+	Users []*UsageUser `protobuf:"bytes,14,rep,name=users,proto3" json:"users,omitempty"`
+	// Uses by principals that are not told apart.
+	Others uint64 `protobuf:"varint,15,opt,name=others,proto3" json:"others,omitempty"`
+	// Versions that were used, or that managed data keys are under, the newest first.
+	Versions []*AssessedVersion `protobuf:"bytes,16,rep,name=versions,proto3" json:"versions,omitempty"`
+	// There are more versions than that.
+	MoreVersions bool `protobuf:"varint,17,opt,name=more_versions,json=moreVersions,proto3" json:"more_versions,omitempty"`
+	// Managed data keys that the server keeps.
+	DataKeys uint64 `protobuf:"varint,18,opt,name=data_keys,json=dataKeys,proto3" json:"data_keys,omitempty"`
+	// Data keys that others hold and that are registered by their fingerprint.
+	OutsideDataKeys uint64 `protobuf:"varint,19,opt,name=outside_data_keys,json=outsideDataKeys,proto3" json:"outside_data_keys,omitempty"`
+	// Counting data keys ended at a limit: there are as many or more.
+	AtLeast bool `protobuf:"varint,20,opt,name=at_least,json=atLeast,proto3" json:"at_least,omitempty"`
+	// What names the key.
+	Dependants []*Dependant `protobuf:"bytes,21,rep,name=dependants,proto3" json:"dependants,omitempty"`
+	// Times that a public half was read.
+	PublicKeys uint64 `protobuf:"varint,22,opt,name=public_keys,json=publicKeys,proto3" json:"public_keys,omitempty"`
+	// Copies of its material that left, wrapped.
+	Exports uint64 `protobuf:"varint,23,opt,name=exports,proto3" json:"exports,omitempty"`
+	// Copies of the store that left through the server and may hold the key: at most so many. 0: none since the key was made.
+	Backups uint64 `protobuf:"varint,24,opt,name=backups,proto3" json:"backups,omitempty"`
+	// When the last of them did.
+	LastBackup *timestamppb.Timestamp `protobuf:"bytes,25,opt,name=last_backup,json=lastBackup,proto3" json:"last_backup,omitempty"`
+	// What cannot be known.
+	Unknown       []string `protobuf:"bytes,26,rep,name=unknown,proto3" json:"unknown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AssessKeyResponse) Reset() {
+	*x = AssessKeyResponse{}
+	mi := &file_keyhold_v1_usage_proto_msgTypes[6]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssessKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssessKeyResponse) ProtoMessage() {}
+
+func (x *AssessKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_usage_proto_msgTypes[6]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssessKeyResponse.ProtoReflect.Descriptor instead.
+func (*AssessKeyResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_usage_proto_rawDescGZIP(), []int{6}
+}
+
+func (x *AssessKeyResponse) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *AssessKeyResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *AssessKeyResponse) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *AssessKeyResponse) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *AssessKeyResponse) GetAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.At
+	}
+	return nil
+}
+
+func (x *AssessKeyResponse) GetBy() string {
+	if x != nil {
+		return x.By
+	}
+	return ""
+}
+
+func (x *AssessKeyResponse) GetDigest() []byte {
+	if x != nil {
+		return x.Digest
+	}
+	return nil
+}
+
+func (x *AssessKeyResponse) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *AssessKeyResponse) GetThrough() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Through
+	}
+	return nil
+}
+
+func (x *AssessKeyResponse) GetFirst() *timestamppb.Timestamp {
+	if x != nil {
+		return x.First
+	}
+	return nil
+}
+
+func (x *AssessKeyResponse) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *AssessKeyResponse) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *AssessKeyResponse) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+func (x *AssessKeyResponse) GetUsers() []*UsageUser {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *AssessKeyResponse) GetOthers() uint64 {
+	if x != nil {
+		return x.Others
+	}
+	return 0
+}
+
+func (x *AssessKeyResponse) GetVersions() []*AssessedVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *AssessKeyResponse) GetMoreVersions() bool {
+	if x != nil {
+		return x.MoreVersions
+	}
+	return false
+}
+
+func (x *AssessKeyResponse) GetDataKeys() uint64 {
+	if x != nil {
+		return x.DataKeys
+	}
+	return 0
+}
+
+func (x *AssessKeyResponse) GetOutsideDataKeys() uint64 {
+	if x != nil {
+		return x.OutsideDataKeys
+	}
+	return 0
+}
+
+func (x *AssessKeyResponse) GetAtLeast() bool {
+	if x != nil {
+		return x.AtLeast
+	}
+	return false
+}
+
+func (x *AssessKeyResponse) GetDependants() []*Dependant {
+	if x != nil {
+		return x.Dependants
+	}
+	return nil
+}
+
+func (x *AssessKeyResponse) GetPublicKeys() uint64 {
+	if x != nil {
+		return x.PublicKeys
+	}
+	return 0
+}
+
+func (x *AssessKeyResponse) GetExports() uint64 {
+	if x != nil {
+		return x.Exports
+	}
+	return 0
+}
+
+func (x *AssessKeyResponse) GetBackups() uint64 {
+	if x != nil {
+		return x.Backups
+	}
+	return 0
+}
+
+func (x *AssessKeyResponse) GetLastBackup() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastBackup
+	}
+	return nil
+}
+
+func (x *AssessKeyResponse) GetUnknown() []string {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
+// AssessedVersion is what is known of one version.
+type AssessedVersion struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Number of the version.
+	Version uint32 `protobuf:"varint,1,opt,name=version,proto3" json:"version,omitempty"`
+	// Last use. Not set: never.
+	Last *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=last,proto3" json:"last,omitempty"`
+	// Uses.
+	Done uint64 `protobuf:"varint,3,opt,name=done,proto3" json:"done,omitempty"`
+	// Managed data keys under it that the server keeps.
+	DataKeys uint64 `protobuf:"varint,4,opt,name=data_keys,json=dataKeys,proto3" json:"data_keys,omitempty"`
+	// Data keys under it that others hold.
+	OutsideDataKeys uint64 `protobuf:"varint,5,opt,name=outside_data_keys,json=outsideDataKeys,proto3" json:"outside_data_keys,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
+}
+
+func (x *AssessedVersion) Reset() {
+	*x = AssessedVersion{}
+	mi := &file_keyhold_v1_usage_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AssessedVersion) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AssessedVersion) ProtoMessage() {}
+
+func (x *AssessedVersion) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_usage_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AssessedVersion.ProtoReflect.Descriptor instead.
+func (*AssessedVersion) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_usage_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *AssessedVersion) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *AssessedVersion) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *AssessedVersion) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *AssessedVersion) GetDataKeys() uint64 {
+	if x != nil {
+		return x.DataKeys
+	}
+	return 0
+}
+
+func (x *AssessedVersion) GetOutsideDataKeys() uint64 {
+	if x != nil {
+		return x.OutsideDataKeys
+	}
+	return 0
+}
+
+// Dependant is something that names a key.
+type Dependant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// What it is: `policy` or `import-token`.
+	Kind string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	// Its name or id.
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Dependant) Reset() {
+	*x = Dependant{}
+	mi := &file_keyhold_v1_usage_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Dependant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Dependant) ProtoMessage() {}
+
+func (x *Dependant) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_usage_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Dependant.ProtoReflect.Descriptor instead.
+func (*Dependant) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_usage_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *Dependant) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *Dependant) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+// RetireVersionRequest asks for the end of a version that nothing needs any more.
+type RetireVersionRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Reference of the key.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Number of the version.
+	Version uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	// Time in which nobody may have used it: at least a day outside development namespaces. Not set: 30 days.
+	Window *durationpb.Duration `protobuf:"bytes,3,opt,name=window,proto3" json:"window,omitempty"`
+	// Whatever is left: takes approvals (`KH1208`).
+	Force         bool `protobuf:"varint,4,opt,name=force,proto3" json:"force,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetireVersionRequest) Reset() {
+	*x = RetireVersionRequest{}
+	mi := &file_keyhold_v1_usage_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetireVersionRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetireVersionRequest) ProtoMessage() {}
+
+func (x *RetireVersionRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_usage_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetireVersionRequest.ProtoReflect.Descriptor instead.
+func (*RetireVersionRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_usage_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *RetireVersionRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *RetireVersionRequest) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RetireVersionRequest) GetWindow() *durationpb.Duration {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
+func (x *RetireVersionRequest) GetForce() bool {
+	if x != nil {
+		return x.Force
+	}
+	return false
+}
+
+// RetireVersionResponse is the evidence.
+type RetireVersionResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key.
+	Key *Key `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The version, after it was retired.
+	Versions []*KeyVersion `protobuf:"bytes,2,rep,name=versions,proto3" json:"versions,omitempty"`
+	// Number of the version.
+	Version uint32 `protobuf:"varint,3,opt,name=version,proto3" json:"version,omitempty"`
+	// Its state when it was looked at.
+	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	// Whether it may be retired.
+	Retirable bool `protobuf:"varint,5,opt,name=retirable,proto3" json:"retirable,omitempty"`
+	// Why not.
+	Against []string `protobuf:"bytes,6,rep,name=against,proto3" json:"against,omitempty"`
+	// The window.
+	Window *durationpb.Duration `protobuf:"bytes,7,opt,name=window,proto3" json:"window,omitempty"`
+	// Time of the first audit record that was counted.
+	Since *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=since,proto3" json:"since,omitempty"`
+	// Time of the last one.
+	Through *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=through,proto3" json:"through,omitempty"`
+	// Last use. Not set: never.
+	Last *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=last,proto3" json:"last,omitempty"`
+	// Who used it within the window.
+	Users []*UsageUser `protobuf:"bytes,11,rep,name=users,proto3" json:"users,omitempty"`
+	// Managed data keys under it that the server keeps.
+	DataKeys uint64 `protobuf:"varint,12,opt,name=data_keys,json=dataKeys,proto3" json:"data_keys,omitempty"`
+	// Data keys under it that others hold.
+	OutsideDataKeys uint64 `protobuf:"varint,13,opt,name=outside_data_keys,json=outsideDataKeys,proto3" json:"outside_data_keys,omitempty"`
+	// What cannot be known.
+	Unknown       []string `protobuf:"bytes,14,rep,name=unknown,proto3" json:"unknown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetireVersionResponse) Reset() {
+	*x = RetireVersionResponse{}
+	mi := &file_keyhold_v1_usage_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetireVersionResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetireVersionResponse) ProtoMessage() {}
+
+func (x *RetireVersionResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_usage_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetireVersionResponse.ProtoReflect.Descriptor instead.
+func (*RetireVersionResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_usage_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *RetireVersionResponse) GetKey() *Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *RetireVersionResponse) GetVersions() []*KeyVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *RetireVersionResponse) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
+func (x *RetireVersionResponse) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *RetireVersionResponse) GetRetirable() bool {
+	if x != nil {
+		return x.Retirable
+	}
+	return false
+}
+
+func (x *RetireVersionResponse) GetAgainst() []string {
+	if x != nil {
+		return x.Against
+	}
+	return nil
+}
+
+func (x *RetireVersionResponse) GetWindow() *durationpb.Duration {
+	if x != nil {
+		return x.Window
+	}
+	return nil
+}
+
+func (x *RetireVersionResponse) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *RetireVersionResponse) GetThrough() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Through
+	}
+	return nil
+}
+
+func (x *RetireVersionResponse) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *RetireVersionResponse) GetUsers() []*UsageUser {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *RetireVersionResponse) GetDataKeys() uint64 {
+	if x != nil {
+		return x.DataKeys
+	}
+	return 0
+}
+
+func (x *RetireVersionResponse) GetOutsideDataKeys() uint64 {
+	if x != nil {
+		return x.OutsideDataKeys
+	}
+	return 0
+}
+
+func (x *RetireVersionResponse) GetUnknown() []string {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
+// ObserveKeyRequest asks who misses a key, or would.
+type ObserveKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Reference of the key.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// From when on. Not set: since the destruction was asked for; for a key that is not pending destruction the last 24 hours.
+	Since         *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=since,proto3" json:"since,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObserveKeyRequest) Reset() {
+	*x = ObserveKeyRequest{}
+	mi := &file_keyhold_v1_usage_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObserveKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObserveKeyRequest) ProtoMessage() {}
+
+func (x *ObserveKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_usage_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObserveKeyRequest.ProtoReflect.Descriptor instead.
+func (*ObserveKeyRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_usage_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *ObserveKeyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ObserveKeyRequest) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+// ObserveKeyResponse names the callers of a key.
+type ObserveKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the key.
+	KeyId string `protobuf:"bytes,1,opt,name=key_id,json=keyId,proto3" json:"key_id,omitempty"`
+	// Name of the key.
+	Name string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	// It is pending destruction: the callers were refused because of it. Otherwise they use it.
+	PendingDestruction bool `protobuf:"varint,3,opt,name=pending_destruction,json=pendingDestruction,proto3" json:"pending_destruction,omitempty"`
+	// When it will be destroyed.
+	DestroyAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=destroy_at,json=destroyAt,proto3" json:"destroy_at,omitempty"`
+	// From when on.
+	Since *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=since,proto3" json:"since,omitempty"`
+	// Time of the last audit record that was counted.
+	Through *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=through,proto3" json:"through,omitempty"`
+	// The callers, the latest first.
+	Callers       []*UsageUser `protobuf:"bytes,7,rep,name=callers,proto3" json:"callers,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ObserveKeyResponse) Reset() {
+	*x = ObserveKeyResponse{}
+	mi := &file_keyhold_v1_usage_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ObserveKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ObserveKeyResponse) ProtoMessage() {}
+
+func (x *ObserveKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_usage_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ObserveKeyResponse.ProtoReflect.Descriptor instead.
+func (*ObserveKeyResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_usage_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *ObserveKeyResponse) GetKeyId() string {
+	if x != nil {
+		return x.KeyId
+	}
+	return ""
+}
+
+func (x *ObserveKeyResponse) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ObserveKeyResponse) GetPendingDestruction() bool {
+	if x != nil {
+		return x.PendingDestruction
+	}
+	return false
+}
+
+func (x *ObserveKeyResponse) GetDestroyAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DestroyAt
+	}
+	return nil
+}
+
+func (x *ObserveKeyResponse) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ObserveKeyResponse) GetThrough() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Through
+	}
+	return nil
+}
+
+func (x *ObserveKeyResponse) GetCallers() []*UsageUser {
+	if x != nil {
+		return x.Callers
+	}
+	return nil
+}
+
 var File_keyhold_v1_usage_proto protoreflect.FileDescriptor
 
 const file_keyhold_v1_usage_proto_rawDesc = "" +
 	"\n" +
 	"\x16keyhold/v1/usage.proto\x12\n" +
-	"keyhold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"z\n" +
+	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x14keyhold/v1/key.proto\"z\n" +
 	"\x10ReadUsageRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x1b\n" +
@@ -562,9 +1408,90 @@ const file_keyhold_v1_usage_proto_rawDesc = "" +
 	"\x05count\x18\x04 \x01(\x04R\x05count\x12\x14\n" +
 	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\x120\n" +
 	"\x05first\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
-	"\x04last\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04last2X\n" +
+	"\x04last\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04last\"$\n" +
+	"\x10AssessKeyRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"\xa8\a\n" +
+	"\x11AssessKeyResponse\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\tR\x05keyId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12\x1c\n" +
+	"\tnamespace\x18\x03 \x01(\tR\tnamespace\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12*\n" +
+	"\x02at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x02at\x12\x0e\n" +
+	"\x02by\x18\x06 \x01(\tR\x02by\x12\x16\n" +
+	"\x06digest\x18\a \x01(\fR\x06digest\x120\n" +
+	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x124\n" +
+	"\athrough\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\athrough\x120\n" +
+	"\x05first\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
+	"\x04last\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x12\n" +
+	"\x04done\x18\f \x01(\x04R\x04done\x12\x18\n" +
+	"\arefused\x18\r \x01(\x04R\arefused\x12+\n" +
+	"\x05users\x18\x0e \x03(\v2\x15.keyhold.v1.UsageUserR\x05users\x12\x16\n" +
+	"\x06others\x18\x0f \x01(\x04R\x06others\x127\n" +
+	"\bversions\x18\x10 \x03(\v2\x1b.keyhold.v1.AssessedVersionR\bversions\x12#\n" +
+	"\rmore_versions\x18\x11 \x01(\bR\fmoreVersions\x12\x1b\n" +
+	"\tdata_keys\x18\x12 \x01(\x04R\bdataKeys\x12*\n" +
+	"\x11outside_data_keys\x18\x13 \x01(\x04R\x0foutsideDataKeys\x12\x19\n" +
+	"\bat_least\x18\x14 \x01(\bR\aatLeast\x125\n" +
+	"\n" +
+	"dependants\x18\x15 \x03(\v2\x15.keyhold.v1.DependantR\n" +
+	"dependants\x12\x1f\n" +
+	"\vpublic_keys\x18\x16 \x01(\x04R\n" +
+	"publicKeys\x12\x18\n" +
+	"\aexports\x18\x17 \x01(\x04R\aexports\x12\x18\n" +
+	"\abackups\x18\x18 \x01(\x04R\abackups\x12;\n" +
+	"\vlast_backup\x18\x19 \x01(\v2\x1a.google.protobuf.TimestampR\n" +
+	"lastBackup\x12\x18\n" +
+	"\aunknown\x18\x1a \x03(\tR\aunknown\"\xb8\x01\n" +
+	"\x0fAssessedVersion\x12\x18\n" +
+	"\aversion\x18\x01 \x01(\rR\aversion\x12.\n" +
+	"\x04last\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x12\n" +
+	"\x04done\x18\x03 \x01(\x04R\x04done\x12\x1b\n" +
+	"\tdata_keys\x18\x04 \x01(\x04R\bdataKeys\x12*\n" +
+	"\x11outside_data_keys\x18\x05 \x01(\x04R\x0foutsideDataKeys\"3\n" +
+	"\tDependant\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"\x8b\x01\n" +
+	"\x14RetireVersionRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\x121\n" +
+	"\x06window\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x06window\x12\x14\n" +
+	"\x05force\x18\x04 \x01(\bR\x05force\"\xb1\x04\n" +
+	"\x15RetireVersionResponse\x12!\n" +
+	"\x03key\x18\x01 \x01(\v2\x0f.keyhold.v1.KeyR\x03key\x122\n" +
+	"\bversions\x18\x02 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\x12\x18\n" +
+	"\aversion\x18\x03 \x01(\rR\aversion\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12\x1c\n" +
+	"\tretirable\x18\x05 \x01(\bR\tretirable\x12\x18\n" +
+	"\aagainst\x18\x06 \x03(\tR\aagainst\x121\n" +
+	"\x06window\x18\a \x01(\v2\x19.google.protobuf.DurationR\x06window\x120\n" +
+	"\x05since\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x124\n" +
+	"\athrough\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\athrough\x12.\n" +
+	"\x04last\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12+\n" +
+	"\x05users\x18\v \x03(\v2\x15.keyhold.v1.UsageUserR\x05users\x12\x1b\n" +
+	"\tdata_keys\x18\f \x01(\x04R\bdataKeys\x12*\n" +
+	"\x11outside_data_keys\x18\r \x01(\x04R\x0foutsideDataKeys\x12\x18\n" +
+	"\aunknown\x18\x0e \x03(\tR\aunknown\"W\n" +
+	"\x11ObserveKeyRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x120\n" +
+	"\x05since\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\"\xc4\x02\n" +
+	"\x12ObserveKeyResponse\x12\x15\n" +
+	"\x06key_id\x18\x01 \x01(\tR\x05keyId\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\x12/\n" +
+	"\x13pending_destruction\x18\x03 \x01(\bR\x12pendingDestruction\x129\n" +
+	"\n" +
+	"destroy_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\tdestroyAt\x120\n" +
+	"\x05since\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x124\n" +
+	"\athrough\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\athrough\x12/\n" +
+	"\acallers\x18\a \x03(\v2\x15.keyhold.v1.UsageUserR\acallers2\x9d\x03\n" +
 	"\fUsageService\x12H\n" +
-	"\tReadUsage\x12\x1c.keyhold.v1.ReadUsageRequest\x1a\x1d.keyhold.v1.ReadUsageResponseB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
+	"\tReadUsage\x12\x1c.keyhold.v1.ReadUsageRequest\x1a\x1d.keyhold.v1.ReadUsageResponse\x12H\n" +
+	"\tAssessKey\x12\x1c.keyhold.v1.AssessKeyRequest\x1a\x1d.keyhold.v1.AssessKeyResponse\x12V\n" +
+	"\x0fCheckRetirement\x12 .keyhold.v1.RetireVersionRequest\x1a!.keyhold.v1.RetireVersionResponse\x12T\n" +
+	"\rRetireVersion\x12 .keyhold.v1.RetireVersionRequest\x1a!.keyhold.v1.RetireVersionResponse\x12K\n" +
+	"\n" +
+	"ObserveKey\x12\x1d.keyhold.v1.ObserveKeyRequest\x1a\x1e.keyhold.v1.ObserveKeyResponseB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
 
 var (
 	file_keyhold_v1_usage_proto_rawDescOnce sync.Once
@@ -578,35 +1505,77 @@ func file_keyhold_v1_usage_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_usage_proto_rawDescData
 }
 
-var file_keyhold_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 5)
+var file_keyhold_v1_usage_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_keyhold_v1_usage_proto_goTypes = []any{
 	(*ReadUsageRequest)(nil),      // 0: keyhold.v1.ReadUsageRequest
 	(*ReadUsageResponse)(nil),     // 1: keyhold.v1.ReadUsageResponse
 	(*VersionUsage)(nil),          // 2: keyhold.v1.VersionUsage
 	(*UsageUser)(nil),             // 3: keyhold.v1.UsageUser
 	(*UsageOperation)(nil),        // 4: keyhold.v1.UsageOperation
-	(*timestamppb.Timestamp)(nil), // 5: google.protobuf.Timestamp
+	(*AssessKeyRequest)(nil),      // 5: keyhold.v1.AssessKeyRequest
+	(*AssessKeyResponse)(nil),     // 6: keyhold.v1.AssessKeyResponse
+	(*AssessedVersion)(nil),       // 7: keyhold.v1.AssessedVersion
+	(*Dependant)(nil),             // 8: keyhold.v1.Dependant
+	(*RetireVersionRequest)(nil),  // 9: keyhold.v1.RetireVersionRequest
+	(*RetireVersionResponse)(nil), // 10: keyhold.v1.RetireVersionResponse
+	(*ObserveKeyRequest)(nil),     // 11: keyhold.v1.ObserveKeyRequest
+	(*ObserveKeyResponse)(nil),    // 12: keyhold.v1.ObserveKeyResponse
+	(*timestamppb.Timestamp)(nil), // 13: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),   // 14: google.protobuf.Duration
+	(*Key)(nil),                   // 15: keyhold.v1.Key
+	(*KeyVersion)(nil),            // 16: keyhold.v1.KeyVersion
 }
 var file_keyhold_v1_usage_proto_depIdxs = []int32{
-	5,  // 0: keyhold.v1.ReadUsageResponse.since:type_name -> google.protobuf.Timestamp
-	5,  // 1: keyhold.v1.ReadUsageResponse.through:type_name -> google.protobuf.Timestamp
+	13, // 0: keyhold.v1.ReadUsageResponse.since:type_name -> google.protobuf.Timestamp
+	13, // 1: keyhold.v1.ReadUsageResponse.through:type_name -> google.protobuf.Timestamp
 	2,  // 2: keyhold.v1.ReadUsageResponse.versions:type_name -> keyhold.v1.VersionUsage
-	5,  // 3: keyhold.v1.VersionUsage.first:type_name -> google.protobuf.Timestamp
-	5,  // 4: keyhold.v1.VersionUsage.last:type_name -> google.protobuf.Timestamp
+	13, // 3: keyhold.v1.VersionUsage.first:type_name -> google.protobuf.Timestamp
+	13, // 4: keyhold.v1.VersionUsage.last:type_name -> google.protobuf.Timestamp
 	4,  // 5: keyhold.v1.VersionUsage.operations:type_name -> keyhold.v1.UsageOperation
 	3,  // 6: keyhold.v1.VersionUsage.users:type_name -> keyhold.v1.UsageUser
-	5,  // 7: keyhold.v1.UsageUser.first:type_name -> google.protobuf.Timestamp
-	5,  // 8: keyhold.v1.UsageUser.last:type_name -> google.protobuf.Timestamp
+	13, // 7: keyhold.v1.UsageUser.first:type_name -> google.protobuf.Timestamp
+	13, // 8: keyhold.v1.UsageUser.last:type_name -> google.protobuf.Timestamp
 	4,  // 9: keyhold.v1.UsageUser.operations:type_name -> keyhold.v1.UsageOperation
-	5,  // 10: keyhold.v1.UsageOperation.first:type_name -> google.protobuf.Timestamp
-	5,  // 11: keyhold.v1.UsageOperation.last:type_name -> google.protobuf.Timestamp
-	0,  // 12: keyhold.v1.UsageService.ReadUsage:input_type -> keyhold.v1.ReadUsageRequest
-	1,  // 13: keyhold.v1.UsageService.ReadUsage:output_type -> keyhold.v1.ReadUsageResponse
-	13, // [13:14] is the sub-list for method output_type
-	12, // [12:13] is the sub-list for method input_type
-	12, // [12:12] is the sub-list for extension type_name
-	12, // [12:12] is the sub-list for extension extendee
-	0,  // [0:12] is the sub-list for field type_name
+	13, // 10: keyhold.v1.UsageOperation.first:type_name -> google.protobuf.Timestamp
+	13, // 11: keyhold.v1.UsageOperation.last:type_name -> google.protobuf.Timestamp
+	13, // 12: keyhold.v1.AssessKeyResponse.at:type_name -> google.protobuf.Timestamp
+	13, // 13: keyhold.v1.AssessKeyResponse.since:type_name -> google.protobuf.Timestamp
+	13, // 14: keyhold.v1.AssessKeyResponse.through:type_name -> google.protobuf.Timestamp
+	13, // 15: keyhold.v1.AssessKeyResponse.first:type_name -> google.protobuf.Timestamp
+	13, // 16: keyhold.v1.AssessKeyResponse.last:type_name -> google.protobuf.Timestamp
+	3,  // 17: keyhold.v1.AssessKeyResponse.users:type_name -> keyhold.v1.UsageUser
+	7,  // 18: keyhold.v1.AssessKeyResponse.versions:type_name -> keyhold.v1.AssessedVersion
+	8,  // 19: keyhold.v1.AssessKeyResponse.dependants:type_name -> keyhold.v1.Dependant
+	13, // 20: keyhold.v1.AssessKeyResponse.last_backup:type_name -> google.protobuf.Timestamp
+	13, // 21: keyhold.v1.AssessedVersion.last:type_name -> google.protobuf.Timestamp
+	14, // 22: keyhold.v1.RetireVersionRequest.window:type_name -> google.protobuf.Duration
+	15, // 23: keyhold.v1.RetireVersionResponse.key:type_name -> keyhold.v1.Key
+	16, // 24: keyhold.v1.RetireVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
+	14, // 25: keyhold.v1.RetireVersionResponse.window:type_name -> google.protobuf.Duration
+	13, // 26: keyhold.v1.RetireVersionResponse.since:type_name -> google.protobuf.Timestamp
+	13, // 27: keyhold.v1.RetireVersionResponse.through:type_name -> google.protobuf.Timestamp
+	13, // 28: keyhold.v1.RetireVersionResponse.last:type_name -> google.protobuf.Timestamp
+	3,  // 29: keyhold.v1.RetireVersionResponse.users:type_name -> keyhold.v1.UsageUser
+	13, // 30: keyhold.v1.ObserveKeyRequest.since:type_name -> google.protobuf.Timestamp
+	13, // 31: keyhold.v1.ObserveKeyResponse.destroy_at:type_name -> google.protobuf.Timestamp
+	13, // 32: keyhold.v1.ObserveKeyResponse.since:type_name -> google.protobuf.Timestamp
+	13, // 33: keyhold.v1.ObserveKeyResponse.through:type_name -> google.protobuf.Timestamp
+	3,  // 34: keyhold.v1.ObserveKeyResponse.callers:type_name -> keyhold.v1.UsageUser
+	0,  // 35: keyhold.v1.UsageService.ReadUsage:input_type -> keyhold.v1.ReadUsageRequest
+	5,  // 36: keyhold.v1.UsageService.AssessKey:input_type -> keyhold.v1.AssessKeyRequest
+	9,  // 37: keyhold.v1.UsageService.CheckRetirement:input_type -> keyhold.v1.RetireVersionRequest
+	9,  // 38: keyhold.v1.UsageService.RetireVersion:input_type -> keyhold.v1.RetireVersionRequest
+	11, // 39: keyhold.v1.UsageService.ObserveKey:input_type -> keyhold.v1.ObserveKeyRequest
+	1,  // 40: keyhold.v1.UsageService.ReadUsage:output_type -> keyhold.v1.ReadUsageResponse
+	6,  // 41: keyhold.v1.UsageService.AssessKey:output_type -> keyhold.v1.AssessKeyResponse
+	10, // 42: keyhold.v1.UsageService.CheckRetirement:output_type -> keyhold.v1.RetireVersionResponse
+	10, // 43: keyhold.v1.UsageService.RetireVersion:output_type -> keyhold.v1.RetireVersionResponse
+	12, // 44: keyhold.v1.UsageService.ObserveKey:output_type -> keyhold.v1.ObserveKeyResponse
+	40, // [40:45] is the sub-list for method output_type
+	35, // [35:40] is the sub-list for method input_type
+	35, // [35:35] is the sub-list for extension type_name
+	35, // [35:35] is the sub-list for extension extendee
+	0,  // [0:35] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_usage_proto_init() }
@@ -614,13 +1583,14 @@ func file_keyhold_v1_usage_proto_init() {
 	if File_keyhold_v1_usage_proto != nil {
 		return
 	}
+	file_keyhold_v1_key_proto_init()
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_usage_proto_rawDesc), len(file_keyhold_v1_usage_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   5,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -141,6 +141,13 @@ var rpcs = []rpc{
 	{method: "KeyService/ArchiveVersion", body: `{"key":"orders","version":1}`, by: "admin", missing: `{"key":"orders","version":99}`, absent: "KH1302", other: "user"},
 	{method: "KeyService/RecallVersion", body: `{"key":"orders","version":1,"end":true}`, by: "admin", missing: `{"key":"orders","version":99,"end":true}`, absent: "KH1302", other: "user"},
 	{method: "KeyService/CompromiseVersion", body: `{"key":"orders","versions":[2]}`, by: "admin", missing: `{"key":"orders","versions":[99]}`, absent: "KH1302", other: "user"},
+	{method: "KeyService/CreateKey", body: `{"name":"old","algorithm":"aes-256-gcm"}`, by: "admin"},
+	{method: "KeyService/RotateKey", body: `{"key":"old"}`, by: "admin"},
+	{method: "UsageService/ReadUsage", body: `{"key":"orders"}`, by: "auditor", missing: `{"key":"orders","version":99}`, absent: "KH1302", other: "operator"},
+	{method: "UsageService/CheckRetirement", body: `{"key":"old","version":1}`, by: "auditor", missing: `{"key":"old","version":99}`, absent: "KH1302", other: "operator"},
+	{method: "UsageService/RetireVersion", body: `{"key":"old","version":1,"window":"864000s"}`, by: "admin", missing: `{"key":"old","version":99}`, absent: "KH1302", other: "user"},
+	{method: "UsageService/ObserveKey", body: `{"key":"orders"}`, by: "auditor", missing: `{"key":"nosuch"}`, absent: "KH1301", other: "operator"},
+	{method: "UsageService/AssessKey", body: `{"key":"orders"}`, by: "admin", missing: `{"key":"nosuch"}`, absent: "KH1301", other: "operator"},
 	{method: "KeyService/ScheduleKeyDestruction", body: `{"key":"orders","window":"864000s"}`, by: "admin", missing: `{"key":"nosuch"}`, absent: "KH1301", other: "user"},
 	{method: "DestructionService/ReadReceipt", body: `{"key":"orders"}`, by: "auditor", missing: `{"key":"nosuch"}`, absent: "KH1301", other: "operator"},
 	{method: "KeyService/CancelKeyDestruction", body: `{"key":"orders"}`, by: "admin", missing: `{"key":"nosuch"}`, absent: "KH1301", other: "user"},
@@ -201,7 +208,7 @@ func TestTheTableHasEveryMethod(t *testing.T) {
 	}
 	for _, f := range []protoreflect.FileDescriptor{
 		keyholdv1.File_keyhold_v1_key_proto, keyholdv1.File_keyhold_v1_crypto_proto, keyholdv1.File_keyhold_v1_admin_proto,
-		keyholdv1.File_keyhold_v1_audit_proto, keyholdv1.File_keyhold_v1_operator_proto,
+		keyholdv1.File_keyhold_v1_audit_proto, keyholdv1.File_keyhold_v1_operator_proto, keyholdv1.File_keyhold_v1_usage_proto,
 	} {
 		for i := range f.Services().Len() {
 			s := f.Services().Get(i)

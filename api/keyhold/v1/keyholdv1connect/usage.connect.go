@@ -35,12 +35,32 @@ const (
 const (
 	// UsageServiceReadUsageProcedure is the fully-qualified name of the UsageService's ReadUsage RPC.
 	UsageServiceReadUsageProcedure = "/keyhold.v1.UsageService/ReadUsage"
+	// UsageServiceAssessKeyProcedure is the fully-qualified name of the UsageService's AssessKey RPC.
+	UsageServiceAssessKeyProcedure = "/keyhold.v1.UsageService/AssessKey"
+	// UsageServiceCheckRetirementProcedure is the fully-qualified name of the UsageService's
+	// CheckRetirement RPC.
+	UsageServiceCheckRetirementProcedure = "/keyhold.v1.UsageService/CheckRetirement"
+	// UsageServiceRetireVersionProcedure is the fully-qualified name of the UsageService's
+	// RetireVersion RPC.
+	UsageServiceRetireVersionProcedure = "/keyhold.v1.UsageService/RetireVersion"
+	// UsageServiceObserveKeyProcedure is the fully-qualified name of the UsageService's ObserveKey RPC.
+	UsageServiceObserveKeyProcedure = "/keyhold.v1.UsageService/ObserveKey"
 )
 
 // UsageServiceClient is a client for the keyhold.v1.UsageService service.
 type UsageServiceClient interface {
 	// ReadUsage answers the use of a key by version, operation and principal. It waits until everything is counted that was recorded before.
 	ReadUsage(context.Context, *connect.Request[v1.ReadUsageRequest]) (*connect.Response[v1.ReadUsageResponse], error)
+	// AssessKey makes, stores and answers a report of what the destruction of a key would reach. ScheduleKeyDestruction asks for one of the last 24 hours
+	// (`KH1508`), and names its digest in the audit log.
+	AssessKey(context.Context, *connect.Request[v1.AssessKeyRequest]) (*connect.Response[v1.AssessKeyResponse], error)
+	// CheckRetirement answers whether a version may be retired, with the evidence. It changes nothing.
+	CheckRetirement(context.Context, *connect.Request[v1.RetireVersionRequest]) (*connect.Response[v1.RetireVersionResponse], error)
+	// RetireVersion deactivates a version that is not the primary one, if no managed data key is left under it and nobody used it within a window
+	// (`KH1509`); with `force` whatever is left, with approvals.
+	RetireVersion(context.Context, *connect.Request[v1.RetireVersionRequest]) (*connect.Response[v1.RetireVersionResponse], error)
+	// ObserveKey names everybody who was refused because a key is pending destruction; before that, everybody who uses it.
+	ObserveKey(context.Context, *connect.Request[v1.ObserveKeyRequest]) (*connect.Response[v1.ObserveKeyResponse], error)
 }
 
 // NewUsageServiceClient constructs a client for the keyhold.v1.UsageService service. By default, it
@@ -60,12 +80,40 @@ func NewUsageServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(usageServiceMethods.ByName("ReadUsage")),
 			connect.WithClientOptions(opts...),
 		),
+		assessKey: connect.NewClient[v1.AssessKeyRequest, v1.AssessKeyResponse](
+			httpClient,
+			baseURL+UsageServiceAssessKeyProcedure,
+			connect.WithSchema(usageServiceMethods.ByName("AssessKey")),
+			connect.WithClientOptions(opts...),
+		),
+		checkRetirement: connect.NewClient[v1.RetireVersionRequest, v1.RetireVersionResponse](
+			httpClient,
+			baseURL+UsageServiceCheckRetirementProcedure,
+			connect.WithSchema(usageServiceMethods.ByName("CheckRetirement")),
+			connect.WithClientOptions(opts...),
+		),
+		retireVersion: connect.NewClient[v1.RetireVersionRequest, v1.RetireVersionResponse](
+			httpClient,
+			baseURL+UsageServiceRetireVersionProcedure,
+			connect.WithSchema(usageServiceMethods.ByName("RetireVersion")),
+			connect.WithClientOptions(opts...),
+		),
+		observeKey: connect.NewClient[v1.ObserveKeyRequest, v1.ObserveKeyResponse](
+			httpClient,
+			baseURL+UsageServiceObserveKeyProcedure,
+			connect.WithSchema(usageServiceMethods.ByName("ObserveKey")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // usageServiceClient implements UsageServiceClient.
 type usageServiceClient struct {
-	readUsage *connect.Client[v1.ReadUsageRequest, v1.ReadUsageResponse]
+	readUsage       *connect.Client[v1.ReadUsageRequest, v1.ReadUsageResponse]
+	assessKey       *connect.Client[v1.AssessKeyRequest, v1.AssessKeyResponse]
+	checkRetirement *connect.Client[v1.RetireVersionRequest, v1.RetireVersionResponse]
+	retireVersion   *connect.Client[v1.RetireVersionRequest, v1.RetireVersionResponse]
+	observeKey      *connect.Client[v1.ObserveKeyRequest, v1.ObserveKeyResponse]
 }
 
 // ReadUsage calls keyhold.v1.UsageService.ReadUsage.
@@ -73,10 +121,40 @@ func (c *usageServiceClient) ReadUsage(ctx context.Context, req *connect.Request
 	return c.readUsage.CallUnary(ctx, req)
 }
 
+// AssessKey calls keyhold.v1.UsageService.AssessKey.
+func (c *usageServiceClient) AssessKey(ctx context.Context, req *connect.Request[v1.AssessKeyRequest]) (*connect.Response[v1.AssessKeyResponse], error) {
+	return c.assessKey.CallUnary(ctx, req)
+}
+
+// CheckRetirement calls keyhold.v1.UsageService.CheckRetirement.
+func (c *usageServiceClient) CheckRetirement(ctx context.Context, req *connect.Request[v1.RetireVersionRequest]) (*connect.Response[v1.RetireVersionResponse], error) {
+	return c.checkRetirement.CallUnary(ctx, req)
+}
+
+// RetireVersion calls keyhold.v1.UsageService.RetireVersion.
+func (c *usageServiceClient) RetireVersion(ctx context.Context, req *connect.Request[v1.RetireVersionRequest]) (*connect.Response[v1.RetireVersionResponse], error) {
+	return c.retireVersion.CallUnary(ctx, req)
+}
+
+// ObserveKey calls keyhold.v1.UsageService.ObserveKey.
+func (c *usageServiceClient) ObserveKey(ctx context.Context, req *connect.Request[v1.ObserveKeyRequest]) (*connect.Response[v1.ObserveKeyResponse], error) {
+	return c.observeKey.CallUnary(ctx, req)
+}
+
 // UsageServiceHandler is an implementation of the keyhold.v1.UsageService service.
 type UsageServiceHandler interface {
 	// ReadUsage answers the use of a key by version, operation and principal. It waits until everything is counted that was recorded before.
 	ReadUsage(context.Context, *connect.Request[v1.ReadUsageRequest]) (*connect.Response[v1.ReadUsageResponse], error)
+	// AssessKey makes, stores and answers a report of what the destruction of a key would reach. ScheduleKeyDestruction asks for one of the last 24 hours
+	// (`KH1508`), and names its digest in the audit log.
+	AssessKey(context.Context, *connect.Request[v1.AssessKeyRequest]) (*connect.Response[v1.AssessKeyResponse], error)
+	// CheckRetirement answers whether a version may be retired, with the evidence. It changes nothing.
+	CheckRetirement(context.Context, *connect.Request[v1.RetireVersionRequest]) (*connect.Response[v1.RetireVersionResponse], error)
+	// RetireVersion deactivates a version that is not the primary one, if no managed data key is left under it and nobody used it within a window
+	// (`KH1509`); with `force` whatever is left, with approvals.
+	RetireVersion(context.Context, *connect.Request[v1.RetireVersionRequest]) (*connect.Response[v1.RetireVersionResponse], error)
+	// ObserveKey names everybody who was refused because a key is pending destruction; before that, everybody who uses it.
+	ObserveKey(context.Context, *connect.Request[v1.ObserveKeyRequest]) (*connect.Response[v1.ObserveKeyResponse], error)
 }
 
 // NewUsageServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -92,10 +170,42 @@ func NewUsageServiceHandler(svc UsageServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(usageServiceMethods.ByName("ReadUsage")),
 		connect.WithHandlerOptions(opts...),
 	)
+	usageServiceAssessKeyHandler := connect.NewUnaryHandler(
+		UsageServiceAssessKeyProcedure,
+		svc.AssessKey,
+		connect.WithSchema(usageServiceMethods.ByName("AssessKey")),
+		connect.WithHandlerOptions(opts...),
+	)
+	usageServiceCheckRetirementHandler := connect.NewUnaryHandler(
+		UsageServiceCheckRetirementProcedure,
+		svc.CheckRetirement,
+		connect.WithSchema(usageServiceMethods.ByName("CheckRetirement")),
+		connect.WithHandlerOptions(opts...),
+	)
+	usageServiceRetireVersionHandler := connect.NewUnaryHandler(
+		UsageServiceRetireVersionProcedure,
+		svc.RetireVersion,
+		connect.WithSchema(usageServiceMethods.ByName("RetireVersion")),
+		connect.WithHandlerOptions(opts...),
+	)
+	usageServiceObserveKeyHandler := connect.NewUnaryHandler(
+		UsageServiceObserveKeyProcedure,
+		svc.ObserveKey,
+		connect.WithSchema(usageServiceMethods.ByName("ObserveKey")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/keyhold.v1.UsageService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case UsageServiceReadUsageProcedure:
 			usageServiceReadUsageHandler.ServeHTTP(w, r)
+		case UsageServiceAssessKeyProcedure:
+			usageServiceAssessKeyHandler.ServeHTTP(w, r)
+		case UsageServiceCheckRetirementProcedure:
+			usageServiceCheckRetirementHandler.ServeHTTP(w, r)
+		case UsageServiceRetireVersionProcedure:
+			usageServiceRetireVersionHandler.ServeHTTP(w, r)
+		case UsageServiceObserveKeyProcedure:
+			usageServiceObserveKeyHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -107,4 +217,20 @@ type UnimplementedUsageServiceHandler struct{}
 
 func (UnimplementedUsageServiceHandler) ReadUsage(context.Context, *connect.Request[v1.ReadUsageRequest]) (*connect.Response[v1.ReadUsageResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.UsageService.ReadUsage is not implemented"))
+}
+
+func (UnimplementedUsageServiceHandler) AssessKey(context.Context, *connect.Request[v1.AssessKeyRequest]) (*connect.Response[v1.AssessKeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.UsageService.AssessKey is not implemented"))
+}
+
+func (UnimplementedUsageServiceHandler) CheckRetirement(context.Context, *connect.Request[v1.RetireVersionRequest]) (*connect.Response[v1.RetireVersionResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.UsageService.CheckRetirement is not implemented"))
+}
+
+func (UnimplementedUsageServiceHandler) RetireVersion(context.Context, *connect.Request[v1.RetireVersionRequest]) (*connect.Response[v1.RetireVersionResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.UsageService.RetireVersion is not implemented"))
+}
+
+func (UnimplementedUsageServiceHandler) ObserveKey(context.Context, *connect.Request[v1.ObserveKeyRequest]) (*connect.Response[v1.ObserveKeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.UsageService.ObserveKey is not implemented"))
 }
