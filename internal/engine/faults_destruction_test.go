@@ -26,7 +26,7 @@ func scheduled(w *world, n string) (kms.Call, error) {
 var destructionTrials = map[kms.Action]trial{
 	kms.ReadReceipt: after(func(w *world, n string) (engine.KeyOutput, error) {
 		w.create(n, kms.AES256GCM, 0)
-		return w.e.ScheduleKeyDestruction(w.t.Context(), admin, engine.DestroyInput{Key: kms.Ref(n)})
+		return w.schedule(admin, engine.DestroyInput{Key: kms.Ref(n)})
 	}, func(w *world, in engine.KeyOutput) (engine.ReceiptOutput, error) {
 		return w.e.ReadReceipt(w.t.Context(), admin, engine.KeyInput{Key: kms.RefTo(in.Key.ID)})
 	}),

@@ -96,7 +96,7 @@ func TestErasureCostsTheSameHoweverManyKeysThereAre(t *testing.T) {
 		w := newWorldOn(t, st)
 		x := w.tenant("acme")
 		w.keysIn(x, keys)
-		if _, err := w.e.ScheduleKeyDestruction(t.Context(), x.admin, engine.DestroyInput{Key: "subject/1", Window: week}); err != nil {
+		if _, err := w.schedule(x.admin, engine.DestroyInput{Key: "subject/1", Window: week}); err != nil {
 			t.Fatal(err)
 		}
 		w.now = w.now.Add(week)
@@ -286,7 +286,7 @@ func TestEitherSavedOrDestroyed(t *testing.T) {
 		w := newWorld(t, func(c *engine.Config) { c.Now = func() time.Time { return time.Unix(at.Load(), 0) } })
 		w.create("k", kms.AES256GCM, 0)
 		c := w.encrypt("k", "x", nil)
-		out, err := w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: "k", Window: week})
+		out, err := w.schedule(admin, engine.DestroyInput{Key: "k", Window: week})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -344,7 +344,7 @@ func TestADestructionSurvivesEveryFault(t *testing.T) {
 			x := w.tenant("acme")
 			c := w.keysIn(x, 2)
 			w.create("k", kms.AES256GCM, 0)
-			if _, err := w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: "k", Window: week}); err != nil {
+			if _, err := w.schedule(admin, engine.DestroyInput{Key: "k", Window: week}); err != nil {
 				t.Fatal(err)
 			}
 			if _, err := w.e.ScheduleNamespaceDestruction(t.Context(), x.admin, engine.NamespaceDestroyInput{Name: "acme", Window: week}); err != nil {

@@ -245,7 +245,7 @@ func TestATemplateSetsTheWindowBeforeDestruction(t *testing.T) {
 		if _, err := w.createBy(in); err != nil {
 			t.Fatal(err)
 		}
-		out, err := w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: kms.Ref(in.Name), Window: c.asked})
+		out, err := w.schedule(admin, engine.DestroyInput{Key: kms.Ref(in.Name), Window: c.asked})
 		switch {
 		case c.want == 0 && kms.CodeOf(err) != kms.CodeWindow, c.want != 0 && (err != nil || !out.Key.DestroyAt.Equal(w.now.Add(c.want))):
 			t.Errorf("%q, %s: got %s %v, want %s", c.template, c.asked, out.Key.DestroyAt.Sub(w.now), err, c.want)
