@@ -102,7 +102,7 @@ func alter[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *change[In
 
 func (w *work) readyToAdmit() {
 	w.n, w.rec.Keys, w.rec.PrevChange, w.rec.Detail, w.rec.Change = 0, w.uses[:0], [32]byte{}, "", false
-	w.stamp, w.pending, w.needs = nil, nil, need{}
+	w.stamp, w.pending, w.needs, w.granted = nil, nil, need{}, nil
 	w.rec.Approval, w.rec.Approvers = kms.ID{}, nil
 }
 

@@ -142,9 +142,10 @@ func (w *work) approval(tx *records.Tx, digest [32]byte) (*records.Approval, err
 	if err != nil {
 		return nil, err
 	}
-	w.rec.Approval, w.rec.Approvers = a.ID, make([][16]byte, 0, len(counted))
+	w.rec.Approval, w.rec.Approvers, w.granted = a.ID, make([][16]byte, 0, len(counted)), nil
 	for i := range counted {
 		w.rec.Approvers = append(w.rec.Approvers, counted[i].Alias)
+		w.granted = append(w.granted, counted[i].Name)
 	}
 	return &a, nil
 }

@@ -142,6 +142,9 @@ func (e *Engine) signReceipt(ctx context.Context, o *opened, r *records.Receipt,
 	return msg, nil
 }
 
+// dataKeysCounted is as far as a receipt counts the data keys of either kind that went with a key.
+const dataKeysCounted = 10_000_000
+
 // describeDestroyed says of a key what it was for, and which versions it had.
 func (o *opened) describeDestroyed(ctx context.Context, r *records.Receipt, out *receipt.Receipt) error {
 	k, err := o.records.Key(ctx, r.Namespace, r.Key)
@@ -151,6 +154,13 @@ func (o *opened) describeDestroyed(ctx context.Context, r *records.Receipt, out 
 	out.What, out.Key = receipt.OfKey, r.Key
 	out.Name, out.Class, out.Description = k.Name, k.Class, k.Description
 	out.SetLabels(k.Labels)
+	// Managed data keys went with their key: what is stored of them opens under it alone.
+	lost, err := o.records.CountAllDataKeys(ctx, k.ID, dataKeysCounted)
+	if err != nil {
+		return err
+	}
+	r.DataKeys = uint64(lost.Total()) //nolint:gosec // G115: a count
+	out.DataKeys = r.DataKeys
 	var failed error
 	sum := receipt.Sum(func(yield func(string)) {
 		for before := k.Latest + 1; before > 0; {

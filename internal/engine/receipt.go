@@ -110,7 +110,7 @@ func destructionInfo(r records.Receipt, name string) DestructionInfo {
 
 // requested notes who asks for a destruction, and why.
 func (w *work) requested(r records.Receipt) records.Receipt {
-	r.Asked, r.By, r.Reason, r.Approval = w.now.UTC(), w.call.Principal.Name, w.call.Reason, w.call.Approval
+	r.Asked, r.By, r.Reason, r.Approval, r.ApprovedBy = w.now.UTC(), w.call.Principal.Name, w.call.Reason, w.call.Approval, w.granted
 	return r
 }
 

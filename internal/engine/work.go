@@ -34,9 +34,10 @@ type work struct {
 	// Of changes only.
 	stamp   func(leaf [32]byte) error
 	pending *committed
-	needs   need   // the approvals that the request takes
-	asks    bool   // for them, and does nothing else
-	claimed uint32 // the epoch that a secret of this work may be wrapped under; 0: none
+	needs   need     // the approvals that the request takes
+	granted []string // the names of those who gave them
+	asks    bool     // for them, and does nothing else
+	claimed uint32   // the epoch that a secret of this work may be wrapped under; 0: none
 }
 
 // admitted is a key that the caller may use for one role.

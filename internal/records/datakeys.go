@@ -198,6 +198,15 @@ func (r *Records) CountDataKeysHeld(ctx context.Context, parent kms.ID, h Holdin
 	return r.countUnder(ctx, underVersionPrefix(parent, h, version), atMost)
 }
 
+// CountAllDataKeys counts the active data keys of a key, whatever version they are under, each kind up to atMost.
+func (r *Records) CountAllDataKeys(ctx context.Context, parent kms.ID, atMost int) (c DataKeyCount, err error) {
+	if c.Held, err = r.countUnder(ctx, holdingPrefix(parent, Held), atMost); err != nil {
+		return c, err
+	}
+	c.Outside, err = r.countUnder(ctx, holdingPrefix(parent, Outside), atMost)
+	return c, err
+}
+
 func (r *Records) countUnder(ctx context.Context, prefix []byte, atMost int) (n int, err error) {
 	for after := []byte(nil); n < atMost; {
 		page := min(atMost-n, store.MaxPage)
