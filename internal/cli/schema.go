@@ -56,6 +56,7 @@ func schemas() map[string]form {
 		"keyhold namespace show": one(client.NamespaceInfo{}), "keyhold namespace update": one(namespaceChange{}), "keyhold whoami": one(client.Identity{}),
 		"keyhold approval list": list("approvals", client.Approval{}), "keyhold approval show": one(client.Approval{}),
 		"keyhold approval approve": one(approvalChange{}), "keyhold approval refuse": one(approvalChange{}), "keyhold approval withdraw": one(approvalChange{}),
+		"keyhold key import-token": one(client.ImportToken{}), "keyhold key import": one(client.ImportedKey{}), "keyhold key export": one(client.ExportedKey{}), "keyhold key expire": one(keyChange{}),
 		"keyhold key receipt": one(client.Receipt{}), "keyhold namespace receipt": one(client.Receipt{}), "keyhold namespace destroy": one(namespaceDestruction{}),
 		"keyhold namespace cancel-destroy": one(namespaceChange{}),
 		"keyhold operator init":            one(initialised{}), "keyhold operator unseal": one(client.Status{}), "keyhold operator status": one(client.Status{}),
