@@ -162,6 +162,7 @@ func (r *trial) state(a kms.Algorithm, st kms.State, terms lifecycle.Terms, ops 
 	r.compare(c, kms.SuspendedKey, st, terms, ops, primary)
 	r.must(second(e.DisableKey(r.Context(), r.s.Admin, k)))
 	r.compare(c, kms.Disabled, st, terms, ops, primary)
+	r.must(second(e.AssessKey(r.Context(), r.s.Admin, engine.AssessInput{Key: k.Key})))
 	r.must(second(e.ScheduleKeyDestruction(r.Context(), r.s.Admin, engine.DestroyInput{Key: k.Key, Window: lifecycle.MinWindow})))
 	r.compare(c, kms.PendingDestruction, st, terms, ops, primary)
 	r.keys[a] = append(r.keys[a], c)
