@@ -101,6 +101,9 @@ func TestNoBackupBringsBackADestroyedKey(t *testing.T) {
 		c = p.client()
 	}
 	keep("before")
+	if _, err := c.AssessKey(ctx, "doomed"); err != nil {
+		t.Fatal(err)
+	}
 	if _, err := c.ScheduleKeyDestruction(ctx, "doomed", 3*time.Second, client.Reason("test")); err != nil {
 		t.Fatal(err)
 	}
