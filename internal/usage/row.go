@@ -77,7 +77,7 @@ func idle(row *records.Usage) int {
 	}
 	best := -1
 	for i := range row.Users {
-		if !uses[i] && (best < 0 || last[i].Before(last[best])) {
+		if !uses[i] && (best < 0 || last[i].Before(last[best])) { //nolint:gosec // G602: a row has MaxUsers users at most
 			best = i
 		}
 	}
