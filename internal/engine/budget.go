@@ -113,8 +113,8 @@ func (w *work) spendFrom(ctx context.Context, b *budget, k *keyring.Key, limits 
 			continue
 		}
 		for before := range d {
-			if limits[before] != 0 {
-				b.left[before].Add(need[before])
+			if limits[before] != 0 { //nolint:gosec // G602: below d, which is below dimensions
+				b.left[before].Add(need[before]) //nolint:gosec // G602: the same
 			}
 		}
 		return again, err

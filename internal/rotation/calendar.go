@@ -40,7 +40,7 @@ func ParseCalendar(s string) (c Calendar, err error) {
 	if len(words) != 3 || strings.Join(words, " ") != s {
 		return c, bad("%q is not a calendar: %s", s, calendarForms)
 	}
-	ok := false
+	var ok bool
 	switch words[0] {
 	case "weekly":
 		c.kind = weekly
