@@ -40,8 +40,7 @@ var compromiseVersion = change[CompromiseInput, CompromiseOutput]{
 // replaces tells whether a change that marks these versions has to make a new primary version: not for a key that is about to be destroyed
 // or has no material, nor where the server cannot make it.
 func (in *CompromiseInput) replaces(k *kms.Key, now time.Time) bool {
-	fit := k.Switch == kms.Enabled || k.Switch == kms.Disabled || k.Switch == kms.SuspendedKey
-	return fit && k.Origin == kms.Generated && in.marks(lifecycle.PrimaryAt(k, now))
+	return in.rewraps(k) && k.Origin == kms.Generated && in.marks(lifecycle.PrimaryAt(k, now))
 }
 
 func (in *CompromiseInput) marks(n uint32) bool {
@@ -111,9 +110,20 @@ func doCompromise(_ context.Context, w *work, tx *records.Tx, in *CompromiseInpu
 			return CompromiseOutput{}, err
 		}
 	}
+	// Data keys leave a compromised version whether or not it was the primary one: a new primary begins the same campaign by itself.
+	if !primary && !w.call.DryRun && in.rewraps(&k.Key) {
+		if err := wantRewrap(tx, &k, w.call.Principal.Name, "versions were compromised"); err != nil {
+			return CompromiseOutput{}, err
+		}
+	}
 	w.rec.Keys[0].Version = was
 	w.putKey(tx, &k)
 	return in.answer(w, out, &k.Key), nil
+}
+
+// rewraps tells whether the key is in a position from which a campaign can go on.
+func (in *CompromiseInput) rewraps(k *kms.Key) bool {
+	return k.Switch == kms.Enabled || k.Switch == kms.Disabled || k.Switch == kms.SuspendedKey
 }
 
 // numbers are the versions to look at, newest first; what one transaction does not take is left.

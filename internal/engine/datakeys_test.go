@@ -262,6 +262,34 @@ func TestADeactivatedVersionIsStillLeft(t *testing.T) { // LIF-7
 	}
 }
 
+// TestACompromisedVersionIsLeft: also one that is not the primary: its data keys do not wait for the next rotation.
+func TestACompromisedVersionIsLeft(t *testing.T) { // LIF-15
+	w := newWorld(t)
+	w.create("kek", kms.AES256GCM, 0)
+	w.register("kek", "d")
+	if _, err := w.e.StartCampaign(t.Context(), admin, engine.CampaignInput{Key: "kek"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.e.PauseCampaign(t.Context(), admin, engine.CampaignInput{Key: "kek"}); err != nil {
+		t.Fatal(err)
+	}
+	w.rotate("kek")
+	w.e.Upkeep(t.Context())
+	if d, _ := w.openDataKey("kek", "d"); d.Version != 1 {
+		t.Fatalf("a paused campaign brought a data key under version %d", d.Version)
+	}
+	if _, err := w.e.CancelCampaign(t.Context(), admin, engine.CampaignInput{Key: "kek"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.e.CompromiseVersion(t.Context(), admin, engine.CompromiseInput{Key: "kek", Versions: []uint32{1}}); err != nil {
+		t.Fatal(err)
+	}
+	w.e.Upkeep(t.Context())
+	if d, _ := w.openDataKey("kek", "d"); d.Version != 2 {
+		t.Errorf("the data key is under version %d of the two, and the first is compromised", d.Version)
+	}
+}
+
 // TestACampaignIsControlled: paused through a restart and a rotation, resumed, cancelled, begun by hand; each is decided by what stands.
 func TestACampaignIsControlled(t *testing.T) {
 	w := newWorld(t)

@@ -10,7 +10,7 @@ const (
 	RSAAESSHA256                 // an ephemeral AES key under RSA-OAEP, the material under that key
 	RSAAESSHA1                   // the same with SHA-1
 	HPKEMLKEM768X25519           // hybrid: ML-KEM-768 and X25519
-	HPKEP256                     // what every profile permits
+	HPKEP256                     // the same with a curve that more libraries know
 	TransportKWP                 // under a wrapping key that both sides have
 	TransportKW
 
@@ -41,7 +41,8 @@ var transports = [...]TransportFacts{
 	RSAAESSHA1:   {Name: "rsa-aes-key-wrap-sha-1", Keys: rsaTransportKeys, Leave: outsideFIPS, Why: "PKCS #11 v3.1 §6.1.17 with SHA-1, which the FIPS 140-3 module refuses"},
 	HPKEMLKEM768X25519: {Name: "hpke-mlkem768-x25519", Keys: []Algorithm{XWing}, Leave: outsideFIPS, Info: true,
 		Why: "RFC 9180 with MLKEM768-X25519; the FIPS 140-3 module refuses X25519"},
-	HPKEP256:     {Name: "hpke-p256", Keys: []Algorithm{ECDHP256}, Leave: everywhere, Info: true, Why: "RFC 9180 with DHKEM(P-256, HKDF-SHA256)"},
+	HPKEP256: {Name: "hpke-p256", Keys: []Algorithm{ECDHP256}, Leave: outsideFIPS, Info: true,
+		Why: "RFC 9180 with DHKEM(P-256, HKDF-SHA256), whose nonces count up; the FIPS 140-3 module refuses AES-GCM with nonces that it did not make"},
 	TransportKWP: {Name: "aes-kwp", Keys: wrapKeys, Leave: everywhere, Why: "SP 800-38F §6.3"},
 	TransportKW:  {Name: "aes-kw", Keys: wrapKeys, Leave: everywhere, Why: "SP 800-38F §6.2"},
 }
@@ -89,7 +90,7 @@ func ParseTransport(s string) (Transport, error) {
 // DefaultTransport is the strongest that a profile permits.
 func DefaultTransport(p Profile) Transport {
 	if p == ProfileFIPS {
-		return HPKEP256
+		return RSAAESSHA256
 	}
 	return HPKEMLKEM768X25519
 }
@@ -106,7 +107,7 @@ func CheckTransport(t Transport, by, material Algorithm, p Profile) error {
 	}
 	if f.Small && material.Facts().Asymmetric {
 		e := Errorf(CodeAlgorithm, "%s takes what fits into one block of RSA, and private keys do not", t)
-		e.Next = "use " + RSAAESSHA256.String() + " or " + DefaultTransport(p).String()
+		e.Next = "use " + RSAAESSHA256.String()
 		return e
 	}
 	for _, a := range f.Keys {

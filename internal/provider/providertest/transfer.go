@@ -13,11 +13,23 @@ import (
 
 var elsewhere = []byte("key/0192f000-0000-7000-8000-00000000002b/1")
 
+// transport is one that the profile permits, with the kind of key that it is for.
+func (o Options) transport() (kms.Transport, kms.Algorithm) {
+	if o.Profile == kms.ProfileFIPS {
+		return kms.RSAAESSHA256, kms.RSA3072
+	}
+	return kms.HPKEP256, kms.ECDHP256
+}
+
 // transfer: what is exported for an import comes in as the same key, at another place; nothing else comes in.
 func (o Options) transfer(t *testing.T, p provider.Provider) {
-	door := o.make(t, p, kms.ECDHP256)
-	info := []byte("for one import")
-	to := provider.Receiver{Transport: kms.HPKEP256, Public: door.Public, Info: info}
+	by, key := o.transport()
+	door := o.make(t, p, key)
+	var info []byte
+	if by.Facts().Info {
+		info = []byte("for one import")
+	}
+	to := provider.Receiver{Transport: by, Public: door.Public, Info: info}
 	for _, a := range o.Algorithms {
 		if slower(a) && !o.Thorough || a.Facts().SlowSign {
 			continue
@@ -32,7 +44,7 @@ func (o Options) transfer(t *testing.T, p provider.Provider) {
 			t.Errorf("export of %s: %v", a, because(err))
 			continue
 		}
-		parcel := provider.Parcel{Transport: kms.HPKEP256, Info: info, Bytes: out.Bytes}
+		parcel := provider.Parcel{Transport: by, Info: info, Bytes: out.Bytes}
 		wrap := wrapping(t)
 		in, err := p.Import(a, door.Handle, parcel, wrap, elsewhere)
 		if err != nil {
@@ -64,9 +76,11 @@ func (o Options) refuses(t *testing.T, p provider.Provider, a kms.Algorithm, doo
 	_, err := p.Import(a, door.Handle, changed, wrap, elsewhere)
 	wantCode(t, a.String()+" in a changed parcel", err, kms.CodeDecryptFailed)
 	other := parcel
-	other.Info = []byte("for another import")
-	_, err = p.Import(a, door.Handle, other, wrap, elsewhere)
-	wantCode(t, a.String()+" for another import", err, kms.CodeDecryptFailed)
+	if parcel.Transport.Facts().Info {
+		other.Info = []byte("for another import")
+		_, err = p.Import(a, door.Handle, other, wrap, elsewhere)
+		wantCode(t, a.String()+" for another import", err, kms.CodeDecryptFailed)
+	}
 	want := kms.AES128Wrap
 	if a.Facts().Bits == 128 || a.Facts().MaxBytes > 0 {
 		want = kms.ECDSAP384
@@ -75,36 +89,37 @@ func (o Options) refuses(t *testing.T, p provider.Provider, a kms.Algorithm, doo
 		_, err = p.Import(want, door.Handle, parcel, wrap, elsewhere)
 		wantCode(t, a.String()+" as "+want.String(), err, kms.CodeKeyFile)
 	}
-	other.Transport = kms.OAEPSHA256
+	other.Transport = kms.TransportKWP
 	_, err = p.Import(kms.AES256GCM, door.Handle, other, wrap, elsewhere)
 	wantCode(t, "a transport that the key is not for", err, kms.CodeAlgorithm)
 }
 
 // weak: keys that no random source made, and transports that the profile refuses.
 func (o Options) weak(t *testing.T, p provider.Provider, door made) {
+	by, _ := o.transport()
 	public, err := transport.ParsePublic(door.Public)
 	if err != nil {
 		t.Fatal(err)
 	}
 	for name, key := range map[string][]byte{"zeros": make([]byte, 32), "ones": bytes.Repeat([]byte{0xff}, 32), "a byte too many": make([]byte, 33), "nothing like a key": []byte("x")} {
-		parcel, err := transport.Seal(kms.HPKEP256, public.Key, nil, secret.Copy(key))
+		parcel, err := transport.Seal(by, public.Key, nil, secret.Copy(key))
 		if err != nil {
 			t.Fatal(err)
 		}
 		for _, a := range []kms.Algorithm{kms.AES256GCM, kms.ECDSAP256} {
-			_, err = p.Import(a, door.Handle, provider.Parcel{Transport: kms.HPKEP256, Bytes: parcel}, wrapping(t), elsewhere)
+			_, err = p.Import(a, door.Handle, provider.Parcel{Transport: by, Bytes: parcel}, wrapping(t), elsewhere)
 			wantCode(t, name+" as "+a.String(), err, kms.CodeKeyFile)
 		}
 	}
 	if o.Profile == kms.ProfileFIPS {
-		for _, tr := range []kms.Transport{kms.OAEPSHA1, kms.RSAAESSHA1, kms.HPKEMLKEM768X25519} {
+		for _, tr := range []kms.Transport{kms.OAEPSHA1, kms.RSAAESSHA1, kms.HPKEMLKEM768X25519, kms.HPKEP256} {
 			_, err := p.Import(kms.AES256GCM, door.Handle, provider.Parcel{Transport: tr, Bytes: []byte("x")}, wrapping(t), elsewhere)
 			wantCode(t, tr.String(), err, kms.CodeProfile)
 		}
 	}
 	wrap, k := wrapping(t), o.make(t, p, kms.AES256GCM)
-	_, err = p.Export(provider.Sealed{Algorithm: kms.AES256GCM, Wrapped: k.Wrapped, Wrap: wrap, Place: place, Check: k.Check}, provider.Receiver{Transport: kms.HPKEP256, Public: door.Public})
+	_, err = p.Export(provider.Sealed{Algorithm: kms.AES256GCM, Wrapped: k.Wrapped, Wrap: wrap, Place: place, Check: k.Check}, provider.Receiver{Transport: by, Public: door.Public})
 	wantCode(t, "export of what does not open", err, kms.CodeRecordDamaged)
-	_, err = p.Export(provider.Sealed{Algorithm: kms.AES256GCM, Wrapped: k.Wrapped, Wrap: k.wrap, Place: place, Check: k.Check}, provider.Receiver{Transport: kms.HPKEP256, Public: []byte("no key")})
+	_, err = p.Export(provider.Sealed{Algorithm: kms.AES256GCM, Wrapped: k.Wrapped, Wrap: k.wrap, Place: place, Check: k.Check}, provider.Receiver{Transport: by, Public: []byte("no key")})
 	wantCode(t, "export to what is no key", err, kms.CodeBadRequest)
 }
