@@ -78,6 +78,13 @@ func TestWhatIsInMemoryIsWhatIsDocumented(t *testing.T) {
 	secrets = append(secrets, s.work(t, n)...)
 	s.settle(t)
 	found, hidden := s.scan(t, secrets), strings.Contains(s.log.String(), "kind=memfd_secret")
+	// The server works by itself, too: what it uses just then is gone when it is looked for again, what stays is still there.
+	for range 4 {
+		s.settle(t)
+		for i, n := range s.scan(t, secrets) {
+			found[i] = min(found[i], n)
+		}
+	}
 	t.Logf("%-34s %10s  %s", "secret", "in memory", "documented there")
 	for i, p := range secrets {
 		most := 0
