@@ -178,16 +178,11 @@ func (r *campaignRun) round(after kms.ID) (worked bool, next kms.ID, err error) 
 
 // opened runs something that needs the server unsealed: nothing if it is sealed or stops. Between two of these it can be sealed.
 func (r *campaignRun) opened(f func(*opened) error) error {
-	e := r.e
-	o := e.open.Load()
-	if o == nil || e.closed.Load() || e.blocked.Load() != nil {
+	o, ok := r.e.holds()
+	if !ok {
 		return nil
 	}
-	o.users.Add(1)
-	defer o.users.Add(-1)
-	if e.open.Load() != o { // sealing may not have seen us
-		return nil
-	}
+	defer o.release()
 	return f(o)
 }
 

@@ -44,11 +44,11 @@ func (e *Engine) writeReceipts() error {
 
 func (e *Engine) receiptPage(after []byte) (next []byte, err error) {
 	ctx := context.Background() // a page is short
-	o, err := e.Identities().enter(ctx)
+	o, err := e.hold(ctx)
 	if err != nil || e.cfg.Log == nil {
 		return nil, nil //nolint:nilerr // sealed: after unsealing it goes on
 	}
-	defer o.users.Add(-1)
+	defer o.release()
 	page, next, err := o.records.Awaiting(ctx, after, receiptsAtOnce)
 	if err != nil {
 		return nil, err

@@ -86,11 +86,11 @@ func (e *Engine) CountDataKeys(ctx context.Context, c kms.Call, in KeyInput) (Da
 // lookUpContext finds the encryption context that a data key was made with, which policies may decide on: it never changes. Whatever is in the way of
 // that shows when the operation is admitted, and nothing of it is told before.
 func (e *Engine) lookUpContext(ctx context.Context, c *kms.Call, in *ManagedDataKeyInput) {
-	o, err := e.Identities().enter(ctx)
+	o, err := e.hold(ctx)
 	if err != nil {
 		return
 	}
-	defer o.users.Add(-1)
+	defer o.release()
 	k, err := o.ring.Resolve(ctx, c.Namespace, in.Key)
 	if err != nil {
 		return

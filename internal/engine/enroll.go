@@ -43,11 +43,11 @@ func newCode(now time.Time) (secret.Released, records.Enrollment) {
 
 // Enroll redeems a one-time code: the first administrator gets a token of the operator role, which ends after 12 hours.
 func (e *Engine) Enroll(ctx context.Context, c kms.Call, in EnrollInput) (out CreateTokenOutput, err error) {
-	o, err := e.Identities().enter(ctx)
+	o, err := e.hold(ctx)
 	if err != nil {
 		return out, err
 	}
-	defer o.users.Add(-1)
+	defer o.release()
 	name := in.Principal
 	if name == "" {
 		name = "admin"
@@ -83,11 +83,11 @@ func (e *Engine) Enroll(ctx context.Context, c kms.Call, in EnrollInput) (out Cr
 
 // MintEnrollment makes a new enrolment code, on the authority of a quorum of custodian shares.
 func (e *Engine) MintEnrollment(ctx context.Context, c kms.Call, in MintInput) (out Enrollment, err error) {
-	o, err := e.Identities().enter(ctx)
+	o, err := e.hold(ctx)
 	if err != nil {
 		return out, err
 	}
-	defer o.users.Add(-1)
+	defer o.release()
 	c.Namespace = kms.SystemNamespace
 	p := system
 	if c.Principal != nil {

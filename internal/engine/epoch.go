@@ -237,16 +237,15 @@ func (e *Engine) passRows(target uint32) (seen, older int, err error) {
 
 // passPage looks at a page of rows. n is -1 if the server is sealed.
 func (e *Engine) passPage(after []byte, target uint32) (n, older int, next []byte, err error) {
-	o := e.open.Load()
-	if o == nil || e.closed.Load() {
-		return -1, 0, nil, nil
-	}
-	o.users.Add(1)
-	defer o.users.Add(-1)
-	if e.open.Load() != o { // sealing may not have seen us
+	if e.closed.Load() {
 		return -1, 0, nil, nil
 	}
 	ctx := context.Background() // a page is short
+	o, err := e.hold(ctx)
+	if err != nil {
+		return -1, 0, nil, nil //nolint:nilerr // sealed: after unsealing it goes on
+	}
+	defer o.release()
 	rows, next, err := o.records.ShredRows(ctx, after, pageOfRows)
 	if err != nil {
 		return 0, 0, nil, err

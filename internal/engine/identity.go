@@ -29,11 +29,11 @@ func (e *Engine) Identities() Identities { return Identities{e} }
 
 // Token finds the identity of a token by its public id. CodeUnauthenticated: there is none.
 func (i Identities) Token(ctx context.Context, id kms.ID) (Identity, error) {
-	o, err := i.enter(ctx)
+	o, err := i.e.hold(ctx)
 	if err != nil {
 		return Identity{}, err
 	}
-	defer o.users.Add(-1)
+	defer o.release()
 	t, err := o.records.Token(ctx, id)
 	if err != nil {
 		return Identity{}, err
@@ -53,11 +53,11 @@ func (i Identities) Token(ctx context.Context, id kms.ID) (Identity, error) {
 
 // Certificate finds the identity that a certificate's subject is bound to. CodeUnauthenticated: there is none.
 func (i Identities) Certificate(ctx context.Context, subject string) (Identity, error) {
-	o, err := i.enter(ctx)
+	o, err := i.e.hold(ctx)
 	if err != nil {
 		return Identity{}, err
 	}
-	defer o.users.Add(-1)
+	defer o.release()
 	c, err := o.records.Credential(ctx, subject)
 	if err != nil {
 		return Identity{}, err
@@ -71,19 +71,6 @@ func (i Identities) Certificate(ctx context.Context, subject string) (Identity, 
 	p := kms.Principal{Name: c.Principal, Namespace: c.Namespace, Roles: c.Roles, Groups: c.Groups, Method: kms.AuthCertificate, Credential: subject}
 	o.identify(&p)
 	return Identity{Principal: p, Revoked: !c.Revoked.IsZero(), Rev: c.Rev}, nil
-}
-
-func (i Identities) enter(ctx context.Context) (*opened, error) {
-	o := i.e.open.Load()
-	if o == nil {
-		return nil, i.e.notOpen(ctx)
-	}
-	o.users.Add(1)
-	if i.e.open.Load() != o {
-		o.users.Add(-1)
-		return nil, i.e.notOpen(ctx)
-	}
-	return o, nil
 }
 
 // identify computes, once for a credential, what its records carry instead of the name.

@@ -102,13 +102,12 @@ type agenda struct {
 
 // upkeep is one round of the jobs.
 func (e *Engine) upkeep(ctx context.Context, next *agenda) {
-	o := e.open.Load()
-	if o == nil || e.blocked.Load() != nil {
+	o, ok := e.holds()
+	if !ok {
 		return
 	}
-	o.users.Add(1)
-	rotating := e.open.Load() == o && e.useOpened(ctx, o, next)
-	o.users.Add(-1)
+	rotating := e.useOpened(ctx, o, next)
+	o.release()
 	if rotating { // which waits until nobody uses o
 		e.do(jobRoot, func() error { return e.finishRotation(ctx) })
 	}

@@ -38,8 +38,15 @@ func (e *Engine) keepLedger(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		if o := e.open.Load(); o != nil && e.blocked.Load() == nil {
-			e.do(jobLedger, func() error { return e.count(ctx, o) })
+		if o, ok := e.holds(); ok {
+			o.release() // count takes it for a portion at a time: sealing does not wait for more
+			e.do(jobLedger, func() error {
+				err := e.count(ctx, nil)
+				if kms.CodeOf(err) == kms.CodeSealed {
+					return nil
+				}
+				return err
+			})
 		}
 	}
 }
@@ -57,8 +64,8 @@ func (w *work) counted(ctx context.Context) error {
 	return err
 }
 
-// count reads what the log has that the ledger has not.
-func (e *Engine) count(ctx context.Context, o *opened) error {
+// count reads what the log has that the ledger has not. held is what the caller holds, nil if it is to be held while a portion is read.
+func (e *Engine) count(ctx context.Context, held *opened) error {
 	if e.cfg.Log == nil {
 		return nil
 	}
@@ -67,7 +74,7 @@ func (e *Engine) count(ctx context.Context, o *opened) error {
 	defer e.ledger.mu.Unlock()
 	for more := true; more; {
 		var err error
-		if more, err = e.countChunk(ctx, o, end); err != nil && !errors.Is(err, errMoved) {
+		if more, err = e.countChunk(ctx, held, end); err != nil && !errors.Is(err, errMoved) {
 			return err
 		}
 	}
@@ -76,10 +83,11 @@ func (e *Engine) count(ctx context.Context, o *opened) error {
 
 // countChunk adds one transaction's worth, and tells whether there is more before end. While it runs the server is not sealed.
 func (e *Engine) countChunk(ctx context.Context, o *opened, end audit.Position) (more bool, err error) {
-	o.users.Add(1)
-	defer o.users.Add(-1)
-	if e.open.Load() != o {
-		return false, e.notOpen(ctx)
+	if o == nil {
+		if o, err = e.hold(ctx); err != nil {
+			return false, err
+		}
+		defer o.release()
 	}
 	from, _, err := o.records.UsageEnd(ctx, end.Node)
 	if err != nil {

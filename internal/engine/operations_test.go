@@ -609,6 +609,41 @@ func TestRootRotationResealsOnlyTheNextLevel(t *testing.T) {
 	}
 }
 
+// TestARootThatRotatesRefusesNobody uses a key, asks what uses it and counts, all at once, while the root is replaced again and again.
+func TestARootThatRotatesRefusesNobody(t *testing.T) {
+	w := newWorld(t)
+	w.create("k", kms.AES256GCM, 0)
+	c := w.encrypt("k", "x", nil)
+	rotated := make(chan struct{})
+	var callers sync.WaitGroup
+	for range 4 {
+		callers.Go(func() {
+			for {
+				select {
+				case <-rotated:
+					return
+				default:
+				}
+				if got, err := w.decrypt(user, c, nil); err != nil || got != "x" {
+					t.Errorf("decrypt while the root rotates: %q %v", got, err)
+					return
+				}
+				if _, err := w.e.AssessKey(t.Context(), admin, engine.AssessInput{Key: "k"}); err != nil {
+					t.Errorf("assess while the root rotates: %v", err)
+					return
+				}
+			}
+		})
+	}
+	for range 100 {
+		if _, err := w.e.RotateRoot(t.Context(), operator()); err != nil {
+			t.Error(err)
+		}
+	}
+	close(rotated)
+	callers.Wait()
+}
+
 func TestTokensCanBeRevokedAndListed(t *testing.T) {
 	w := newWorld(t)
 	out, err := w.e.CreateToken(t.Context(), admin, engine.CreateTokenInput{Principal: "svc/a", Roles: []kms.Role{kms.RoleUser}, Scope: []kms.Action{kms.Encrypt}, TTL: time.Hour})

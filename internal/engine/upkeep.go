@@ -74,11 +74,11 @@ func (e *Engine) RollEpoch(ctx context.Context, c kms.Call) (JobsOutput, error) 
 }
 
 func (e *Engine) begin(ctx context.Context, c kms.Call) error {
-	o, err := e.Identities().enter(ctx)
+	o, err := e.hold(ctx)
 	if err != nil {
 		return err
 	}
-	defer o.users.Add(-1)
+	defer o.release()
 	return e.beginEpoch(context.WithoutCancel(ctx), o, c)
 }
 

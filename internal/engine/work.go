@@ -139,14 +139,9 @@ func (w *work) enter(ctx context.Context) error {
 	if b := w.e.blocked.Load(); b != nil {
 		return b
 	}
-	o := w.e.open.Load()
-	if o == nil {
-		return w.e.notOpen(ctx)
-	}
-	o.users.Add(1)
-	if w.e.open.Load() != o { // sealed in between: sealing may not have seen us
-		o.users.Add(-1)
-		return w.e.notOpen(ctx)
+	o, err := w.e.hold(ctx)
+	if err != nil {
+		return err
 	}
 	w.o = o
 	if w.call.Principal == nil {
@@ -163,6 +158,6 @@ func (w *work) end() {
 	w.letGo()
 	w.unclaim()
 	if w.o != nil {
-		w.o.users.Add(-1)
+		w.o.release()
 	}
 }
