@@ -74,6 +74,7 @@ func (s *step) finish(ctx context.Context) error {
 	for _, v := range left.versions {
 		why := s.at.stuck[v.Version]
 		if why == "" {
+			s.e.campaigns.forget(s.mark.Key)
 			return errStale // one that came under an older version although none can: look again
 		}
 		fmt.Fprintf(&note, "%d left under version %d: %s. ", v.Held, v.Version, why)

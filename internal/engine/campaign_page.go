@@ -52,41 +52,48 @@ func (s *step) page(ctx context.Context) error {
 	return nil
 }
 
-// choose finds data keys under a version that can be opened. A nil version: there are none.
+// choose finds data keys under a version that can be opened. A nil version: there are none. It goes on behind the page before: what was re-wrapped
+// leaves traces in the store's index for a while, and a search from its beginning would pass over all of them for each page.
 func (s *step) choose(ctx context.Context) (*keyring.Version, []kms.ID, error) {
-	for n := uint32(0); ; {
-		var err error
-		if n, err = s.o.records.NextDataKeyVersion(ctx, s.mark.Key, records.Held, n); err != nil || n == 0 {
+	for {
+		if v, ids, err := s.pick(ctx); err != nil || v != nil {
+			return v, ids, err
+		}
+		n, err := s.o.records.NextDataKeyVersion(ctx, s.mark.Key, records.Held, s.at.version)
+		if err != nil || n == 0 {
 			return nil, nil, err
 		}
-		if _, stuck := s.at.stuck[n]; stuck || n == s.key.Primary {
-			continue
-		}
-		if s.at.version != n {
-			s.at.version, s.at.after, s.at.single = n, kms.ID{}, 0
-		}
-		v, err := s.version(ctx, n, lifecycle.Rewrap)
-		if err != nil {
-			if k := kms.AsError(err).Kind(); k == kms.KindUnavailable || k == kms.KindInternal {
-				return nil, nil, err
-			}
-			s.at.stuck[n] = kms.AsError(err).What
-			continue
-		}
-		most := rewrapPage
-		if s.at.single > 0 {
-			most = 1
-		}
-		ids, err := s.o.records.DataKeyIDs(ctx, s.mark.Key, records.Held, n, s.at.after, most)
-		if err == nil && len(ids) > 0 {
-			return v, ids, nil
-		}
-		v.Release()
-		if err != nil {
-			return nil, nil, err
-		}
-		s.at.stuck[n] = "they do not open"
+		s.at.version, s.at.after, s.at.single = n, kms.ID{}, 0
 	}
+}
+
+// pick opens the version that is under way, and finds the next data keys under it. A nil version: there are none that can be re-wrapped, and why is noted.
+func (s *step) pick(ctx context.Context) (*keyring.Version, []kms.ID, error) {
+	n := s.at.version
+	if _, stuck := s.at.stuck[n]; stuck || n == 0 || n == s.key.Primary {
+		return nil, nil, nil
+	}
+	v, err := s.version(ctx, n, lifecycle.Rewrap)
+	if err != nil {
+		if k := kms.AsError(err).Kind(); k == kms.KindUnavailable || k == kms.KindInternal {
+			return nil, nil, err
+		}
+		s.at.stuck[n] = kms.AsError(err).What
+		return nil, nil, nil
+	}
+	most := rewrapPage
+	if s.at.single > 0 {
+		most = 1
+	}
+	ids, err := s.o.records.DataKeyIDs(ctx, s.mark.Key, records.Held, n, s.at.after, most)
+	if err != nil || len(ids) == 0 {
+		v.Release()
+		if err == nil {
+			s.at.stuck[n] = "they do not open" // if any is left
+		}
+		return nil, nil, err
+	}
+	return v, ids, nil
 }
 
 // rewrap brings a page of data keys under another version. Each one is written only if it is as it was read.
