@@ -32,13 +32,16 @@ type AuditRecord struct {
 	Policies       []string      `json:"policies,omitempty"`
 	ContextDigest  []byte        `json:"context_digest,omitempty"`
 	Items          []AuditItem   `json:"items,omitempty"`
-	Bytes          uint64        `json:"bytes,omitempty"`
-	Reason         string        `json:"reason,omitempty"`
-	Detail         string        `json:"detail,omitempty"`
-	Change         bool          `json:"change,omitempty"`
-	Erased         bool          `json:"erased,omitempty"`
-	Approval       string        `json:"approval,omitempty"`  // id of the request for approval under which the change was made
-	Approvers      [][]byte      `json:"approvers,omitempty"` // keyed hashes of the names of who approved it
+	// ItemVersions tells which items of a batch used which version of the first key: runs of all items, in order. Empty: all of them used the
+	// version that the key has here.
+	ItemVersions []AuditVersionRun `json:"item_versions,omitempty"`
+	Bytes        uint64            `json:"bytes,omitempty"`
+	Reason       string            `json:"reason,omitempty"`
+	Detail       string            `json:"detail,omitempty"`
+	Change       bool              `json:"change,omitempty"`
+	Erased       bool              `json:"erased,omitempty"`
+	Approval     string            `json:"approval,omitempty"`  // id of the request for approval under which the change was made
+	Approvers    [][]byte          `json:"approvers,omitempty"` // keyed hashes of the names of who approved it
 }
 
 // AuditKeyUse names a key version that an operation touched.
@@ -52,6 +55,12 @@ type AuditKeyUse struct {
 type AuditItem struct {
 	Code  string `json:"code,omitempty"` // empty: success
 	Bytes uint32 `json:"bytes"`
+}
+
+// AuditVersionRun is a number of consecutive items of a batch that used the same version of a key.
+type AuditVersionRun struct {
+	Items   uint32 `json:"items"`
+	Version uint32 `json:"version,omitempty"` // 0: none was reached
 }
 
 // AuditFilter selects records; zero fields select all.
@@ -146,5 +155,8 @@ func toRecord(r *keyholdv1.AuditRecord) AuditRecord {
 			return AuditKeyUse{KeyID: k.GetKeyId(), Version: k.GetVersion(), Revision: k.GetRevision()}
 		}),
 		Items: each(r.GetItems(), func(i *keyholdv1.AuditItem) AuditItem { return AuditItem{Code: i.GetCode(), Bytes: i.GetBytes()} }),
+		ItemVersions: each(r.GetItemVersions(), func(v *keyholdv1.AuditVersionRun) AuditVersionRun {
+			return AuditVersionRun{Items: v.GetItems(), Version: v.GetVersion()}
+		}),
 	}
 }

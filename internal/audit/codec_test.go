@@ -52,6 +52,7 @@ func everything() Record {
 	r.Context = sha256.Sum256([]byte("c"))
 	for range MaxItems {
 		r.Items = append(r.Items, Item{Code: kms.CodeInternal, Bytes: 1<<32 - 1})
+		r.Versions = append(r.Versions, Run{Items: 1, Version: 1<<32 - 1 - uint32(len(r.Versions)&1)}) //nolint:gosec // G115: a bit
 	}
 	r.Bytes, r.PolicyRev = 1<<64-1, 1<<64-1
 	r.Reason, r.Detail = strings.Repeat("w", MaxReason), strings.Repeat("d", MaxDetail)
@@ -102,8 +103,12 @@ func random(rnd *rand.Rand) Record {
 	for range rnd.IntN(3) {
 		r.Policies = append(r.Policies, text(MaxPolicyID))
 	}
-	for range rnd.IntN(3) {
+	for range rnd.IntN(4) {
 		r.Items = append(r.Items, Item{Code: kms.Code(rnd.IntN(65536)), Bytes: rnd.Uint32() >> rnd.IntN(32)})
+	}
+	if len(r.Keys) > 0 && len(r.Items) > 1 && coin() {
+		r.Versions = []Run{{Items: 1, Version: rnd.Uint32() >> rnd.IntN(32)}}
+		r.Versions = append(r.Versions, Run{Items: uint32(len(r.Items) - 1), Version: r.Versions[0].Version ^ 1}) //nolint:gosec // G115: small
 	}
 	if coin() {
 		r.Approval = id(byte(rnd.IntN(256)))
@@ -221,6 +226,11 @@ func TestARecordBeyondALimitIsRefused(t *testing.T) {
 		"no approval": func(r *Record) { r.Approval = kms.ID{} },
 		"no approver": func(r *Record) { r.Approvers = nil },
 		"items":       func(r *Record) { r.Items = append(r.Items, Item{}) },
+		"no version":  func(r *Record) { r.Versions = r.Versions[1:] },
+		"one run":     func(r *Record) { r.Versions = []Run{{Items: MaxItems, Version: 7}} },
+		"empty run":   func(r *Record) { r.Versions = append(r.Versions, Run{}) },
+		"alike":       func(r *Record) { r.Versions[1].Version = r.Versions[0].Version },
+		"no key":      func(r *Record) { r.Keys = nil },
 		"reason":      func(r *Record) { r.Reason += "w" },
 		"detail":      func(r *Record) { r.Detail += "d" },
 		"origin":      func(r *Record) { r.Prev.Origin += "o" },
@@ -244,7 +254,7 @@ func TestARecordBeyondALimitIsRefused(t *testing.T) {
 
 func FuzzDecode(f *testing.F) {
 	large := everything()
-	large.Items, large.Policies = large.Items[:3], large.Policies[:1]
+	large.Items, large.Versions, large.Policies = large.Items[:3], large.Versions[:3], large.Policies[:1]
 	for _, r := range []Record{typical(), large} {
 		body, annex, _ := Encode(&r)
 		f.Add(body, annex)

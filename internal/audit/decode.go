@@ -177,6 +177,18 @@ func (d *reader) optional(r *Record, has uint16) {
 			r.Approvers = append(r.Approvers, alias)
 		}
 	}
+	if has&hasVersions != 0 {
+		n := d.uvarint(uint64(len(r.Items)))
+		d.must(n >= minRuns && n*2 <= uint64(len(d.b))) // a run has two bytes at least
+		if !d.bad {
+			r.Versions = make([]Run, n)
+		}
+		for i := range r.Versions {
+			r.Versions[i].Items = uint32(d.uvarint(MaxItems))    //nolint:gosec // G115: bounded by the argument
+			r.Versions[i].Version = uint32(d.uvarint(1<<32 - 1)) //nolint:gosec // G115: bounded by the argument
+		}
+		d.must(r.covers())
+	}
 }
 
 func decodeAnnex(r *Record, annex []byte) error {

@@ -42,6 +42,7 @@ const (
 	hasLink
 	hasPolicies
 	hasApproval
+	hasVersions
 
 	presenceEnd
 )
@@ -217,6 +218,14 @@ func appendBody(dst []byte, r *Record) ([]byte, error) {
 			dst = append(dst, r.Approvers[i][:]...)
 		}
 	}
+	if len(r.Versions) > 0 {
+		has |= hasVersions
+		dst = binary.AppendUvarint(dst, uint64(len(r.Versions)))
+		for _, v := range r.Versions {
+			dst = binary.AppendUvarint(dst, uint64(v.Items))
+			dst = binary.AppendUvarint(dst, uint64(v.Version))
+		}
+	}
 	binary.BigEndian.PutUint16(dst[start+fixedAt+5:], has)
 	if n := len(dst) - start; n > MaxBody {
 		return dst[:start], tooLong("record", n, MaxBody)
@@ -255,6 +264,8 @@ func (r *Record) check() error {
 		return tooLong("list of approvers", len(r.Approvers), MaxApprovers)
 	case r.Approval.IsZero() != (len(r.Approvers) == 0):
 		return kms.Errorf(kms.CodeBadRequest, "an audit record names an approval and its approvers, or neither")
+	case !r.covers():
+		return kms.Errorf(kms.CodeBadRequest, "an audit record tells the version of each item of a batch, or of none")
 	case len(r.Prev.Origin) > MaxOrigin:
 		return tooLong("origin", len(r.Prev.Origin), MaxOrigin)
 	}
@@ -264,6 +275,24 @@ func (r *Record) check() error {
 		}
 	}
 	return nil
+}
+
+// covers tells whether the runs of versions, if there are any, are of all items and in their one form.
+func (r *Record) covers() bool {
+	if r.Versions == nil {
+		return true
+	}
+	if len(r.Versions) < minRuns || len(r.Keys) == 0 {
+		return false
+	}
+	items := uint64(0)
+	for i, v := range r.Versions {
+		if v.Items == 0 || i > 0 && v.Version == r.Versions[i-1].Version {
+			return false
+		}
+		items += uint64(v.Items)
+	}
+	return items == uint64(len(r.Items))
 }
 
 func tooLong(what string, got, most int) error {

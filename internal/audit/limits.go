@@ -7,6 +7,7 @@ const (
 	MaxPolicyID    = 255 // each
 	MaxApprovers   = 16
 	MaxItems       = 4096 // of a batch
+	minRuns        = 2    // of versions, where a record has any
 	MaxResource    = 255
 	MaxRequestID   = 64
 	MaxReason      = 256
@@ -16,7 +17,7 @@ const (
 	MaxOrigin      = 255
 	MaxZone        = 32 // of a link-local address
 	maxNamespace   = 63
-	MaxBody        = 60 << 10 // encoded; 4096 items of at most 8 bytes and everything else fit
+	MaxBody        = 60 << 10 // encoded; 4096 items of at most 8 bytes, with a version each, and everything else fit
 	MaxAnnex       = 1 << 10  // encoded
 	minBody        = 84       // encoded: the fixed part and its four shortest fields
 	maxItemEncoded = 8

@@ -26,7 +26,7 @@ func TestASlowDiskBoundsWhatWaits(t *testing.T) {
 		}
 		return nil
 	})
-	group := make([]*Record, 30)
+	group := make([]*Record, 16)
 	for i := range group {
 		r := everything()
 		group[i] = &r

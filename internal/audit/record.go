@@ -34,6 +34,12 @@ type Item struct {
 	Bytes uint32 // of input
 }
 
+// Run is a number of consecutive items of a batch that used the same version of the record's first key; version 0: none was reached.
+type Run struct {
+	Items   uint32
+	Version uint32
+}
+
 // KeyUse names a key version that an operation touched.
 type KeyUse struct {
 	Key     kms.ID
@@ -63,9 +69,12 @@ type Record struct {
 	Policies  []string // ids of the policies that decided; at most 8
 	Context   [32]byte // SHA-256 of the canonical encryption context; zero: none
 	Items     []Item   // of a batch; nil for a single operation
-	Bytes     uint64   // of input, all items together
-	Reason    string   // the caller's, at most 256 bytes
-	Detail    string   // the server's: what a change did, at most 1 KiB
+	// Versions tells which items of a batch used which version of the first key: runs of all items in order, at least two, and no two alike in a
+	// row. Nil: all of them used the version that Keys has.
+	Versions []Run
+	Bytes    uint64 // of input, all items together
+	Reason   string // the caller's, at most 256 bytes
+	Detail   string // the server's: what a change did, at most 1 KiB
 	// Approval is the request for approval under which a change was made, and Approvers are the aliases of who approved it: at most 16. Their
 	// names are in the annexes of the records of their approvals.
 	Approval  kms.ID

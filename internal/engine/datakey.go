@@ -96,7 +96,7 @@ func doDataKey(ctx context.Context, w *work, in *DataKeyInput) (DataKeyOutput, e
 		} else {
 			out.Items[i].Plaintext = secret.Release(plain)
 		}
-		if _, err := w.note(n, in.Bytes, nil); err != nil {
+		if _, err := w.note(n, v.Number, in.Bytes, nil); err != nil {
 			return out, err
 		}
 	}

@@ -120,7 +120,7 @@ func doEncrypt(ctx context.Context, w *work, in *EncryptInput) (EncryptOutput, e
 		it := &in.Items[i]
 		c, err := sealItem(&share, k, v, s, in.Raw, it.Plaintext, it.Context, it.AAD)
 		out.Items[i].Ciphertext = c
-		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Plaintext), err); err != nil {
+		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(it.Plaintext), err); err != nil {
 			return out, err
 		}
 	}
@@ -167,14 +167,15 @@ func doDecrypt(ctx context.Context, w *work, in *DecryptInput) (DecryptOutput, e
 		it := &in.Items[i]
 		plain, n, err := w.openItem(ctx, &share, it.Ciphertext, it.Context, it.AAD, in.Raw, in.Version, in.Scheme)
 		out.Items[i].Plaintext, out.Items[i].Version = secret.Release(plain), n
-		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Ciphertext), err); err != nil {
+		if out.Items[i].Err, err = w.note(len(in.Items), n, len(it.Ciphertext), err); err != nil {
 			return out, err
 		}
 	}
 	return out, nil
 }
 
-// openItem decrypts one ciphertext of the first key with the version that made it.
+// openItem decrypts one ciphertext of the first key with the version that made it, and tells which one that is, also where it fails; 0: the ciphertext
+// names none that the key has.
 func (w *work) openItem(ctx context.Context, share *shared, ciphertext []byte, c kms.Context, a []byte, raw bool, n uint32, s kms.Scheme) ([]byte, uint32, error) {
 	k := w.keys[0]
 	var header []byte
@@ -201,16 +202,16 @@ func (w *work) openItem(ctx context.Context, share *shared, ciphertext []byte, c
 	if v == nil || v.Number != n {
 		var err error
 		if v, err = w.version(ctx, 0, n); err != nil {
-			return nil, 0, err
+			return nil, n, err
 		}
 		share.version = v
 	}
 	s, err := w.scheme(k, v.Algorithm, kms.EncryptDecrypt, s, false)
 	if err != nil {
-		return nil, 0, err
+		return nil, n, err
 	}
 	if raw && blob.Of(s).Boxed() {
-		return nil, 0, kms.Errorf(kms.CodeAlgorithm, "only RSA ciphertexts have a raw form")
+		return nil, n, kms.Errorf(kms.CodeAlgorithm, "only RSA ciphertexts have a raw form")
 	}
 	plain, err := v.Handle.Open(nil, header, sealed, aad, s)
 	return plain, n, err
@@ -226,7 +227,7 @@ func doReEncrypt(ctx context.Context, w *work, in *ReEncryptInput) (ReEncryptOut
 	var from, made shared
 	for i := range in.Items {
 		it := &in.Items[i]
-		plain, _, err := w.openItem(ctx, &from, it.Ciphertext, it.FromContext, it.FromAAD, false, 0, kms.NoScheme)
+		plain, n, err := w.openItem(ctx, &from, it.Ciphertext, it.FromContext, it.FromAAD, false, 0, kms.NoScheme)
 		if err == nil {
 			var s kms.Scheme
 			if s, err = w.scheme(to, v.Algorithm, kms.EncryptDecrypt, kms.NoScheme, true); err == nil {
@@ -234,7 +235,7 @@ func doReEncrypt(ctx context.Context, w *work, in *ReEncryptInput) (ReEncryptOut
 			}
 			clear(plain)
 		}
-		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Ciphertext), err); err != nil {
+		if out.Items[i].Err, err = w.note(len(in.Items), n, len(it.Ciphertext), err); err != nil {
 			return out, err
 		}
 	}

@@ -96,7 +96,6 @@ func joinUsers(parts []UserUsage) []UserUsage {
 func unknowable(algorithm kms.Algorithm) []string {
 	all := []string{
 		"ciphertexts and data keys that clients hold: nobody can count them; who opens them shows here only when it is done",
-		"which versions a batch opened beside that of its first ciphertext: it is recorded under that one",
 		"copies of the data directory that were made beside the server",
 	}
 	if algorithm.Facts().Asymmetric {

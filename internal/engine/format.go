@@ -63,7 +63,7 @@ func doEncryptFormat(ctx context.Context, w *work, in *FormatInput) (EncryptForm
 	for i := range in.Items {
 		text, err := in.reformat(v, i, false)
 		out.Items[i].Text = string(text)
-		if out.Items[i].Err, err = w.note(len(in.Items), len(in.Items[i].Text), err); err != nil {
+		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(in.Items[i].Text), err); err != nil {
 			return out, err
 		}
 	}
@@ -82,7 +82,7 @@ func doDecryptFormat(ctx context.Context, w *work, in *FormatInput) (DecryptForm
 	for i := range in.Items {
 		text, err := in.reformat(v, i, true)
 		out.Items[i].Text = secret.Release(text)
-		if out.Items[i].Err, err = w.note(len(in.Items), len(in.Items[i].Text), err); err != nil {
+		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(in.Items[i].Text), err); err != nil {
 			return out, err
 		}
 	}

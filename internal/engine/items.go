@@ -39,8 +39,8 @@ func checkContext(c kms.Context, raw []byte) error {
 	return c.Check()
 }
 
-// note adds an item's outcome to the record; a single item's failure is the call's.
-func (w *work) note(n int, bytes int, err error) (*kms.Error, error) {
+// note adds an item's outcome to the record, with the version of the first key that it used, 0 if it reached none; a single item's failure is the call's.
+func (w *work) note(n int, version uint32, bytes int, err error) (*kms.Error, error) {
 	w.rec.Bytes += uint64(bytes) //nolint:gosec // G115: checked sizes
 	var e *kms.Error
 	if err != nil {
@@ -56,8 +56,24 @@ func (w *work) note(n int, bytes int, err error) (*kms.Error, error) {
 	if w.rec.Items == nil {
 		w.rec.Items = make([]audit.Item, 0, n)
 	}
+	w.under(version)
 	w.rec.Items = append(w.rec.Items, it)
 	return e, nil
+}
+
+// under tells the record which version the next item used. While all of them used the same one there is nothing to tell: it is the one that the key has.
+func (w *work) under(version uint32) {
+	before := len(w.rec.Items)
+	switch last := len(w.rec.Versions) - 1; {
+	case before == 0:
+		w.version0 = version
+	case last >= 0 && w.rec.Versions[last].Version == version:
+		w.rec.Versions[last].Items++
+	case last >= 0:
+		w.rec.Versions = append(w.rec.Versions, audit.Run{Items: 1, Version: version})
+	case version != w.version0:
+		w.rec.Versions = []audit.Run{{Items: uint32(before), Version: w.version0}, {Items: 1, Version: version}} //nolint:gosec // G115: at most MaxItems
+	}
 }
 
 // scheme settles which scheme is used with a version and asks the algorithm table whether it may be. A key serves one purpose, and its versions may have

@@ -107,7 +107,7 @@ func (e *Engine) countChunk(ctx context.Context, o *opened, end audit.Position) 
 	case 0:
 		e.ledger.rows = min(2*e.ledger.rows, usage.MaxRows)
 	case kms.CodeTooLarge: // many rows with many users each
-		if e.ledger.rows > 2 {
+		if e.ledger.rows > 1 {
 			e.ledger.rows /= 2
 			return true, nil
 		}
@@ -142,7 +142,9 @@ func (p *portion) read(ctx context.Context, log *audit.Log, end audit.Position) 
 			after = at
 			p.seen++
 			if since.IsZero() || r.Time.After(since) {
-				p.fold.Add(r)
+				if p.to.Part = p.fold.Add(r, p.begun(at, since)); p.to.Part > 0 {
+					return true, nil
+				}
 			}
 			if p.fold.Full() || p.seen == ledgerChunk {
 				return at.Before(audit.Position{Epoch: end.Epoch, Seq: end.Seq - min(end.Seq, 1)}), nil
@@ -154,10 +156,21 @@ func (p *portion) read(ctx context.Context, log *audit.Log, end audit.Position) 
 	}
 }
 
-// after is the position that the portion goes on from.
+// begun is how many parts of a record are in the ledger already.
+func (p *portion) begun(at audit.Position, since time.Time) int {
+	if at.Epoch == p.from.Epoch && at.Seq == p.from.Seq && since.IsZero() {
+		return p.from.Part
+	}
+	return 0
+}
+
+// after is the position that the portion goes on from. A record of which a part is missing is read again; the first of an epoch never is.
 func (p *portion) after(node string) audit.Position {
 	if p.from.Epoch == 0 {
 		return audit.Position{}
+	}
+	if p.from.Part > 0 && p.from.Seq > 0 {
+		return audit.Position{Node: node, Epoch: p.from.Epoch, Seq: p.from.Seq - 1}
 	}
 	return audit.Position{Node: node, Epoch: p.from.Epoch, Seq: p.from.Seq}
 }

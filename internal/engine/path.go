@@ -145,12 +145,12 @@ func (w *work) version(ctx context.Context, i int, n uint32) (*keyring.Version, 
 	if n == 0 {
 		n = lifecycle.PrimaryAt(&k.Key.Key, w.now)
 	}
+	if w.rec.Keys[i].Version == 0 && n <= k.Latest { // the record names what was asked for, whatever comes of it
+		w.rec.Keys[i].Version = n
+	}
 	v, err := w.o.ring.Version(ctx, k.Key, n)
 	if err != nil {
 		return nil, err
-	}
-	if w.rec.Keys[i].Version == 0 {
-		w.rec.Keys[i].Version = n
 	}
 	if err := w.permits(k, &v.Version, k.need); err != nil {
 		v.Release()

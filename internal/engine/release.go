@@ -14,7 +14,7 @@ func (w *work) withhold() error {
 	r.Time = w.e.now()
 	r.Action, r.Outcome, r.Code = kms.Withhold, audit.Withheld, kms.CodeWithheld
 	r.Detail = w.rec.Action.String()
-	r.Items = nil
+	r.Items, r.Versions = nil, nil
 	pos, err := w.e.record(&r)
 	if err != nil {
 		return err

@@ -71,7 +71,7 @@ func doSign(ctx context.Context, w *work, in *SignInput) (SignOutput, error) {
 	for i, it := range in.Items {
 		sig, err := v.Handle.Sign(it.Message, it.Digested, s)
 		out.Items[i].Signature = sig
-		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Message), err); err != nil {
+		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(it.Message), err); err != nil {
 			return out, err
 		}
 	}
@@ -91,7 +91,7 @@ func doVerify(ctx context.Context, w *work, in *VerifyInput) (VerifyOutput, erro
 	out := VerifyOutput{Key: k.ID, Version: v.Number, Scheme: s, Items: make([]VerifiedItem, len(in.Items))}
 	for i, it := range in.Items {
 		err := v.Handle.Verify(it.Message, it.Signature, it.Digested, s)
-		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Message), err); err != nil {
+		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(it.Message), err); err != nil {
 			return out, err
 		}
 	}
@@ -112,7 +112,7 @@ func doMAC(ctx context.Context, w *work, in *MACInput) (MACOutput, error) {
 	for i, it := range in.Items {
 		mac, err := v.Handle.MAC(nil, it.Message, s)
 		out.Items[i].MAC = mac
-		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Message), err); err != nil {
+		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(it.Message), err); err != nil {
 			return out, err
 		}
 	}
@@ -132,7 +132,7 @@ func doVerifyMAC(ctx context.Context, w *work, in *VerifyMACInput) (VerifyOutput
 	out := VerifyOutput{Key: k.ID, Version: v.Number, Scheme: s, Items: make([]VerifiedItem, len(in.Items))}
 	for i, it := range in.Items {
 		err := v.Handle.VerifyMAC(it.Message, it.MAC, s)
-		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Message), err); err != nil {
+		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(it.Message), err); err != nil {
 			return out, err
 		}
 	}

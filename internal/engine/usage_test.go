@@ -1,8 +1,13 @@
 package engine_test
 
 import (
+	"path/filepath"
+	"reflect"
+	"slices"
 	"testing"
 
+	"github.com/keyhold/keyhold/internal/audit"
+	"github.com/keyhold/keyhold/internal/audit/verify"
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
 )
@@ -96,4 +101,101 @@ func wantCounts(t *testing.T, got, want map[string]uint64) {
 			return
 		}
 	}
+}
+
+// TestEachItemOfABatchCountsForTheVersionThatItUsed: what a mixed batch does with an old version is seen, by whoever asks whether it may be retired.
+func TestEachItemOfABatchCountsForTheVersionThatItUsed(t *testing.T) { // LIF-13
+	w := newWorld(t)
+	w.create("a", kms.AES256GCM, 0)
+	w.create("b", kms.AES256GCM, 0)
+	const versions = 110 // more than one transaction of the ledger takes
+	var made [][]byte
+	for range versions {
+		made = append(made, w.encrypt("a", "data", nil))
+		w.rotate("a")
+	}
+	late := w.encrypt("a", "data", nil)
+	broken := slices.Clone(made[1])
+	broken[len(broken)-1] ^= 1
+	mixed := []engine.DecryptItem{{Ciphertext: []byte("nothing")}, {Ciphertext: late}, {Ciphertext: late}, {Ciphertext: broken}}
+	var moved []engine.ReEncryptItem
+	for _, c := range made {
+		mixed = append(mixed, engine.DecryptItem{Ciphertext: c})
+		moved = append(moved, engine.ReEncryptItem{Ciphertext: c})
+	}
+	out, err := w.e.Decrypt(t.Context(), user, engine.DecryptInput{Key: "a", Items: mixed})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, it := range out.Items {
+		if want := i == 0 || i == 3; (it.Err != nil) != want {
+			t.Fatalf("item %d: got %v", i, it.Err)
+		}
+	}
+	if _, err := w.e.ReEncrypt(t.Context(), user, engine.ReEncryptInput{From: "a", To: "b", Items: moved}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 {
+		used := w.usage("a")
+		for v := uint32(1); v <= versions; v++ {
+			want := map[string]uint64{"svc/orders Encrypt": 1, "svc/orders Decrypt": 1, "svc/orders ReEncryptFrom": 1}
+			if v == 2 {
+				want["svc/orders Decrypt "+kms.CodeDecryptFailed.String()] = 1
+			}
+			got, err := w.e.ReadUsage(t.Context(), admin, engine.UsageInput{Key: "a", Version: v})
+			if err != nil {
+				t.Fatal(err)
+			}
+			wantCounts(t, done(got, v), want)
+		}
+		last, err := w.e.ReadUsage(t.Context(), admin, engine.UsageInput{Key: "a", Version: versions + 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		wantCounts(t, done(last, versions+1), map[string]uint64{"svc/orders Encrypt": 1, "svc/orders Decrypt": 2})
+		wantCounts(t, done(used, 0), map[string]uint64{"svc/orders Decrypt " + out.Items[0].Err.Code.String(): 1})
+		wantCounts(t, done(w.usage("b"), 1), map[string]uint64{"svc/orders ReEncryptTo": versions})
+		w.restart()
+	}
+	check, err := w.e.CheckRetirement(t.Context(), admin, engine.RetireInput{Key: "a", Version: 2})
+	if err != nil || check.Evidence.Retirable || len(check.Evidence.Users) != 1 || check.Evidence.Users[0].Done != 3 {
+		t.Errorf("got %+v, %v", check.Evidence, err)
+	}
+}
+
+// TestARecordTellsWhichItemsUsedWhichVersion, and nothing more than before where all used the same one.
+func TestARecordTellsWhichItemsUsedWhichVersion(t *testing.T) {
+	w := newWorld(t)
+	w.create("a", kms.AES256GCM, 0)
+	old := w.encrypt("a", "data", nil)
+	w.rotate("a")
+	fresh := w.encrypt("a", "data", nil)
+	for _, c := range []struct {
+		items [][]byte
+		want  []audit.Run
+	}{
+		{[][]byte{old, old}, nil},
+		{[][]byte{fresh, fresh, fresh}, nil},
+		{[][]byte{{1}, {2}}, nil},
+		{[][]byte{old, fresh}, []audit.Run{{Items: 1, Version: 1}, {Items: 1, Version: 2}}},
+		{[][]byte{{1}, fresh, fresh, old}, []audit.Run{{Items: 1}, {Items: 2, Version: 2}, {Items: 1, Version: 1}}},
+	} {
+		in := engine.DecryptInput{Key: "a"}
+		for _, it := range c.items {
+			in.Items = append(in.Items, engine.DecryptItem{Ciphertext: it})
+		}
+		if _, err := w.e.Decrypt(t.Context(), user, in); err != nil {
+			t.Fatal(err)
+		}
+		all := w.records(audit.Filter{Action: kms.Decrypt})
+		if got := all[0].Versions; !reflect.DeepEqual(got, c.want) {
+			t.Errorf("got %v want %v", got, c.want)
+		}
+	}
+	w.stop()
+	rep, err := verify.Dir(t.Context(), verify.Options{Dir: filepath.Join(w.dir, "audit"), Keys: w.keys()})
+	if err != nil || !rep.Verified {
+		t.Errorf("the log does not verify: %+v, %v", rep, err)
+	}
+	w.start()
 }

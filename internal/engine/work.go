@@ -28,6 +28,8 @@ type work struct {
 	more  []holding // beyond four
 	rec   audit.Record
 
+	version0 uint32 // of the first item of a batch
+
 	cost      amount            // of what the operation is about to protect, where a key has limits
 	authorize func(*work) error // where neither keys nor the namespace decide
 

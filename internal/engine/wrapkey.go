@@ -52,7 +52,7 @@ func doWrap(ctx context.Context, w *work, in *WrapInput) (WrapOutput, error) {
 	for i, it := range in.Items {
 		wrapped, err := v.Handle.Seal(nil, nil, it.Material, nil, s)
 		out.Items[i].Wrapped = wrapped
-		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Material), err); err != nil {
+		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(it.Material), err); err != nil {
 			return out, err
 		}
 	}
@@ -68,7 +68,7 @@ func doUnwrap(ctx context.Context, w *work, in *WrapInput) (UnwrapOutput, error)
 	for i, it := range in.Items {
 		material, err := v.Handle.Open(nil, nil, it.Material, nil, s)
 		out.Items[i].Material = secret.Release(material)
-		if out.Items[i].Err, err = w.note(len(in.Items), len(it.Material), w.orOlder(in.Version, err)); err != nil {
+		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(it.Material), w.orOlder(in.Version, err)); err != nil {
 			return out, err
 		}
 	}

@@ -57,6 +57,7 @@ type Tally struct {
 type UsageEnd struct {
 	Epoch uint64    `json:"epoch"` // of the last record that is in the ledger
 	Seq   uint64    `json:"seq"`
+	Part  int       `json:"part,omitzero"` // 0: all of that record; otherwise the parts of it that are (package usage)
 	Time  time.Time `json:"time"`
 	Begun time.Time `json:"begun"` // the earliest time of a record that the ledger knows: what was before is not in it
 }

@@ -12,7 +12,6 @@ import (
 const (
 	MaxRows  = 96
 	maxLines = 2048
-	mostRows = 2 // that one record adds to
 )
 
 // At is a version of a key; version 0 is the key itself, and the zero key the store.
@@ -52,7 +51,7 @@ type line struct {
 func New(rows int) *Fold { return &Fold{rows: map[At]*delta{}, most: rows} }
 
 // Full tells that a fold is to be written before more is added.
-func (f *Fold) Full() bool { return len(f.order)+mostRows > f.most || f.lines >= maxLines }
+func (f *Fold) Full() bool { return len(f.order) >= f.most || f.lines >= maxLines }
 
 // Empty tells that nothing was added.
 func (f *Fold) Empty() bool { return len(f.order) == 0 }
@@ -67,46 +66,103 @@ func Counts(a kms.Action) bool {
 	}
 }
 
-// Add adds what a record says. The fold keeps nothing of the record but its strings.
-func (f *Fold) Add(r *audit.Record) {
+// Add adds what a record says, beginning with the part of that number: a part is what it says of one version. A fold that gets full answers the number of
+// the part that has no place any more, to go on from when it was written; otherwise all is added, and the answer is 0. The fold keeps nothing of the
+// record but its strings.
+func (f *Fold) Add(r *audit.Record, from int) (rest int) {
 	if r.Outcome == audit.DryRun || r.Outcome == audit.Replayed {
-		return
+		return 0
 	}
+	p := parts{f: f, r: r, from: from}
 	switch {
 	case r.Action == kms.ExportStore:
-		f.add(r, At{}, r.Action)
+		p.whole(At{}, r.Action)
 	case !Counts(r.Action) || len(r.Keys) == 0:
 	case r.Action == kms.ReEncrypt:
-		f.use(r, 0, kms.ReEncryptFrom)
+		p.items(kms.ReEncryptFrom)
 		if len(r.Keys) > 1 {
-			f.use(r, 1, kms.ReEncryptTo)
+			p.whole(At{r.Keys[1].Key, r.Keys[1].Version}, kms.ReEncryptTo)
 		}
 	default:
-		f.use(r, 0, r.Action)
+		p.items(r.Action)
+	}
+	return p.rest
+}
+
+// parts goes through what a record says, version by version.
+type parts struct {
+	f    *Fold
+	r    *audit.Record
+	from int // the first part that is to be added
+	n    int // parts that were met
+	rest int // the first part that found no place; 0: none
+}
+
+// next begins a part, and tells whether it is to be added. The first that is finds its place in an empty fold, whatever its limits.
+func (p *parts) next() bool {
+	n := p.n
+	p.n++
+	switch {
+	case n < p.from || p.rest > 0:
+		return false
+	case n > p.from && p.f.Full():
+		p.rest = n
+		return false
+	}
+	return true
+}
+
+// whole adds all items to one version.
+func (p *parts) whole(at At, a kms.Action) {
+	if p.next() {
+		p.f.add(p.r, p.r.Items, at, a)
 	}
 }
 
-// use adds the use of one of a record's keys.
-func (f *Fold) use(r *audit.Record, i int, a kms.Action) {
-	f.add(r, At{r.Keys[i].Key, r.Keys[i].Version}, a)
+// items adds each item to the version of the record's first key that it used.
+func (p *parts) items(a kms.Action) {
+	k := p.r.Keys[0]
+	if len(p.r.Versions) == 0 {
+		p.whole(At{k.Key, k.Version}, a)
+		return
+	}
+	runs := map[uint32][]audit.Item{}
+	var versions []uint32 // in the order in which they were met
+	items := p.r.Items
+	for _, v := range p.r.Versions {
+		run := items[:v.Items]
+		items = items[v.Items:]
+		all, met := runs[v.Version]
+		if !met {
+			versions = append(versions, v.Version)
+		}
+		runs[v.Version] = append(all, run...)
+	}
+	for _, v := range versions {
+		if p.next() {
+			p.f.add(p.r, runs[v], At{k.Key, v}, a)
+		}
+	}
 }
 
-// add adds all items of a record to one version.
-func (f *Fold) add(r *audit.Record, at At, a kms.Action) {
+// add adds items of a record to one version.
+func (f *Fold) add(r *audit.Record, items []audit.Item, at At, a kms.Action) {
 	d := f.row(at)
 	k := line{alias: r.Alias, code: r.Code, action: a, dialect: r.Dialect}
 	if k.alias == [16]byte{} {
 		k.name = r.Name
 	}
-	if len(r.Items) == 0 || r.Code != 0 { // one thing, or all of it failed together
-		f.count(d, k, r, max(uint64(len(r.Items)), 1), r.Bytes)
+	if len(items) == 0 { // one thing
+		f.count(d, k, r, 1, r.Bytes)
 		return
 	}
-	for i := 0; i < len(r.Items); { // runs of the same outcome: mostly one
-		k.code = r.Items[i].Code
+	for i := 0; i < len(items); { // runs of the same outcome: mostly one
+		if r.Code == 0 { // otherwise all of it failed together
+			k.code = items[i].Code
+		}
 		n, bytes := uint64(0), uint64(0)
-		for ; i < len(r.Items) && r.Items[i].Code == k.code; i++ {
-			n, bytes = n+1, bytes+uint64(r.Items[i].Bytes)
+		for ; i < len(items) && (r.Code != 0 || items[i].Code == k.code); i++ {
+			n, bytes = n+1, bytes+uint64(items[i].Bytes)
 		}
 		f.count(d, k, r, n, bytes)
 	}

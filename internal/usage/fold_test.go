@@ -32,7 +32,11 @@ func folded(rs []audit.Record, at usage.At, portion int) records.Usage {
 	row := records.Usage{Key: at.Key, Version: at.Version}
 	f := usage.New(usage.MaxRows)
 	for i := range rs {
-		if f.Add(&rs[i]); f.Full() || portion > 0 && i%portion == portion-1 {
+		for rest := f.Add(&rs[i], 0); rest > 0; rest = f.Add(&rs[i], rest) {
+			f.Into(&row)
+			f = usage.New(usage.MaxRows)
+		}
+		if f.Full() || portion > 0 && i%portion == portion-1 {
 			f.Into(&row)
 			f = usage.New(usage.MaxRows)
 		}
@@ -47,6 +51,9 @@ func TestWhatIsCounted(t *testing.T) {
 	batch.Items = []audit.Item{{Bytes: 5}, {Bytes: 6}, {Code: kms.CodeDecryptFailed, Bytes: 7}, {Bytes: 8}}
 	refused := did("a", kms.Encrypt, noon, of(key(1), 0))
 	refused.Outcome, refused.Code = audit.Refused, kms.CodeKeyPendingDestruction
+	mixed := did("a", kms.ReEncrypt, noon, one, two)
+	mixed.Items = []audit.Item{{Bytes: 5}, {Bytes: 6}, {Code: kms.CodeDecryptFailed, Bytes: 7}, {Bytes: 8}, {Code: kms.CodeBadRequest, Bytes: 9}}
+	mixed.Versions = []audit.Run{{Items: 1, Version: 1}, {Items: 2, Version: 4}, {Items: 1, Version: 1}, {Items: 1}}
 	dry := did("a", kms.Encrypt, noon, one)
 	dry.Outcome = audit.DryRun
 	for _, c := range []struct {
@@ -57,6 +64,11 @@ func TestWhatIsCounted(t *testing.T) {
 	}{
 		{"a single use", did("a", kms.Sign, noon, one), usage.At{Key: key(1), Version: 1}, []records.Tally{{Action: kms.Sign, N: 1, Bytes: 10}}},
 		{"each item of a batch", batch, usage.At{Key: key(1), Version: 1}, []records.Tally{{Action: kms.Decrypt, N: 3, Bytes: 19}, {Action: kms.Decrypt, Code: kms.CodeDecryptFailed, N: 1, Bytes: 7}}},
+		{"the items of a mixed batch, by version", mixed, usage.At{Key: key(1), Version: 1}, []records.Tally{{Action: kms.ReEncryptFrom, N: 2, Bytes: 13}}},
+		{"those of another version", mixed, usage.At{Key: key(1), Version: 4}, []records.Tally{{Action: kms.ReEncryptFrom, N: 1, Bytes: 6}, {Action: kms.ReEncryptFrom, Code: kms.CodeDecryptFailed, N: 1, Bytes: 7}}},
+		{"those that reached no version", mixed, usage.At{Key: key(1)}, []records.Tally{{Action: kms.ReEncryptFrom, Code: kms.CodeBadRequest, N: 1, Bytes: 9}}},
+		{"all of them where they went", mixed, usage.At{Key: key(2), Version: 3}, []records.Tally{{Action: kms.ReEncryptTo, N: 3, Bytes: 19},
+			{Action: kms.ReEncryptTo, Code: kms.CodeDecryptFailed, N: 1, Bytes: 7}, {Action: kms.ReEncryptTo, Code: kms.CodeBadRequest, N: 1, Bytes: 9}}},
 		{"what a re-encryption opened", did("a", kms.ReEncrypt, noon, one, two), usage.At{Key: key(1), Version: 1}, []records.Tally{{Action: kms.ReEncryptFrom, N: 1, Bytes: 10}}},
 		{"what a re-encryption made", did("a", kms.ReEncrypt, noon, one, two), usage.At{Key: key(2), Version: 3}, []records.Tally{{Action: kms.ReEncryptTo, N: 1, Bytes: 10}}},
 		{"a refusal because of the key", refused, usage.At{Key: key(1)}, []records.Tally{{Action: kms.Encrypt, Code: kms.CodeKeyPendingDestruction, N: 1, Bytes: 10}}},
@@ -132,15 +144,50 @@ func TestAFullFoldSaysSo(t *testing.T) {
 	n := 0
 	for ; !f.Full(); n++ {
 		r := did("a", kms.ReEncrypt, noon, of(kms.ID{1, byte(n)}, 1), of(kms.ID{2, byte(n)}, 1))
-		f.Add(&r)
+		f.Add(&r, 0)
 	}
 	if got := len(f.Rows()); got > usage.MaxRows || got < usage.MaxRows-2 {
 		t.Errorf("got %d rows, want about %d", got, usage.MaxRows)
 	}
 	small := usage.New(1)
 	r := did("a", kms.Encrypt, noon, of(key(1), 1))
-	if small.Add(&r); !small.Full() || small.Empty() {
+	if small.Add(&r, 0); !small.Full() || small.Empty() {
 		t.Error("the smallest fold takes more than one record")
+	}
+}
+
+// TestARecordOfMoreVersionsThanAFoldHoldsIsCountedInParts: each of them once, whatever a transaction takes.
+func TestARecordOfMoreVersionsThanAFoldHoldsIsCountedInParts(t *testing.T) {
+	const versions = 1000
+	r := did("a", kms.ReEncrypt, noon, of(key(1), 1), of(key(2), 3))
+	for i := range versions {
+		r.Items = append(r.Items, audit.Item{Bytes: 2})
+		r.Versions = append(r.Versions, audit.Run{Items: 1, Version: uint32(i) + 1}) //nolint:gosec // G115: small
+	}
+	for _, rows := range []int{1, 2, 7, usage.MaxRows} {
+		got := map[usage.At]uint64{}
+		for rest, written := 0, 0; rest > 0 || written == 0; written++ {
+			f := usage.New(rows)
+			rest = f.Add(&r, rest)
+			if n := len(f.Rows()); n > rows {
+				t.Fatalf("got a fold of %d rows, want at most %d", n, rows)
+			}
+			for _, at := range f.Rows() {
+				row := records.Usage{Key: at.Key, Version: at.Version}
+				f.Into(&row)
+				for _, l := range row.Lines {
+					got[at] += l.N
+				}
+			}
+		}
+		for i := range uint32(versions) {
+			if n := got[usage.At{Key: key(1), Version: i + 1}]; n != 1 {
+				t.Fatalf("folds of %d rows: version %d counts %d times", rows, i+1, n)
+			}
+		}
+		if n := got[usage.At{Key: key(2), Version: 3}]; n != versions || len(got) != versions+1 {
+			t.Errorf("folds of %d rows: got %d in %d rows, want %d in %d", rows, n, len(got), versions, versions+1)
+		}
 	}
 }
 
@@ -189,7 +236,7 @@ func BenchmarkFold(b *testing.B) {
 	b.ReportAllocs()
 	i := 0
 	for b.Loop() {
-		f.Add(&rs[i%len(rs)])
+		f.Add(&rs[i%len(rs)], 0)
 		i++
 	}
 }

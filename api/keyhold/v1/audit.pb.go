@@ -80,7 +80,9 @@ type AuditRecord struct {
 	// Id of the request for approval under which the change was made; empty: none.
 	Approval string `protobuf:"bytes,28,opt,name=approval,proto3" json:"approval,omitempty"`
 	// Keyed hashes of the names of who approved it.
-	Approvers     [][]byte `protobuf:"bytes,29,rep,name=approvers,proto3" json:"approvers,omitempty"`
+	Approvers [][]byte `protobuf:"bytes,29,rep,name=approvers,proto3" json:"approvers,omitempty"`
+	// Which items of a batch used which version of the first key: runs of all items, in order. Empty: all of them used the version that the key has here.
+	ItemVersions  []*AuditVersionRun `protobuf:"bytes,30,rep,name=item_versions,json=itemVersions,proto3" json:"item_versions,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -318,6 +320,67 @@ func (x *AuditRecord) GetApprovers() [][]byte {
 	return nil
 }
 
+func (x *AuditRecord) GetItemVersions() []*AuditVersionRun {
+	if x != nil {
+		return x.ItemVersions
+	}
+	return nil
+}
+
+// AuditVersionRun is a number of consecutive items that used the same version.
+type AuditVersionRun struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Items uint32                 `protobuf:"varint,1,opt,name=items,proto3" json:"items,omitempty"`
+	// 0: no version was reached.
+	Version       uint32 `protobuf:"varint,2,opt,name=version,proto3" json:"version,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AuditVersionRun) Reset() {
+	*x = AuditVersionRun{}
+	mi := &file_keyhold_v1_audit_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AuditVersionRun) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AuditVersionRun) ProtoMessage() {}
+
+func (x *AuditVersionRun) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_audit_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AuditVersionRun.ProtoReflect.Descriptor instead.
+func (*AuditVersionRun) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *AuditVersionRun) GetItems() uint32 {
+	if x != nil {
+		return x.Items
+	}
+	return 0
+}
+
+func (x *AuditVersionRun) GetVersion() uint32 {
+	if x != nil {
+		return x.Version
+	}
+	return 0
+}
+
 // AuditKeyUse names a key version that an operation touched.
 type AuditKeyUse struct {
 	state   protoimpl.MessageState `protogen:"open.v1"`
@@ -331,7 +394,7 @@ type AuditKeyUse struct {
 
 func (x *AuditKeyUse) Reset() {
 	*x = AuditKeyUse{}
-	mi := &file_keyhold_v1_audit_proto_msgTypes[1]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -343,7 +406,7 @@ func (x *AuditKeyUse) String() string {
 func (*AuditKeyUse) ProtoMessage() {}
 
 func (x *AuditKeyUse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_audit_proto_msgTypes[1]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -356,7 +419,7 @@ func (x *AuditKeyUse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditKeyUse.ProtoReflect.Descriptor instead.
 func (*AuditKeyUse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{1}
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *AuditKeyUse) GetKeyId() string {
@@ -393,7 +456,7 @@ type AuditItem struct {
 
 func (x *AuditItem) Reset() {
 	*x = AuditItem{}
-	mi := &file_keyhold_v1_audit_proto_msgTypes[2]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -405,7 +468,7 @@ func (x *AuditItem) String() string {
 func (*AuditItem) ProtoMessage() {}
 
 func (x *AuditItem) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_audit_proto_msgTypes[2]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -418,7 +481,7 @@ func (x *AuditItem) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AuditItem.ProtoReflect.Descriptor instead.
 func (*AuditItem) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{2}
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *AuditItem) GetCode() string {
@@ -475,7 +538,7 @@ type ListRecordsRequest struct {
 
 func (x *ListRecordsRequest) Reset() {
 	*x = ListRecordsRequest{}
-	mi := &file_keyhold_v1_audit_proto_msgTypes[3]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -487,7 +550,7 @@ func (x *ListRecordsRequest) String() string {
 func (*ListRecordsRequest) ProtoMessage() {}
 
 func (x *ListRecordsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_audit_proto_msgTypes[3]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -500,7 +563,7 @@ func (x *ListRecordsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRecordsRequest.ProtoReflect.Descriptor instead.
 func (*ListRecordsRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{3}
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *ListRecordsRequest) GetPrincipal() string {
@@ -627,7 +690,7 @@ type ListRecordsResponse struct {
 
 func (x *ListRecordsResponse) Reset() {
 	*x = ListRecordsResponse{}
-	mi := &file_keyhold_v1_audit_proto_msgTypes[4]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -639,7 +702,7 @@ func (x *ListRecordsResponse) String() string {
 func (*ListRecordsResponse) ProtoMessage() {}
 
 func (x *ListRecordsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_audit_proto_msgTypes[4]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -652,7 +715,7 @@ func (x *ListRecordsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRecordsResponse.ProtoReflect.Descriptor instead.
 func (*ListRecordsResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{4}
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *ListRecordsResponse) GetRecords() []*AuditRecord {
@@ -679,7 +742,7 @@ type ProveRecordRequest struct {
 
 func (x *ProveRecordRequest) Reset() {
 	*x = ProveRecordRequest{}
-	mi := &file_keyhold_v1_audit_proto_msgTypes[5]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -691,7 +754,7 @@ func (x *ProveRecordRequest) String() string {
 func (*ProveRecordRequest) ProtoMessage() {}
 
 func (x *ProveRecordRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_audit_proto_msgTypes[5]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -704,7 +767,7 @@ func (x *ProveRecordRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveRecordRequest.ProtoReflect.Descriptor instead.
 func (*ProveRecordRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{5}
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *ProveRecordRequest) GetPosition() string {
@@ -726,7 +789,7 @@ type ProveRecordResponse struct {
 
 func (x *ProveRecordResponse) Reset() {
 	*x = ProveRecordResponse{}
-	mi := &file_keyhold_v1_audit_proto_msgTypes[6]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -738,7 +801,7 @@ func (x *ProveRecordResponse) String() string {
 func (*ProveRecordResponse) ProtoMessage() {}
 
 func (x *ProveRecordResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_audit_proto_msgTypes[6]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -751,7 +814,7 @@ func (x *ProveRecordResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveRecordResponse.ProtoReflect.Descriptor instead.
 func (*ProveRecordResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{6}
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *ProveRecordResponse) GetBundle() []byte {
@@ -776,7 +839,7 @@ type GetCheckpointRequest struct {
 
 func (x *GetCheckpointRequest) Reset() {
 	*x = GetCheckpointRequest{}
-	mi := &file_keyhold_v1_audit_proto_msgTypes[7]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -788,7 +851,7 @@ func (x *GetCheckpointRequest) String() string {
 func (*GetCheckpointRequest) ProtoMessage() {}
 
 func (x *GetCheckpointRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_audit_proto_msgTypes[7]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -801,7 +864,7 @@ func (x *GetCheckpointRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCheckpointRequest.ProtoReflect.Descriptor instead.
 func (*GetCheckpointRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{7}
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{8}
 }
 
 type GetCheckpointResponse struct {
@@ -818,7 +881,7 @@ type GetCheckpointResponse struct {
 
 func (x *GetCheckpointResponse) Reset() {
 	*x = GetCheckpointResponse{}
-	mi := &file_keyhold_v1_audit_proto_msgTypes[8]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -830,7 +893,7 @@ func (x *GetCheckpointResponse) String() string {
 func (*GetCheckpointResponse) ProtoMessage() {}
 
 func (x *GetCheckpointResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_audit_proto_msgTypes[8]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -843,7 +906,7 @@ func (x *GetCheckpointResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetCheckpointResponse.ProtoReflect.Descriptor instead.
 func (*GetCheckpointResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{8}
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *GetCheckpointResponse) GetCheckpoint() []byte {
@@ -880,7 +943,7 @@ type CheckpointName struct {
 
 func (x *CheckpointName) Reset() {
 	*x = CheckpointName{}
-	mi := &file_keyhold_v1_audit_proto_msgTypes[9]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -892,7 +955,7 @@ func (x *CheckpointName) String() string {
 func (*CheckpointName) ProtoMessage() {}
 
 func (x *CheckpointName) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_audit_proto_msgTypes[9]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -905,7 +968,7 @@ func (x *CheckpointName) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckpointName.ProtoReflect.Descriptor instead.
 func (*CheckpointName) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{9}
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *CheckpointName) GetOrigin() string {
@@ -936,7 +999,7 @@ type ProveConsistencyRequest struct {
 
 func (x *ProveConsistencyRequest) Reset() {
 	*x = ProveConsistencyRequest{}
-	mi := &file_keyhold_v1_audit_proto_msgTypes[10]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -948,7 +1011,7 @@ func (x *ProveConsistencyRequest) String() string {
 func (*ProveConsistencyRequest) ProtoMessage() {}
 
 func (x *ProveConsistencyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_audit_proto_msgTypes[10]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -961,7 +1024,7 @@ func (x *ProveConsistencyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveConsistencyRequest.ProtoReflect.Descriptor instead.
 func (*ProveConsistencyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{10}
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ProveConsistencyRequest) GetCheckpoint() []byte {
@@ -997,7 +1060,7 @@ type ProveConsistencyResponse struct {
 
 func (x *ProveConsistencyResponse) Reset() {
 	*x = ProveConsistencyResponse{}
-	mi := &file_keyhold_v1_audit_proto_msgTypes[11]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1009,7 +1072,7 @@ func (x *ProveConsistencyResponse) String() string {
 func (*ProveConsistencyResponse) ProtoMessage() {}
 
 func (x *ProveConsistencyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_audit_proto_msgTypes[11]
+	mi := &file_keyhold_v1_audit_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1022,7 +1085,7 @@ func (x *ProveConsistencyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ProveConsistencyResponse.ProtoReflect.Descriptor instead.
 func (*ProveConsistencyResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{11}
+	return file_keyhold_v1_audit_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *ProveConsistencyResponse) GetBundle() []byte {
@@ -1044,7 +1107,7 @@ var File_keyhold_v1_audit_proto protoreflect.FileDescriptor
 const file_keyhold_v1_audit_proto_rawDesc = "" +
 	"\n" +
 	"\x16keyhold/v1/audit.proto\x12\n" +
-	"keyhold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xdb\x06\n" +
+	"keyhold.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x9d\a\n" +
 	"\vAuditRecord\x12\x1a\n" +
 	"\bposition\x18\x01 \x01(\tR\bposition\x12\x0e\n" +
 	"\x02id\x18\x02 \x01(\tR\x02id\x12.\n" +
@@ -1078,7 +1141,11 @@ const file_keyhold_v1_audit_proto_rawDesc = "" +
 	"\x06change\x18\x1a \x01(\bR\x06change\x12\x16\n" +
 	"\x06erased\x18\x1b \x01(\bR\x06erased\x12\x1a\n" +
 	"\bapproval\x18\x1c \x01(\tR\bapproval\x12\x1c\n" +
-	"\tapprovers\x18\x1d \x03(\fR\tapprovers\"Z\n" +
+	"\tapprovers\x18\x1d \x03(\fR\tapprovers\x12@\n" +
+	"\ritem_versions\x18\x1e \x03(\v2\x1b.keyhold.v1.AuditVersionRunR\fitemVersions\"A\n" +
+	"\x0fAuditVersionRun\x12\x14\n" +
+	"\x05items\x18\x01 \x01(\rR\x05items\x12\x18\n" +
+	"\aversion\x18\x02 \x01(\rR\aversion\"Z\n" +
 	"\vAuditKeyUse\x12\x15\n" +
 	"\x06key_id\x18\x01 \x01(\tR\x05keyId\x12\x18\n" +
 	"\aversion\x18\x02 \x01(\rR\aversion\x12\x1a\n" +
@@ -1151,44 +1218,46 @@ func file_keyhold_v1_audit_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_audit_proto_rawDescData
 }
 
-var file_keyhold_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 12)
+var file_keyhold_v1_audit_proto_msgTypes = make([]protoimpl.MessageInfo, 13)
 var file_keyhold_v1_audit_proto_goTypes = []any{
 	(*AuditRecord)(nil),              // 0: keyhold.v1.AuditRecord
-	(*AuditKeyUse)(nil),              // 1: keyhold.v1.AuditKeyUse
-	(*AuditItem)(nil),                // 2: keyhold.v1.AuditItem
-	(*ListRecordsRequest)(nil),       // 3: keyhold.v1.ListRecordsRequest
-	(*ListRecordsResponse)(nil),      // 4: keyhold.v1.ListRecordsResponse
-	(*ProveRecordRequest)(nil),       // 5: keyhold.v1.ProveRecordRequest
-	(*ProveRecordResponse)(nil),      // 6: keyhold.v1.ProveRecordResponse
-	(*GetCheckpointRequest)(nil),     // 7: keyhold.v1.GetCheckpointRequest
-	(*GetCheckpointResponse)(nil),    // 8: keyhold.v1.GetCheckpointResponse
-	(*CheckpointName)(nil),           // 9: keyhold.v1.CheckpointName
-	(*ProveConsistencyRequest)(nil),  // 10: keyhold.v1.ProveConsistencyRequest
-	(*ProveConsistencyResponse)(nil), // 11: keyhold.v1.ProveConsistencyResponse
-	(*timestamppb.Timestamp)(nil),    // 12: google.protobuf.Timestamp
+	(*AuditVersionRun)(nil),          // 1: keyhold.v1.AuditVersionRun
+	(*AuditKeyUse)(nil),              // 2: keyhold.v1.AuditKeyUse
+	(*AuditItem)(nil),                // 3: keyhold.v1.AuditItem
+	(*ListRecordsRequest)(nil),       // 4: keyhold.v1.ListRecordsRequest
+	(*ListRecordsResponse)(nil),      // 5: keyhold.v1.ListRecordsResponse
+	(*ProveRecordRequest)(nil),       // 6: keyhold.v1.ProveRecordRequest
+	(*ProveRecordResponse)(nil),      // 7: keyhold.v1.ProveRecordResponse
+	(*GetCheckpointRequest)(nil),     // 8: keyhold.v1.GetCheckpointRequest
+	(*GetCheckpointResponse)(nil),    // 9: keyhold.v1.GetCheckpointResponse
+	(*CheckpointName)(nil),           // 10: keyhold.v1.CheckpointName
+	(*ProveConsistencyRequest)(nil),  // 11: keyhold.v1.ProveConsistencyRequest
+	(*ProveConsistencyResponse)(nil), // 12: keyhold.v1.ProveConsistencyResponse
+	(*timestamppb.Timestamp)(nil),    // 13: google.protobuf.Timestamp
 }
 var file_keyhold_v1_audit_proto_depIdxs = []int32{
-	12, // 0: keyhold.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
-	1,  // 1: keyhold.v1.AuditRecord.keys:type_name -> keyhold.v1.AuditKeyUse
-	2,  // 2: keyhold.v1.AuditRecord.items:type_name -> keyhold.v1.AuditItem
-	12, // 3: keyhold.v1.ListRecordsRequest.since:type_name -> google.protobuf.Timestamp
-	12, // 4: keyhold.v1.ListRecordsRequest.until:type_name -> google.protobuf.Timestamp
-	0,  // 5: keyhold.v1.ListRecordsResponse.records:type_name -> keyhold.v1.AuditRecord
-	9,  // 6: keyhold.v1.ProveConsistencyRequest.from:type_name -> keyhold.v1.CheckpointName
-	9,  // 7: keyhold.v1.ProveConsistencyRequest.to:type_name -> keyhold.v1.CheckpointName
-	3,  // 8: keyhold.v1.AuditService.ListRecords:input_type -> keyhold.v1.ListRecordsRequest
-	5,  // 9: keyhold.v1.AuditService.ProveRecord:input_type -> keyhold.v1.ProveRecordRequest
-	7,  // 10: keyhold.v1.AuditService.GetCheckpoint:input_type -> keyhold.v1.GetCheckpointRequest
-	10, // 11: keyhold.v1.AuditService.ProveConsistency:input_type -> keyhold.v1.ProveConsistencyRequest
-	4,  // 12: keyhold.v1.AuditService.ListRecords:output_type -> keyhold.v1.ListRecordsResponse
-	6,  // 13: keyhold.v1.AuditService.ProveRecord:output_type -> keyhold.v1.ProveRecordResponse
-	8,  // 14: keyhold.v1.AuditService.GetCheckpoint:output_type -> keyhold.v1.GetCheckpointResponse
-	11, // 15: keyhold.v1.AuditService.ProveConsistency:output_type -> keyhold.v1.ProveConsistencyResponse
-	12, // [12:16] is the sub-list for method output_type
-	8,  // [8:12] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	13, // 0: keyhold.v1.AuditRecord.time:type_name -> google.protobuf.Timestamp
+	2,  // 1: keyhold.v1.AuditRecord.keys:type_name -> keyhold.v1.AuditKeyUse
+	3,  // 2: keyhold.v1.AuditRecord.items:type_name -> keyhold.v1.AuditItem
+	1,  // 3: keyhold.v1.AuditRecord.item_versions:type_name -> keyhold.v1.AuditVersionRun
+	13, // 4: keyhold.v1.ListRecordsRequest.since:type_name -> google.protobuf.Timestamp
+	13, // 5: keyhold.v1.ListRecordsRequest.until:type_name -> google.protobuf.Timestamp
+	0,  // 6: keyhold.v1.ListRecordsResponse.records:type_name -> keyhold.v1.AuditRecord
+	10, // 7: keyhold.v1.ProveConsistencyRequest.from:type_name -> keyhold.v1.CheckpointName
+	10, // 8: keyhold.v1.ProveConsistencyRequest.to:type_name -> keyhold.v1.CheckpointName
+	4,  // 9: keyhold.v1.AuditService.ListRecords:input_type -> keyhold.v1.ListRecordsRequest
+	6,  // 10: keyhold.v1.AuditService.ProveRecord:input_type -> keyhold.v1.ProveRecordRequest
+	8,  // 11: keyhold.v1.AuditService.GetCheckpoint:input_type -> keyhold.v1.GetCheckpointRequest
+	11, // 12: keyhold.v1.AuditService.ProveConsistency:input_type -> keyhold.v1.ProveConsistencyRequest
+	5,  // 13: keyhold.v1.AuditService.ListRecords:output_type -> keyhold.v1.ListRecordsResponse
+	7,  // 14: keyhold.v1.AuditService.ProveRecord:output_type -> keyhold.v1.ProveRecordResponse
+	9,  // 15: keyhold.v1.AuditService.GetCheckpoint:output_type -> keyhold.v1.GetCheckpointResponse
+	12, // 16: keyhold.v1.AuditService.ProveConsistency:output_type -> keyhold.v1.ProveConsistencyResponse
+	13, // [13:17] is the sub-list for method output_type
+	9,  // [9:13] is the sub-list for method input_type
+	9,  // [9:9] is the sub-list for extension type_name
+	9,  // [9:9] is the sub-list for extension extendee
+	0,  // [0:9] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_audit_proto_init() }
@@ -1202,7 +1271,7 @@ func file_keyhold_v1_audit_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_audit_proto_rawDesc), len(file_keyhold_v1_audit_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   12,
+			NumMessages:   13,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -35,6 +36,7 @@ type Record struct {
 	Policies       []string  `json:"policies,omitempty"`
 	ContextDigest  []byte    `json:"context_digest,omitempty"`
 	Items          []Item    `json:"items,omitempty"`
+	ItemVersions   []Run     `json:"item_versions,omitempty"`
 	Bytes          uint64    `json:"bytes,omitempty"`
 	Reason         string    `json:"reason,omitempty"`
 	Detail         string    `json:"detail,omitempty"`
@@ -55,6 +57,12 @@ type KeyUse struct {
 type Item struct {
 	Code  string `json:"code,omitempty"`
 	Bytes uint32 `json:"bytes"`
+}
+
+// Run is a number of consecutive items of a batch that used the same version of the record's first key.
+type Run struct {
+	Items   uint32 `json:"items"`
+	Version uint32 `json:"version,omitempty"`
 }
 
 // recordOf gives the JSON form. It shares memory with the entry.
@@ -78,6 +86,9 @@ func recordOf(e *audit.Entry) Record {
 	}
 	for _, i := range e.Items {
 		r.Items = append(r.Items, Item{Code: textOf(i.Code == 0, i.Code), Bytes: i.Bytes})
+	}
+	for _, v := range e.Versions {
+		r.ItemVersions = append(r.ItemVersions, Run(v))
 	}
 	return r
 }
@@ -108,7 +119,7 @@ type field struct {
 	counts bool // it is number
 }
 
-// fields lists what a record has, under the names of its JSON. Keys and policies are repeated, items are counted.
+// fields lists what a record has, under the names of its JSON. Keys, policies and versions of items are repeated, items are counted.
 func (r *Record) fields() []field {
 	all := make([]field, 0, 32)
 	text := func(name, value string) {
@@ -142,6 +153,9 @@ func (r *Record) fields() []field {
 	for _, k := range r.Keys {
 		text("key", fmt.Sprintf("%s/%d/%d", k.KeyID, k.Version, k.Revision))
 	}
+	for _, n := range r.versions() {
+		number("item_version", uint64(n))
+	}
 	text("resource", r.Resource)
 	text("scheme", r.Scheme)
 	text("request_id", r.RequestID)
@@ -161,6 +175,16 @@ func (r *Record) fields() []field {
 		text("approver", base64.StdEncoding.EncodeToString(alias))
 	}
 	return all
+}
+
+// versions are those that items of the batch used, each once, lowest first; none if all of them used the one that the key has.
+func (r *Record) versions() []uint32 {
+	var all []uint32
+	for _, v := range r.ItemVersions {
+		all = append(all, v.Version)
+	}
+	slices.Sort(all)
+	return slices.Compact(all)
 }
 
 // severity is how loud an outcome is, in the numbers of syslog (RFC 5424 §6.2.1).

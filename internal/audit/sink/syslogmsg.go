@@ -38,7 +38,7 @@ func (h *header) message(dst []byte, origin string, e *audit.Entry, r *Record, l
 	msg := h.format(origin, e, r, line, left)
 	if len(msg) > h.mostLength && len(r.Items) > 0 {
 		short := *r
-		short.Items, left = nil, "items"
+		short.Items, short.ItemVersions, left = nil, nil, "items"
 		line, err := encode(&short)
 		if err != nil {
 			return dst, err

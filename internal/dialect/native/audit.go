@@ -111,6 +111,9 @@ func recordMessage(position string, e *engine.AuditEntry) *keyholdv1.AuditRecord
 	for i := range r.Items {
 		m.Items = append(m.Items, &keyholdv1.AuditItem{Code: codeText(r.Items[i].Code), Bytes: r.Items[i].Bytes})
 	}
+	for _, v := range r.Versions {
+		m.ItemVersions = append(m.ItemVersions, &keyholdv1.AuditVersionRun{Items: v.Items, Version: v.Version})
+	}
 	return m
 }
 
