@@ -30,6 +30,9 @@ type Status struct {
 	AuditSinks     []AuditSink `json:"audit_sinks,omitempty"`
 	Witnesses      []Witness   `json:"witnesses,omitempty"` // of the audit log
 	Memory         Memory      `json:"memory,omitzero"`
+
+	RotationsMissed uint64 `json:"rotations_missed,omitempty"` // scheduled rotations that are more than an hour late
+	RotationsFailed uint64 `json:"rotations_failed,omitempty"` // scheduled rotations that failed and are tried again
 }
 
 // Memory is how the server keeps secrets in memory.
@@ -255,9 +258,10 @@ func toStatus(s *keyholdv1.ServerStatus) Status {
 		Recipients: each(s.GetRecipients(), func(r *keyholdv1.Recipient) Recipient {
 			return Recipient{ID: r.GetId(), Kind: r.GetKind(), Label: r.GetLabel(), Fingerprint: r.GetFingerprint()}
 		}),
-		AuditSinks: each(s.GetAuditSinks(), toSink),
-		Witnesses:  each(s.GetWitnesses(), toWitness),
-		Memory:     Memory{Kind: s.GetMemory().GetKind(), Full: s.GetMemory().GetFull(), Erasing: s.GetMemory().GetErasing()},
+		AuditSinks:      each(s.GetAuditSinks(), toSink),
+		Witnesses:       each(s.GetWitnesses(), toWitness),
+		RotationsMissed: s.GetRotationsMissed(), RotationsFailed: s.GetRotationsFailed(),
+		Memory: Memory{Kind: s.GetMemory().GetKind(), Full: s.GetMemory().GetFull(), Erasing: s.GetMemory().GetErasing()},
 	}
 }
 

@@ -274,6 +274,7 @@ func (a *app) serverHealth(ctx context.Context, d *diagnosis, c *client.Client) 
 	d.witnesses(s.Witnesses)
 	d.memory(s.Memory)
 	d.time(s)
+	d.rotations(s)
 	switch n := len(s.Recipients); {
 	case !s.Initialised:
 		d.add("recipients", findingFailed, "on the server's machine: keyhold operator init", "the server has no root key yet")

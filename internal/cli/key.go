@@ -23,7 +23,7 @@ func (a *app) keyCommand() *cobra.Command {
 A key protects (encrypts, signs, makes MACs) with its primary version only and processes (decrypts, verifies) with
 whichever version was used. Three words that are not the same: rotate makes a new version; reencrypt moves a
 ciphertext to it; destroy ends all of it.`,
-		a.keyCreate(), a.keyList(), a.keyShow(), a.keyVersions(), a.keyUpdate(), a.keyRotate(), a.keyRotation(),
+		a.keyCreate(), a.keyList(), a.keyShow(), a.keyVersions(), a.keyUpdate(), a.keyRotate(), a.keyRotation(), a.keyRotationReport(),
 		a.keySwitch("enable", "Turn a disabled key on again", "The key works again as it did before it was disabled.", "enabled", (*client.Client).EnableKey),
 		a.keySwitch("disable", "Turn a key off: it does nothing until it is enabled", "The key does nothing at all until it is enabled. Nothing is lost.", "disabled", (*client.Client).DisableKey),
 		a.keySwitch("suspend", "Stop a key from protecting; it goes on processing", "The key encrypts, signs and makes MACs no more. It still decrypts and verifies.", "suspended", (*client.Client).SuspendKey),

@@ -151,26 +151,26 @@ func sings(h provider.Handle, b bird, canary []byte) error {
 	return nil
 }
 
-// proveVersion opens a version's material and its canary, past what is in memory of neither record. Versions that have no material any more, or have put it
-// away, prove nothing.
-func (o *opened) proveVersion(ctx context.Context, ring *keyring.Ring, k *keyring.Key, n uint32) error {
+// proveVersion opens a version's material and its canary, past what is in memory of neither record, and tells whether there was anything to open: versions that have
+// no material any more, or have put it away, prove nothing.
+func (o *opened) proveVersion(ctx context.Context, ring *keyring.Ring, k *keyring.Key, n uint32) (tested bool, err error) {
 	rec, err := o.records.Version(ctx, k.ID, n)
 	if err != nil {
-		return err
+		return false, err
 	}
 	switch rec.State {
 	case kms.Destroyed, kms.DestroyedCompromised, kms.Archived:
-		return nil
+		return false, nil
 	}
 	v, err := ring.Version(ctx, k, n)
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer v.Release()
 	if v.Handle == nil { // put away
-		return nil
+		return false, nil
 	}
-	return sings(v.Handle, bird{k.ID, n, rec.Algorithm, k.Usage}, rec.Canary)
+	return true, sings(v.Handle, bird{k.ID, n, rec.Algorithm, k.Usage}, rec.Canary)
 }
 
 // provePrimary is the half of a rotation's self-test that concerns what was: history must still open, before another version is made.
@@ -181,7 +181,7 @@ func (w *work) provePrimary(ctx context.Context) error {
 		return nil // what is forgotten on purpose proves nothing
 	}
 	if err == nil {
-		err = w.o.proveVersion(ctx, w.o.ring, k.Key, k.Primary)
+		_, err = w.o.proveVersion(ctx, w.o.ring, k.Key, k.Primary)
 	}
 	switch kms.CodeOf(err) {
 	case kms.CodeSelfTest, kms.CodeCheckValue, kms.CodeRecordDamaged:

@@ -160,12 +160,20 @@ func (t *task) rotate(ctx context.Context) error {
 				return err
 			}
 			w.rec.Keys = append(w.rec.Keys, keyUse(k.ID, 0, k.Rev))
-			if _, err := w.install(tx, &k, made, Dates{}, why); err != nil {
+			if _, err := w.install(tx, &k, made, Dates{}, why+lateBy(t.Date(), w.now)); err != nil {
 				return err
 			}
 			w.putKey(tx, &k)
 			return nil
 		})
+}
+
+// lateBy is said of a rotation that was missed and is made up for.
+func lateBy(due, now time.Time) string {
+	if !rotation.Missed(due, now) {
+		return ""
+	}
+	return ", " + now.Sub(due).Round(time.Second).String() + " late"
 }
 
 // wanted tells whether the key is still to be rotated because of this row. A key that cannot be rotated as it is comes back when it is enabled.
@@ -198,24 +206,25 @@ func (t *task) drop(ctx context.Context) error {
 	return err
 }
 
-// missedBy tells how many rotations should have happened by a moment and did not, and how many failed at least once.
+// missedRotations tells how many rotations should have happened by a moment and did not, and how many failed at least once.
 func (o *opened) missedRotations(ctx context.Context, now time.Time) (missed, failed int, err error) {
+	err = o.eachRotation(ctx, now, func(d *records.Due) {
+		failed, missed = failed+one(d.Attempts > 0), missed+one(rotation.Missed(d.Date(), now))
+	})
+	return missed, failed, err
+}
+
+// eachRotation goes through the rotations that are due at a moment, with those that failed: they wait retryMost at most.
+func (o *opened) eachRotation(ctx context.Context, now time.Time, f func(*records.Due)) error {
 	var after []byte
 	for seen := 0; seen < dueSearched; {
 		page, err := o.records.DueBy(ctx, now.Add(retryMost), after, pageMost)
 		if err != nil {
-			return 0, 0, err
+			return err
 		}
 		for i := range page.Rows {
-			d := &page.Rows[i]
-			if d.What != records.DueRotate {
-				continue
-			}
-			if d.Attempts > 0 {
-				failed++
-			}
-			if rotation.Missed(d.Date(), now) {
-				missed++
+			if d := &page.Rows[i]; d.What == records.DueRotate {
+				f(d)
 			}
 		}
 		seen += len(page.Rows) + len(page.Damaged)
@@ -223,5 +232,5 @@ func (o *opened) missedRotations(ctx context.Context, now time.Time) (missed, fa
 			break
 		}
 	}
-	return missed, failed, nil
+	return nil
 }

@@ -56,6 +56,8 @@ type Status struct {
 	Sinks       []SinkStatus
 	Witnesses   []WitnessStatus
 	Clock       ClockStatus
+	Missed      int           // scheduled rotations that are more than an hour late
+	Failing     int           // scheduled rotations that failed and are tried again
 	Memory      arena.Figures // of the root key and the keys below it
 	Erasing     bool          // whether this program erases what short-lived material leaves on stack and heap
 }

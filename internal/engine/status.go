@@ -25,6 +25,7 @@ func (e *Engine) status(ctx context.Context) Status {
 		s.Witnesses = e.cfg.Witnesses()
 	}
 	s.Clock = e.Clock()
+	s.Missed, s.Failing = e.Rotations()
 	config := (*seal.Config)(nil)
 	if o := e.open.Load(); o != nil {
 		s.Sealed, config, s.Epoch, s.AuditKey = false, o.config, o.epochs.Current(), o.chain.PublicKey()

@@ -183,7 +183,7 @@ func checkKeys(ctx context.Context, w *work, ring *keyring.Ring, ns kms.Namespac
 				}
 				if err == nil {
 					v.Release()
-					err = w.o.proveVersion(ctx, ring, k, n)
+					_, err = w.o.proveVersion(ctx, ring, k, n)
 				}
 				switch kms.CodeOf(err) {
 				case 0:

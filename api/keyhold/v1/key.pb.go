@@ -1489,6 +1489,240 @@ func (x *ScheduleRotationRequest) GetCryptoperiod() *Cryptoperiod {
 	return nil
 }
 
+type ReportRotationsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only keys whose name begins so.
+	NamePrefix string `protobuf:"bytes,1,opt,name=name_prefix,json=namePrefix,proto3" json:"name_prefix,omitempty"`
+	// Most keys in the answer. 0: 100; at most 1,000.
+	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the previous answer.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportRotationsRequest) Reset() {
+	*x = ReportRotationsRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[14]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportRotationsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportRotationsRequest) ProtoMessage() {}
+
+func (x *ReportRotationsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[14]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportRotationsRequest.ProtoReflect.Descriptor instead.
+func (*ReportRotationsRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{14}
+}
+
+func (x *ReportRotationsRequest) GetNamePrefix() string {
+	if x != nil {
+		return x.NamePrefix
+	}
+	return ""
+}
+
+func (x *ReportRotationsRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ReportRotationsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ReportRotationsResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// One page. It may hold fewer keys than asked for although more follow: a page tests keys for about two seconds.
+	Rotations []*RotationStatus `protobuf:"bytes,1,rep,name=rotations,proto3" json:"rotations,omitempty"`
+	// Empty: there are no more.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ReportRotationsResponse) Reset() {
+	*x = ReportRotationsResponse{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[15]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ReportRotationsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ReportRotationsResponse) ProtoMessage() {}
+
+func (x *ReportRotationsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[15]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ReportRotationsResponse.ProtoReflect.Descriptor instead.
+func (*ReportRotationsResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{15}
+}
+
+func (x *ReportRotationsResponse) GetRotations() []*RotationStatus {
+	if x != nil {
+		return x.Rotations
+	}
+	return nil
+}
+
+func (x *ReportRotationsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+// RotationStatus is how it stands with the rotation of one key.
+type RotationStatus struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key: `rotated_at`, `rotate_at` and `cryptoperiod` say what it is about.
+	Key *Key `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Its date has passed by more than an hour, and it was not rotated.
+	Missed bool `protobuf:"varint,2,opt,name=missed,proto3" json:"missed,omitempty"`
+	// Attempts to rotate it that failed since its date.
+	FailedAttempts uint32 `protobuf:"varint,3,opt,name=failed_attempts,json=failedAttempts,proto3" json:"failed_attempts,omitempty"`
+	// When it is tried again.
+	RetryAt *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=retry_at,json=retryAt,proto3" json:"retry_at,omitempty"`
+	// Why the last attempt failed; told to callers that may rotate the key.
+	Failure string `protobuf:"bytes,5,opt,name=failure,proto3" json:"failure,omitempty"`
+	// Self-test of the primary version, now: `passed`, `failed` or `none` (there is no material to test).
+	SelfTest string `protobuf:"bytes,6,opt,name=self_test,json=selfTest,proto3" json:"self_test,omitempty"`
+	// Why the self-test failed: its code, and the whole text for callers that may rotate the key.
+	SelfTestError string `protobuf:"bytes,7,opt,name=self_test_error,json=selfTestError,proto3" json:"self_test_error,omitempty"`
+	// What the primary version protected, of keys with limits; what is reserved ahead counts.
+	Operations    uint64 `protobuf:"varint,8,opt,name=operations,proto3" json:"operations,omitempty"`
+	Bytes         uint64 `protobuf:"varint,9,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotationStatus) Reset() {
+	*x = RotationStatus{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[16]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotationStatus) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotationStatus) ProtoMessage() {}
+
+func (x *RotationStatus) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[16]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotationStatus.ProtoReflect.Descriptor instead.
+func (*RotationStatus) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{16}
+}
+
+func (x *RotationStatus) GetKey() *Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *RotationStatus) GetMissed() bool {
+	if x != nil {
+		return x.Missed
+	}
+	return false
+}
+
+func (x *RotationStatus) GetFailedAttempts() uint32 {
+	if x != nil {
+		return x.FailedAttempts
+	}
+	return 0
+}
+
+func (x *RotationStatus) GetRetryAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RetryAt
+	}
+	return nil
+}
+
+func (x *RotationStatus) GetFailure() string {
+	if x != nil {
+		return x.Failure
+	}
+	return ""
+}
+
+func (x *RotationStatus) GetSelfTest() string {
+	if x != nil {
+		return x.SelfTest
+	}
+	return ""
+}
+
+func (x *RotationStatus) GetSelfTestError() string {
+	if x != nil {
+		return x.SelfTestError
+	}
+	return ""
+}
+
+func (x *RotationStatus) GetOperations() uint64 {
+	if x != nil {
+		return x.Operations
+	}
+	return 0
+}
+
+func (x *RotationStatus) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
 type EnableKeyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Key reference.
@@ -1499,7 +1733,7 @@ type EnableKeyRequest struct {
 
 func (x *EnableKeyRequest) Reset() {
 	*x = EnableKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[14]
+	mi := &file_keyhold_v1_key_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1511,7 +1745,7 @@ func (x *EnableKeyRequest) String() string {
 func (*EnableKeyRequest) ProtoMessage() {}
 
 func (x *EnableKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[14]
+	mi := &file_keyhold_v1_key_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1524,7 +1758,7 @@ func (x *EnableKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableKeyRequest.ProtoReflect.Descriptor instead.
 func (*EnableKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{14}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *EnableKeyRequest) GetKey() string {
@@ -1544,7 +1778,7 @@ type DisableKeyRequest struct {
 
 func (x *DisableKeyRequest) Reset() {
 	*x = DisableKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[15]
+	mi := &file_keyhold_v1_key_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1556,7 +1790,7 @@ func (x *DisableKeyRequest) String() string {
 func (*DisableKeyRequest) ProtoMessage() {}
 
 func (x *DisableKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[15]
+	mi := &file_keyhold_v1_key_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1569,7 +1803,7 @@ func (x *DisableKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableKeyRequest.ProtoReflect.Descriptor instead.
 func (*DisableKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{15}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *DisableKeyRequest) GetKey() string {
@@ -1589,7 +1823,7 @@ type SuspendKeyRequest struct {
 
 func (x *SuspendKeyRequest) Reset() {
 	*x = SuspendKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[16]
+	mi := &file_keyhold_v1_key_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1601,7 +1835,7 @@ func (x *SuspendKeyRequest) String() string {
 func (*SuspendKeyRequest) ProtoMessage() {}
 
 func (x *SuspendKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[16]
+	mi := &file_keyhold_v1_key_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1614,7 +1848,7 @@ func (x *SuspendKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendKeyRequest.ProtoReflect.Descriptor instead.
 func (*SuspendKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{16}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *SuspendKeyRequest) GetKey() string {
@@ -1634,7 +1868,7 @@ type ResumeKeyRequest struct {
 
 func (x *ResumeKeyRequest) Reset() {
 	*x = ResumeKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[17]
+	mi := &file_keyhold_v1_key_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1646,7 +1880,7 @@ func (x *ResumeKeyRequest) String() string {
 func (*ResumeKeyRequest) ProtoMessage() {}
 
 func (x *ResumeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[17]
+	mi := &file_keyhold_v1_key_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1659,7 +1893,7 @@ func (x *ResumeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeKeyRequest.ProtoReflect.Descriptor instead.
 func (*ResumeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{17}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *ResumeKeyRequest) GetKey() string {
@@ -1685,7 +1919,7 @@ type DeactivateVersionRequest struct {
 
 func (x *DeactivateVersionRequest) Reset() {
 	*x = DeactivateVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[18]
+	mi := &file_keyhold_v1_key_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1697,7 +1931,7 @@ func (x *DeactivateVersionRequest) String() string {
 func (*DeactivateVersionRequest) ProtoMessage() {}
 
 func (x *DeactivateVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[18]
+	mi := &file_keyhold_v1_key_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1710,7 +1944,7 @@ func (x *DeactivateVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeactivateVersionRequest.ProtoReflect.Descriptor instead.
 func (*DeactivateVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{18}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *DeactivateVersionRequest) GetKey() string {
@@ -1757,7 +1991,7 @@ type ActivateVersionRequest struct {
 
 func (x *ActivateVersionRequest) Reset() {
 	*x = ActivateVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[19]
+	mi := &file_keyhold_v1_key_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1769,7 +2003,7 @@ func (x *ActivateVersionRequest) String() string {
 func (*ActivateVersionRequest) ProtoMessage() {}
 
 func (x *ActivateVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[19]
+	mi := &file_keyhold_v1_key_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1782,7 +2016,7 @@ func (x *ActivateVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateVersionRequest.ProtoReflect.Descriptor instead.
 func (*ActivateVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{19}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *ActivateVersionRequest) GetKey() string {
@@ -1825,7 +2059,7 @@ type SuspendVersionRequest struct {
 
 func (x *SuspendVersionRequest) Reset() {
 	*x = SuspendVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[20]
+	mi := &file_keyhold_v1_key_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1837,7 +2071,7 @@ func (x *SuspendVersionRequest) String() string {
 func (*SuspendVersionRequest) ProtoMessage() {}
 
 func (x *SuspendVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[20]
+	mi := &file_keyhold_v1_key_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1850,7 +2084,7 @@ func (x *SuspendVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendVersionRequest.ProtoReflect.Descriptor instead.
 func (*SuspendVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{20}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *SuspendVersionRequest) GetKey() string {
@@ -1879,7 +2113,7 @@ type ResumeVersionRequest struct {
 
 func (x *ResumeVersionRequest) Reset() {
 	*x = ResumeVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[21]
+	mi := &file_keyhold_v1_key_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1891,7 +2125,7 @@ func (x *ResumeVersionRequest) String() string {
 func (*ResumeVersionRequest) ProtoMessage() {}
 
 func (x *ResumeVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[21]
+	mi := &file_keyhold_v1_key_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1904,7 +2138,7 @@ func (x *ResumeVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeVersionRequest.ProtoReflect.Descriptor instead.
 func (*ResumeVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{21}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *ResumeVersionRequest) GetKey() string {
@@ -1933,7 +2167,7 @@ type ArchiveVersionRequest struct {
 
 func (x *ArchiveVersionRequest) Reset() {
 	*x = ArchiveVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[22]
+	mi := &file_keyhold_v1_key_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1945,7 +2179,7 @@ func (x *ArchiveVersionRequest) String() string {
 func (*ArchiveVersionRequest) ProtoMessage() {}
 
 func (x *ArchiveVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[22]
+	mi := &file_keyhold_v1_key_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1958,7 +2192,7 @@ func (x *ArchiveVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveVersionRequest.ProtoReflect.Descriptor instead.
 func (*ArchiveVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{22}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ArchiveVersionRequest) GetKey() string {
@@ -1991,7 +2225,7 @@ type RecallVersionRequest struct {
 
 func (x *RecallVersionRequest) Reset() {
 	*x = RecallVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[23]
+	mi := &file_keyhold_v1_key_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2237,7 @@ func (x *RecallVersionRequest) String() string {
 func (*RecallVersionRequest) ProtoMessage() {}
 
 func (x *RecallVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[23]
+	mi := &file_keyhold_v1_key_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2250,7 @@ func (x *RecallVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecallVersionRequest.ProtoReflect.Descriptor instead.
 func (*RecallVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{23}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *RecallVersionRequest) GetKey() string {
@@ -2061,7 +2295,7 @@ type CompromiseVersionRequest struct {
 
 func (x *CompromiseVersionRequest) Reset() {
 	*x = CompromiseVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[24]
+	mi := &file_keyhold_v1_key_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2073,7 +2307,7 @@ func (x *CompromiseVersionRequest) String() string {
 func (*CompromiseVersionRequest) ProtoMessage() {}
 
 func (x *CompromiseVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[24]
+	mi := &file_keyhold_v1_key_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2086,7 +2320,7 @@ func (x *CompromiseVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompromiseVersionRequest.ProtoReflect.Descriptor instead.
 func (*CompromiseVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{24}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *CompromiseVersionRequest) GetKey() string {
@@ -2124,7 +2358,7 @@ type CompromiseVersionResponse struct {
 
 func (x *CompromiseVersionResponse) Reset() {
 	*x = CompromiseVersionResponse{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[25]
+	mi := &file_keyhold_v1_key_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2136,7 +2370,7 @@ func (x *CompromiseVersionResponse) String() string {
 func (*CompromiseVersionResponse) ProtoMessage() {}
 
 func (x *CompromiseVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[25]
+	mi := &file_keyhold_v1_key_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2149,7 +2383,7 @@ func (x *CompromiseVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompromiseVersionResponse.ProtoReflect.Descriptor instead.
 func (*CompromiseVersionResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{25}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CompromiseVersionResponse) GetKey() *Key {
@@ -2188,7 +2422,7 @@ type Exposure struct {
 
 func (x *Exposure) Reset() {
 	*x = Exposure{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[26]
+	mi := &file_keyhold_v1_key_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2200,7 +2434,7 @@ func (x *Exposure) String() string {
 func (*Exposure) ProtoMessage() {}
 
 func (x *Exposure) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[26]
+	mi := &file_keyhold_v1_key_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2213,7 +2447,7 @@ func (x *Exposure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exposure.ProtoReflect.Descriptor instead.
 func (*Exposure) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{26}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Exposure) GetVersion() uint32 {
@@ -2249,7 +2483,7 @@ type ScheduleKeyDestructionRequest struct {
 
 func (x *ScheduleKeyDestructionRequest) Reset() {
 	*x = ScheduleKeyDestructionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[27]
+	mi := &file_keyhold_v1_key_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2261,7 +2495,7 @@ func (x *ScheduleKeyDestructionRequest) String() string {
 func (*ScheduleKeyDestructionRequest) ProtoMessage() {}
 
 func (x *ScheduleKeyDestructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[27]
+	mi := &file_keyhold_v1_key_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2274,7 +2508,7 @@ func (x *ScheduleKeyDestructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleKeyDestructionRequest.ProtoReflect.Descriptor instead.
 func (*ScheduleKeyDestructionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{27}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *ScheduleKeyDestructionRequest) GetKey() string {
@@ -2301,7 +2535,7 @@ type CancelKeyDestructionRequest struct {
 
 func (x *CancelKeyDestructionRequest) Reset() {
 	*x = CancelKeyDestructionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[28]
+	mi := &file_keyhold_v1_key_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2313,7 +2547,7 @@ func (x *CancelKeyDestructionRequest) String() string {
 func (*CancelKeyDestructionRequest) ProtoMessage() {}
 
 func (x *CancelKeyDestructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[28]
+	mi := &file_keyhold_v1_key_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2326,7 +2560,7 @@ func (x *CancelKeyDestructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelKeyDestructionRequest.ProtoReflect.Descriptor instead.
 func (*CancelKeyDestructionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{28}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CancelKeyDestructionRequest) GetKey() string {
@@ -2512,7 +2746,28 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\talgorithm\x18\x1e \x01(\tR\talgorithm\"i\n" +
 	"\x17ScheduleRotationRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12<\n" +
-	"\fcryptoperiod\x18\x02 \x01(\v2\x18.keyhold.v1.CryptoperiodR\fcryptoperiod\"$\n" +
+	"\fcryptoperiod\x18\x02 \x01(\v2\x18.keyhold.v1.CryptoperiodR\fcryptoperiod\"u\n" +
+	"\x16ReportRotationsRequest\x12\x1f\n" +
+	"\vname_prefix\x18\x01 \x01(\tR\n" +
+	"namePrefix\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"{\n" +
+	"\x17ReportRotationsResponse\x128\n" +
+	"\trotations\x18\x01 \x03(\v2\x1a.keyhold.v1.RotationStatusR\trotations\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xc0\x02\n" +
+	"\x0eRotationStatus\x12!\n" +
+	"\x03key\x18\x01 \x01(\v2\x0f.keyhold.v1.KeyR\x03key\x12\x16\n" +
+	"\x06missed\x18\x02 \x01(\bR\x06missed\x12'\n" +
+	"\x0ffailed_attempts\x18\x03 \x01(\rR\x0efailedAttempts\x125\n" +
+	"\bretry_at\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\aretryAt\x12\x18\n" +
+	"\afailure\x18\x05 \x01(\tR\afailure\x12\x1b\n" +
+	"\tself_test\x18\x06 \x01(\tR\bselfTest\x12&\n" +
+	"\x0fself_test_error\x18\a \x01(\tR\rselfTestError\x12\x1e\n" +
+	"\n" +
+	"operations\x18\b \x01(\x04R\n" +
+	"operations\x12\x14\n" +
+	"\x05bytes\x18\t \x01(\x04R\x05bytes\"$\n" +
 	"\x10EnableKeyRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\"%\n" +
 	"\x11DisableKeyRequest\x12\x10\n" +
@@ -2561,7 +2816,7 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\"/\n" +
 	"\x1bCancelKeyDestructionRequest\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key2\x92\f\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key2\xee\f\n" +
 	"\n" +
 	"KeyService\x12B\n" +
 	"\tCreateKey\x12\x1c.keyhold.v1.CreateKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12F\n" +
@@ -2570,7 +2825,8 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\fListVersions\x12\x1f.keyhold.v1.ListVersionsRequest\x1a .keyhold.v1.ListVersionsResponse\x12B\n" +
 	"\tUpdateKey\x12\x1c.keyhold.v1.UpdateKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12B\n" +
 	"\tRotateKey\x12\x1c.keyhold.v1.RotateKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12P\n" +
-	"\x10ScheduleRotation\x12#.keyhold.v1.ScheduleRotationRequest\x1a\x17.keyhold.v1.KeyResponse\x12B\n" +
+	"\x10ScheduleRotation\x12#.keyhold.v1.ScheduleRotationRequest\x1a\x17.keyhold.v1.KeyResponse\x12Z\n" +
+	"\x0fReportRotations\x12\".keyhold.v1.ReportRotationsRequest\x1a#.keyhold.v1.ReportRotationsResponse\x12B\n" +
 	"\tEnableKey\x12\x1c.keyhold.v1.EnableKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12D\n" +
 	"\n" +
 	"DisableKey\x12\x1d.keyhold.v1.DisableKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12D\n" +
@@ -2599,7 +2855,7 @@ func file_keyhold_v1_key_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_key_proto_rawDescData
 }
 
-var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 33)
+var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
 var file_keyhold_v1_key_proto_goTypes = []any{
 	(*Key)(nil),                           // 0: keyhold.v1.Key
 	(*Cryptoperiod)(nil),                  // 1: keyhold.v1.Cryptoperiod
@@ -2615,115 +2871,123 @@ var file_keyhold_v1_key_proto_goTypes = []any{
 	(*UpdateKeyRequest)(nil),              // 11: keyhold.v1.UpdateKeyRequest
 	(*RotateKeyRequest)(nil),              // 12: keyhold.v1.RotateKeyRequest
 	(*ScheduleRotationRequest)(nil),       // 13: keyhold.v1.ScheduleRotationRequest
-	(*EnableKeyRequest)(nil),              // 14: keyhold.v1.EnableKeyRequest
-	(*DisableKeyRequest)(nil),             // 15: keyhold.v1.DisableKeyRequest
-	(*SuspendKeyRequest)(nil),             // 16: keyhold.v1.SuspendKeyRequest
-	(*ResumeKeyRequest)(nil),              // 17: keyhold.v1.ResumeKeyRequest
-	(*DeactivateVersionRequest)(nil),      // 18: keyhold.v1.DeactivateVersionRequest
-	(*ActivateVersionRequest)(nil),        // 19: keyhold.v1.ActivateVersionRequest
-	(*SuspendVersionRequest)(nil),         // 20: keyhold.v1.SuspendVersionRequest
-	(*ResumeVersionRequest)(nil),          // 21: keyhold.v1.ResumeVersionRequest
-	(*ArchiveVersionRequest)(nil),         // 22: keyhold.v1.ArchiveVersionRequest
-	(*RecallVersionRequest)(nil),          // 23: keyhold.v1.RecallVersionRequest
-	(*CompromiseVersionRequest)(nil),      // 24: keyhold.v1.CompromiseVersionRequest
-	(*CompromiseVersionResponse)(nil),     // 25: keyhold.v1.CompromiseVersionResponse
-	(*Exposure)(nil),                      // 26: keyhold.v1.Exposure
-	(*ScheduleKeyDestructionRequest)(nil), // 27: keyhold.v1.ScheduleKeyDestructionRequest
-	(*CancelKeyDestructionRequest)(nil),   // 28: keyhold.v1.CancelKeyDestructionRequest
-	nil,                                   // 29: keyhold.v1.Key.LabelsEntry
-	nil,                                   // 30: keyhold.v1.CreateKeyRequest.LabelsEntry
-	nil,                                   // 31: keyhold.v1.ListKeysRequest.LabelsEntry
-	nil,                                   // 32: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	(*timestamppb.Timestamp)(nil),         // 33: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),           // 34: google.protobuf.Duration
+	(*ReportRotationsRequest)(nil),        // 14: keyhold.v1.ReportRotationsRequest
+	(*ReportRotationsResponse)(nil),       // 15: keyhold.v1.ReportRotationsResponse
+	(*RotationStatus)(nil),                // 16: keyhold.v1.RotationStatus
+	(*EnableKeyRequest)(nil),              // 17: keyhold.v1.EnableKeyRequest
+	(*DisableKeyRequest)(nil),             // 18: keyhold.v1.DisableKeyRequest
+	(*SuspendKeyRequest)(nil),             // 19: keyhold.v1.SuspendKeyRequest
+	(*ResumeKeyRequest)(nil),              // 20: keyhold.v1.ResumeKeyRequest
+	(*DeactivateVersionRequest)(nil),      // 21: keyhold.v1.DeactivateVersionRequest
+	(*ActivateVersionRequest)(nil),        // 22: keyhold.v1.ActivateVersionRequest
+	(*SuspendVersionRequest)(nil),         // 23: keyhold.v1.SuspendVersionRequest
+	(*ResumeVersionRequest)(nil),          // 24: keyhold.v1.ResumeVersionRequest
+	(*ArchiveVersionRequest)(nil),         // 25: keyhold.v1.ArchiveVersionRequest
+	(*RecallVersionRequest)(nil),          // 26: keyhold.v1.RecallVersionRequest
+	(*CompromiseVersionRequest)(nil),      // 27: keyhold.v1.CompromiseVersionRequest
+	(*CompromiseVersionResponse)(nil),     // 28: keyhold.v1.CompromiseVersionResponse
+	(*Exposure)(nil),                      // 29: keyhold.v1.Exposure
+	(*ScheduleKeyDestructionRequest)(nil), // 30: keyhold.v1.ScheduleKeyDestructionRequest
+	(*CancelKeyDestructionRequest)(nil),   // 31: keyhold.v1.CancelKeyDestructionRequest
+	nil,                                   // 32: keyhold.v1.Key.LabelsEntry
+	nil,                                   // 33: keyhold.v1.CreateKeyRequest.LabelsEntry
+	nil,                                   // 34: keyhold.v1.ListKeysRequest.LabelsEntry
+	nil,                                   // 35: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	(*timestamppb.Timestamp)(nil),         // 36: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),           // 37: google.protobuf.Duration
 }
 var file_keyhold_v1_key_proto_depIdxs = []int32{
-	29, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
-	33, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	33, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
-	33, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
-	33, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
+	32, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
+	36, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	36, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
+	36, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
+	36, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
 	1,  // 5: keyhold.v1.Key.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	33, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
-	33, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
-	33, // 8: keyhold.v1.Key.next_at:type_name -> google.protobuf.Timestamp
-	33, // 9: keyhold.v1.Key.irrecoverable_at:type_name -> google.protobuf.Timestamp
-	34, // 10: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
-	34, // 11: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
-	33, // 12: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
+	36, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
+	36, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
+	36, // 8: keyhold.v1.Key.next_at:type_name -> google.protobuf.Timestamp
+	36, // 9: keyhold.v1.Key.irrecoverable_at:type_name -> google.protobuf.Timestamp
+	37, // 10: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
+	37, // 11: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
+	36, // 12: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
 	3,  // 13: keyhold.v1.KeyVersion.history:type_name -> keyhold.v1.Transition
-	33, // 14: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
-	33, // 15: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
-	33, // 16: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
-	33, // 17: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
-	33, // 18: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
+	36, // 14: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
+	36, // 15: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
+	36, // 16: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
+	36, // 17: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
+	36, // 18: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
 	0,  // 19: keyhold.v1.KeyResponse.key:type_name -> keyhold.v1.Key
 	2,  // 20: keyhold.v1.KeyResponse.versions:type_name -> keyhold.v1.KeyVersion
-	30, // 21: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
-	33, // 22: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
-	33, // 23: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	33, // 21: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
+	36, // 22: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	36, // 23: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
 	1,  // 24: keyhold.v1.CreateKeyRequest.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	31, // 25: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
+	34, // 25: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
 	0,  // 26: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
 	2,  // 27: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
-	32, // 28: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	33, // 29: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
-	33, // 30: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	35, // 28: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	36, // 29: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	36, // 30: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
 	1,  // 31: keyhold.v1.ScheduleRotationRequest.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	33, // 32: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	33, // 33: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	34, // 34: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
-	0,  // 35: keyhold.v1.CompromiseVersionResponse.key:type_name -> keyhold.v1.Key
-	2,  // 36: keyhold.v1.CompromiseVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
-	26, // 37: keyhold.v1.CompromiseVersionResponse.exposed:type_name -> keyhold.v1.Exposure
-	33, // 38: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
-	33, // 39: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
-	34, // 40: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
-	5,  // 41: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
-	6,  // 42: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
-	7,  // 43: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
-	9,  // 44: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
-	11, // 45: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
-	12, // 46: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
-	13, // 47: keyhold.v1.KeyService.ScheduleRotation:input_type -> keyhold.v1.ScheduleRotationRequest
-	14, // 48: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
-	15, // 49: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
-	16, // 50: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
-	17, // 51: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
-	18, // 52: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
-	19, // 53: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
-	20, // 54: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
-	21, // 55: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
-	22, // 56: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
-	23, // 57: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
-	24, // 58: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
-	27, // 59: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
-	28, // 60: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
-	4,  // 61: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 62: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
-	8,  // 63: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
-	10, // 64: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
-	4,  // 65: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 66: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 67: keyhold.v1.KeyService.ScheduleRotation:output_type -> keyhold.v1.KeyResponse
-	4,  // 68: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 69: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 70: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 71: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 72: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 73: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 74: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 75: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 76: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 77: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
-	25, // 78: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
-	4,  // 79: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	4,  // 80: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	61, // [61:81] is the sub-list for method output_type
-	41, // [41:61] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	16, // 32: keyhold.v1.ReportRotationsResponse.rotations:type_name -> keyhold.v1.RotationStatus
+	0,  // 33: keyhold.v1.RotationStatus.key:type_name -> keyhold.v1.Key
+	36, // 34: keyhold.v1.RotationStatus.retry_at:type_name -> google.protobuf.Timestamp
+	36, // 35: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	36, // 36: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	37, // 37: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
+	0,  // 38: keyhold.v1.CompromiseVersionResponse.key:type_name -> keyhold.v1.Key
+	2,  // 39: keyhold.v1.CompromiseVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
+	29, // 40: keyhold.v1.CompromiseVersionResponse.exposed:type_name -> keyhold.v1.Exposure
+	36, // 41: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
+	36, // 42: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
+	37, // 43: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
+	5,  // 44: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
+	6,  // 45: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
+	7,  // 46: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
+	9,  // 47: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
+	11, // 48: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
+	12, // 49: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
+	13, // 50: keyhold.v1.KeyService.ScheduleRotation:input_type -> keyhold.v1.ScheduleRotationRequest
+	14, // 51: keyhold.v1.KeyService.ReportRotations:input_type -> keyhold.v1.ReportRotationsRequest
+	17, // 52: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
+	18, // 53: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
+	19, // 54: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
+	20, // 55: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
+	21, // 56: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
+	22, // 57: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
+	23, // 58: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
+	24, // 59: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
+	25, // 60: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
+	26, // 61: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
+	27, // 62: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
+	30, // 63: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
+	31, // 64: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
+	4,  // 65: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 66: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
+	8,  // 67: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
+	10, // 68: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
+	4,  // 69: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 70: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 71: keyhold.v1.KeyService.ScheduleRotation:output_type -> keyhold.v1.KeyResponse
+	15, // 72: keyhold.v1.KeyService.ReportRotations:output_type -> keyhold.v1.ReportRotationsResponse
+	4,  // 73: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 74: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 75: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 76: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 77: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 78: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 79: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 80: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 81: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 82: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
+	28, // 83: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
+	4,  // 84: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	4,  // 85: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	65, // [65:86] is the sub-list for method output_type
+	44, // [44:65] is the sub-list for method input_type
+	44, // [44:44] is the sub-list for extension type_name
+	44, // [44:44] is the sub-list for extension extendee
+	0,  // [0:44] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_key_proto_init() }
@@ -2738,7 +3002,7 @@ func file_keyhold_v1_key_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_key_proto_rawDesc), len(file_keyhold_v1_key_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   33,
+			NumMessages:   36,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

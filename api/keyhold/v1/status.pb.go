@@ -57,9 +57,13 @@ type ServerStatus struct {
 	// How the time by which dates take effect stands to the machine's clock. Unset: they go by the machine's clock.
 	Clock *ClockStatus `protobuf:"bytes,15,opt,name=clock,proto3" json:"clock,omitempty"`
 	// How the server keeps secrets in memory.
-	Memory        *SecretMemory `protobuf:"bytes,16,opt,name=memory,proto3" json:"memory,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	Memory *SecretMemory `protobuf:"bytes,16,opt,name=memory,proto3" json:"memory,omitempty"`
+	// Scheduled rotations that are more than an hour late, as of the last minute. Told to callers with a credential.
+	RotationsMissed uint64 `protobuf:"varint,17,opt,name=rotations_missed,json=rotationsMissed,proto3" json:"rotations_missed,omitempty"`
+	// Scheduled rotations that failed and are tried again. Told to callers with a credential.
+	RotationsFailed uint64 `protobuf:"varint,18,opt,name=rotations_failed,json=rotationsFailed,proto3" json:"rotations_failed,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *ServerStatus) Reset() {
@@ -202,6 +206,20 @@ func (x *ServerStatus) GetMemory() *SecretMemory {
 		return x.Memory
 	}
 	return nil
+}
+
+func (x *ServerStatus) GetRotationsMissed() uint64 {
+	if x != nil {
+		return x.RotationsMissed
+	}
+	return 0
+}
+
+func (x *ServerStatus) GetRotationsFailed() uint64 {
+	if x != nil {
+		return x.RotationsFailed
+	}
+	return 0
 }
 
 // SecretMemory is how a server keeps secrets in memory.
@@ -676,7 +694,7 @@ var File_keyhold_v1_status_proto protoreflect.FileDescriptor
 const file_keyhold_v1_status_proto_rawDesc = "" +
 	"\n" +
 	"\x17keyhold/v1/status.proto\x12\n" +
-	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16keyhold/v1/error.proto\"\xf2\x04\n" +
+	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16keyhold/v1/error.proto\"\xc8\x05\n" +
 	"\fServerStatus\x12 \n" +
 	"\vinitialised\x18\x01 \x01(\bR\vinitialised\x12\x16\n" +
 	"\x06sealed\x18\x02 \x01(\bR\x06sealed\x12 \n" +
@@ -698,7 +716,9 @@ const file_keyhold_v1_status_proto_rawDesc = "" +
 	"\vaudit_sinks\x18\x0e \x03(\v2\x15.keyhold.v1.AuditSinkR\n" +
 	"auditSinks\x12-\n" +
 	"\x05clock\x18\x0f \x01(\v2\x17.keyhold.v1.ClockStatusR\x05clock\x120\n" +
-	"\x06memory\x18\x10 \x01(\v2\x18.keyhold.v1.SecretMemoryR\x06memory\"P\n" +
+	"\x06memory\x18\x10 \x01(\v2\x18.keyhold.v1.SecretMemoryR\x06memory\x12)\n" +
+	"\x10rotations_missed\x18\x11 \x01(\x04R\x0frotationsMissed\x12)\n" +
+	"\x10rotations_failed\x18\x12 \x01(\x04R\x0frotationsFailed\"P\n" +
 	"\fSecretMemory\x12\x12\n" +
 	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
 	"\x04full\x18\x02 \x01(\x04R\x04full\x12\x18\n" +

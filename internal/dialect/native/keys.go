@@ -136,6 +136,16 @@ func (s keyService) ScheduleRotation(ctx context.Context, r *connect.Request[key
 	return keyAnswer(s.engine.ScheduleRotation(ctx, callOf(ctx), in))
 }
 
+func (s keyService) ReportRotations(ctx context.Context, r *connect.Request[keyholdv1.ReportRotationsRequest]) (*connect.Response[keyholdv1.ReportRotationsResponse], error) {
+	out, err := s.engine.RotationReport(ctx, callOf(ctx), engine.RotationReportInput{NamePrefix: r.Msg.GetNamePrefix(), Page: r.Msg.GetPageToken(), Limit: int(r.Msg.GetPageSize())})
+	return answer(&keyholdv1.ReportRotationsResponse{NextPageToken: out.Next, Rotations: each(out.Rows, func(r *engine.RotationRow) *keyholdv1.RotationStatus {
+		return &keyholdv1.RotationStatus{
+			Key: keyMessage(&r.Key), Missed: r.Missed, FailedAttempts: r.Failed, RetryAt: stamp(r.RetryAt), Failure: r.Failure,
+			SelfTest: r.SelfTest, SelfTestError: r.Error, Operations: r.Operations, Bytes: r.Bytes,
+		}
+	})}, err)
+}
+
 func (s keyService) EnableKey(ctx context.Context, r *connect.Request[keyholdv1.EnableKeyRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
 	return keyAnswer(s.engine.EnableKey(ctx, callOf(ctx), engine.KeyInput{Key: kms.Ref(r.Msg.GetKey())}))
 }

@@ -91,6 +91,7 @@ var rpcs = []rpc{
 	{method: "KeyService/UpdateKey", body: `{"key":"orders","description":"d","setLabels":{"a":"b"},"addAliases":["o"]}`, by: "admin", missing: `{"key":"nosuch"}`, absent: "KH1301", other: "user"},
 	{method: "KeyService/RotateKey", body: `{"key":"alias/o"}`, by: "admin", missing: `{"key":"alias/nosuch"}`, absent: "KH1301", other: "user"},
 	{method: "KeyService/ScheduleRotation", body: `{"key":"orders","cryptoperiod":{"every":"86400s"}}`, by: "admin", missing: `{"key":"nosuch"}`, absent: "KH1301", other: "user"},
+	{method: "KeyService/ReportRotations", body: `{"namePrefix":"ord"}`, by: "auditor", other: "operator"},
 	{method: "KeyService/SuspendKey", body: `{"key":"orders"}`, by: "admin", missing: `{"key":"nosuch"}`, absent: "KH1301", other: "user"},
 	{method: "KeyService/ResumeKey", body: `{"key":"orders"}`, by: "admin", missing: `{"key":"nosuch"}`, absent: "KH1301", other: "user"},
 	{method: "KeyService/DisableKey", body: `{"key":"orders"}`, by: "admin", missing: `{"key":"nosuch"}`, absent: "KH1301", other: "user"},

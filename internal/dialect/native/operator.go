@@ -47,6 +47,7 @@ func statusMessage(s *engine.Status, trusted bool) *keyholdv1.ServerStatus {
 		return m
 	}
 	m.Clock = clockMessage(&s.Clock)
+	m.RotationsMissed, m.RotationsFailed = uint64(s.Missed), uint64(s.Failing) //nolint:gosec // G115: counts
 	m.Memory = &keyholdv1.SecretMemory{Kind: s.Memory.Kind.String(), Full: s.Memory.Full, Erasing: s.Erasing}
 	m.ClusterId, m.RootGeneration, m.AuditKey, m.Epoch = idText(s.Cluster), s.RootGen, s.AuditKey, s.Epoch
 	m.Recipients = each(s.Recipients, func(r *engine.RecipientInfo) *keyholdv1.Recipient {

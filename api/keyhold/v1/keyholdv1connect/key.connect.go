@@ -48,6 +48,9 @@ const (
 	// KeyServiceScheduleRotationProcedure is the fully-qualified name of the KeyService's
 	// ScheduleRotation RPC.
 	KeyServiceScheduleRotationProcedure = "/keyhold.v1.KeyService/ScheduleRotation"
+	// KeyServiceReportRotationsProcedure is the fully-qualified name of the KeyService's
+	// ReportRotations RPC.
+	KeyServiceReportRotationsProcedure = "/keyhold.v1.KeyService/ReportRotations"
 	// KeyServiceEnableKeyProcedure is the fully-qualified name of the KeyService's EnableKey RPC.
 	KeyServiceEnableKeyProcedure = "/keyhold.v1.KeyService/EnableKey"
 	// KeyServiceDisableKeyProcedure is the fully-qualified name of the KeyService's DisableKey RPC.
@@ -102,6 +105,10 @@ type KeyServiceClient interface {
 	RotateKey(context.Context, *connect.Request[v1.RotateKeyRequest]) (*connect.Response[v1.KeyResponse], error)
 	// ScheduleRotation sets or ends a key's cryptoperiod: when it is rotated by itself, and how much a version may protect.
 	ScheduleRotation(context.Context, *connect.Request[v1.ScheduleRotationRequest]) (*connect.Response[v1.KeyResponse], error)
+	// ReportRotations pages through the keys of the namespace that the caller may describe, in order of creation: when each was rotated and
+	// is due, what was missed or failed, and whether its primary version, opened anew, opens what it made at its birth. The audit record of each page
+	// says how many keys were tested and what was found.
+	ReportRotations(context.Context, *connect.Request[v1.ReportRotationsRequest]) (*connect.Response[v1.ReportRotationsResponse], error)
 	// EnableKey turns a disabled key on again.
 	EnableKey(context.Context, *connect.Request[v1.EnableKeyRequest]) (*connect.Response[v1.KeyResponse], error)
 	// DisableKey turns a key off: it does nothing until it is enabled.
@@ -185,6 +192,12 @@ func NewKeyServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			httpClient,
 			baseURL+KeyServiceScheduleRotationProcedure,
 			connect.WithSchema(keyServiceMethods.ByName("ScheduleRotation")),
+			connect.WithClientOptions(opts...),
+		),
+		reportRotations: connect.NewClient[v1.ReportRotationsRequest, v1.ReportRotationsResponse](
+			httpClient,
+			baseURL+KeyServiceReportRotationsProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("ReportRotations")),
 			connect.WithClientOptions(opts...),
 		),
 		enableKey: connect.NewClient[v1.EnableKeyRequest, v1.KeyResponse](
@@ -277,6 +290,7 @@ type keyServiceClient struct {
 	updateKey              *connect.Client[v1.UpdateKeyRequest, v1.KeyResponse]
 	rotateKey              *connect.Client[v1.RotateKeyRequest, v1.KeyResponse]
 	scheduleRotation       *connect.Client[v1.ScheduleRotationRequest, v1.KeyResponse]
+	reportRotations        *connect.Client[v1.ReportRotationsRequest, v1.ReportRotationsResponse]
 	enableKey              *connect.Client[v1.EnableKeyRequest, v1.KeyResponse]
 	disableKey             *connect.Client[v1.DisableKeyRequest, v1.KeyResponse]
 	suspendKey             *connect.Client[v1.SuspendKeyRequest, v1.KeyResponse]
@@ -325,6 +339,11 @@ func (c *keyServiceClient) RotateKey(ctx context.Context, req *connect.Request[v
 // ScheduleRotation calls keyhold.v1.KeyService.ScheduleRotation.
 func (c *keyServiceClient) ScheduleRotation(ctx context.Context, req *connect.Request[v1.ScheduleRotationRequest]) (*connect.Response[v1.KeyResponse], error) {
 	return c.scheduleRotation.CallUnary(ctx, req)
+}
+
+// ReportRotations calls keyhold.v1.KeyService.ReportRotations.
+func (c *keyServiceClient) ReportRotations(ctx context.Context, req *connect.Request[v1.ReportRotationsRequest]) (*connect.Response[v1.ReportRotationsResponse], error) {
+	return c.reportRotations.CallUnary(ctx, req)
 }
 
 // EnableKey calls keyhold.v1.KeyService.EnableKey.
@@ -409,6 +428,10 @@ type KeyServiceHandler interface {
 	RotateKey(context.Context, *connect.Request[v1.RotateKeyRequest]) (*connect.Response[v1.KeyResponse], error)
 	// ScheduleRotation sets or ends a key's cryptoperiod: when it is rotated by itself, and how much a version may protect.
 	ScheduleRotation(context.Context, *connect.Request[v1.ScheduleRotationRequest]) (*connect.Response[v1.KeyResponse], error)
+	// ReportRotations pages through the keys of the namespace that the caller may describe, in order of creation: when each was rotated and
+	// is due, what was missed or failed, and whether its primary version, opened anew, opens what it made at its birth. The audit record of each page
+	// says how many keys were tested and what was found.
+	ReportRotations(context.Context, *connect.Request[v1.ReportRotationsRequest]) (*connect.Response[v1.ReportRotationsResponse], error)
 	// EnableKey turns a disabled key on again.
 	EnableKey(context.Context, *connect.Request[v1.EnableKeyRequest]) (*connect.Response[v1.KeyResponse], error)
 	// DisableKey turns a key off: it does nothing until it is enabled.
@@ -488,6 +511,12 @@ func NewKeyServiceHandler(svc KeyServiceHandler, opts ...connect.HandlerOption) 
 		KeyServiceScheduleRotationProcedure,
 		svc.ScheduleRotation,
 		connect.WithSchema(keyServiceMethods.ByName("ScheduleRotation")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceReportRotationsHandler := connect.NewUnaryHandler(
+		KeyServiceReportRotationsProcedure,
+		svc.ReportRotations,
+		connect.WithSchema(keyServiceMethods.ByName("ReportRotations")),
 		connect.WithHandlerOptions(opts...),
 	)
 	keyServiceEnableKeyHandler := connect.NewUnaryHandler(
@@ -584,6 +613,8 @@ func NewKeyServiceHandler(svc KeyServiceHandler, opts ...connect.HandlerOption) 
 			keyServiceRotateKeyHandler.ServeHTTP(w, r)
 		case KeyServiceScheduleRotationProcedure:
 			keyServiceScheduleRotationHandler.ServeHTTP(w, r)
+		case KeyServiceReportRotationsProcedure:
+			keyServiceReportRotationsHandler.ServeHTTP(w, r)
 		case KeyServiceEnableKeyProcedure:
 			keyServiceEnableKeyHandler.ServeHTTP(w, r)
 		case KeyServiceDisableKeyProcedure:
@@ -645,6 +676,10 @@ func (UnimplementedKeyServiceHandler) RotateKey(context.Context, *connect.Reques
 
 func (UnimplementedKeyServiceHandler) ScheduleRotation(context.Context, *connect.Request[v1.ScheduleRotationRequest]) (*connect.Response[v1.KeyResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.ScheduleRotation is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) ReportRotations(context.Context, *connect.Request[v1.ReportRotationsRequest]) (*connect.Response[v1.ReportRotationsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.ReportRotations is not implemented"))
 }
 
 func (UnimplementedKeyServiceHandler) EnableKey(context.Context, *connect.Request[v1.EnableKeyRequest]) (*connect.Response[v1.KeyResponse], error) {
