@@ -11,17 +11,29 @@ import (
 	"github.com/keyhold/keyhold/client"
 )
 
-// copyInto copies a tree for its owner alone, as the server wants it.
+// copyInto copies a tree for its owner alone, as the server wants it, without the socket that a killed server leaves.
 func copyInto(t *testing.T, to, from string) {
 	t.Helper()
-	if err := os.CopyFS(to, os.DirFS(from)); err != nil {
-		t.Fatal(err)
-	}
-	err := filepath.WalkDir(to, func(path string, d os.DirEntry, err error) error {
+	err := filepath.WalkDir(from, func(path string, d os.DirEntry, err error) error {
 		if err != nil {
 			return err
 		}
-		return os.Chmod(path, map[bool]os.FileMode{true: 0o700, false: 0o600}[d.IsDir()])
+		name, err := filepath.Rel(from, path)
+		if err != nil {
+			return err
+		}
+		name = filepath.Join(to, name)
+		switch {
+		case d.IsDir():
+			return os.MkdirAll(name, 0o700)
+		case !d.Type().IsRegular():
+			return nil
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(name, data, 0o600)
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -50,17 +62,17 @@ func withEpochs(t *testing.T, backup, from string) string {
 }
 
 // tryStart starts a server on a directory. nil: it ended by itself; why tells what it said.
-func tryStart(t *testing.T, dir string) (p *process, why string) {
+func tryStart(t *testing.T, dir string, settings ...string) (p *process, why string) {
 	t.Helper()
 	if err := os.Remove(filepath.Join(dir, "dev.env")); err != nil && !os.IsNotExist(err) {
 		t.Fatal(err)
 	}
-	p = launch(t, dir)
+	p = launch(t, dir, settings...)
 	deadline := time.Now().Add(ready)
 	for time.Now().Before(deadline) {
 		if _, err := os.Stat(filepath.Join(dir, "dev.env")); err == nil {
 			p.kill()
-			return start(t, dir), ""
+			return start(t, dir, settings...), ""
 		}
 		select {
 		case <-p.ended:

@@ -354,7 +354,7 @@ func TestEveryEndpointWantsACredential(t *testing.T) {
 	if _, err := c.RevokeToken(t.Context(), revoked.Token.ID); err != nil {
 		t.Fatal(err)
 	}
-	foreign, err := p.foreigner()
+	foreign, _, err := p.foreigner()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -410,29 +410,36 @@ func TestEveryEndpointWantsACredential(t *testing.T) {
 }
 
 // foreigner makes a namespace of another tenant, as an operator whom two custodians admitted, and a token that can do everything there.
-func (p *process) foreigner() (client.NewToken, error) {
+func (p *process) foreigner() (foreign client.NewToken, operator string, err error) {
 	ctx := p.t.Context()
 	local := p.client(func(cfg *client.Config) { *cfg = client.Config{Address: "unix://" + p.env["KEYHOLD_SOCKET"]} })
 	var shares []string
 	for _, name := range []string{"share-1.txt", "share-3.txt"} {
 		text, err := os.ReadFile(filepath.Join(p.dir, "shares", name))
 		if err != nil {
-			return client.NewToken{}, err
+			return foreign, "", err
 		}
 		shares = append(shares, strings.TrimSpace(string(text)))
 	}
 	minted, err := local.MintEnrollment(ctx, shares)
 	if err != nil {
-		return client.NewToken{}, err
+		return foreign, "", err
 	}
 	enrolled, err := local.Enroll(ctx, minted.Code, "operator")
 	if err != nil {
-		return client.NewToken{}, err
+		return foreign, "", err
 	}
-	operator := p.client(func(cfg *client.Config) { cfg.Token, cfg.Namespace = enrolled.Secret, "" })
+	as := p.as(enrolled.Secret, "")
 	off := false
-	if _, err := operator.CreateNamespace(ctx, client.NamespaceInput{Name: "other", SeparationOfDuties: &off}); err != nil {
-		return client.NewToken{}, err
+	if _, err := as.CreateNamespace(ctx, client.NamespaceInput{Name: "other", SeparationOfDuties: &off}); err != nil {
+		return foreign, "", err
 	}
-	return operator.CreateToken(ctx, client.CreateTokenInput{Principal: "svc/foreign", Roles: []string{"admin", "user", "auditor"}}, client.Namespace("other"))
+	foreign, err = as.CreateToken(ctx, client.CreateTokenInput{Principal: "svc/foreign", Roles: []string{"admin", "user", "auditor"}}, client.Namespace("other"))
+	return foreign, enrolled.Secret, err
+}
+
+// as is a client with another token.
+func (p *process) as(token, namespace string) *client.Client {
+	p.t.Helper()
+	return p.client(func(cfg *client.Config) { cfg.Token, cfg.Namespace = token, namespace })
 }

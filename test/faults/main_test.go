@@ -82,14 +82,22 @@ func (o *output) String() string {
 	return o.text.String()
 }
 
-// launch starts a development server without waiting for it. Settings have the form name=value, as in KEYHOLD_LIMITS_CONNECTIONS=3.
+// launch starts a development server without waiting for it. Settings have the form name=value, as in KEYHOLD_LIMITS_CONNECTIONS=3, or are flags.
 func launch(t testing.TB, dir string, settings ...string) *process {
 	t.Helper()
 	p := &process{t: t, dir: dir, log: &output{}, ended: make(chan struct{})}
 	p.cmd = exec.Command(keyhold, "server", "--dev", "--data", dir, "--listen", "127.0.0.1:0")
+	var env []string
+	for _, s := range settings {
+		if strings.HasPrefix(s, "--") {
+			p.cmd.Args = append(p.cmd.Args, s)
+		} else {
+			env = append(env, s)
+		}
+	}
 	// Small segments and a small reserve: the log rolls often, and a new one is made quickly.
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "KEYHOLD_AUDIT_SEGMENT_BYTES=1MiB", "KEYHOLD_AUDIT_RESERVE_BYTES=1MiB", "KEYHOLD_STORE_MIN_FREE_BYTES=1MiB"},
-		settings...)
+		env...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
