@@ -45,6 +45,7 @@ func schemas() map[string]form {
 		"keyhold key deactivate": one(keyChange{}), "keyhold key destroy": one(keyChange{}), "keyhold key cancel-destroy": one(keyChange{}),
 		"keyhold key usage": one(client.Usage{}), "keyhold key assess": one(assessed{}), "keyhold key observe": one(client.Observation{}), "keyhold key retire": one(retired{}),
 		"keyhold key public": one(client.PublicKey{}), "keyhold key algorithms": list("algorithms", algorithmInfo{}),
+		"keyhold inventory": list("keys", client.InventoryKey{}), "keyhold inventory summary": one(client.InventorySummary{}),
 		"keyhold audit list": list("records", client.AuditRecord{}), "keyhold audit prove": one(client.Proof{}), "keyhold audit checkpoint": one(client.Checkpoint{}), "keyhold audit consistency": one(client.Proof{}),
 		"keyhold audit verify": one(verify.Report{}),
 		"keyhold policy put":   one(policyChange{}), "keyhold policy get": one(client.Policy{}), "keyhold policy list": list("policies", client.Policy{}),

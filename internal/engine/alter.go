@@ -243,6 +243,7 @@ func (e *Engine) tell(touched []Touch) {
 		if o != nil {
 			o.ring.Forget(t)
 			o.rules.forget(t)
+			o.who.forget(t)
 		}
 		for _, f := range e.cfg.Forget {
 			f(t)

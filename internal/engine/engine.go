@@ -108,6 +108,7 @@ type opened struct {
 	ring    *keyring.Ring
 	rules   *rulebook
 	shown   *cache.Cache[shownAt, []kms.Version]
+	who     *accesses
 	root    *seal.Root
 	chain   *seal.Keychain
 	epochs  *seal.Epochs

@@ -14,11 +14,10 @@ var inventoryTrials = map[kms.Action]trial{
 	kms.ReadTemplate: after(newTemplate, func(w *world, in engine.TemplateOutput) (engine.TemplateOutput, error) {
 		return w.e.GetTemplate(w.t.Context(), user, engine.TemplateInput{Name: in.Template.Name})
 	}),
+	kms.ReadInventory: plain(func(w *world, _ string) (engine.InventoryOutput, error) {
+		return w.e.ReadInventory(w.t.Context(), admin, engine.InventoryInput{})
+	}),
 	kms.DeleteTemplate: after(newTemplate, func(w *world, in engine.TemplateOutput) (engine.TemplateOutput, error) {
 		return w.e.DeleteTemplate(w.t.Context(), admin, engine.TemplateInput{Name: in.Template.Name})
 	}),
-}
-
-var inventoryElsewhere = map[kms.Action]string{
-	kms.ReadInventory: "not built yet",
 }

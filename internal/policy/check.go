@@ -162,7 +162,8 @@ func parse(id string, text []byte) ([]*statement, error) {
 			return nil, f
 		}
 		s.readScope(tree)
-		s.context, s.action = reads(tree, "context"), reads(tree, "action")
+		s.context, s.action, s.principal = reads(tree, "context"), reads(tree, "action"), reads(tree, "principal")
+		s.sight = sightOf(tree)
 		s.bound = p
 		out[i] = s
 	}

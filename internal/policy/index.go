@@ -10,18 +10,20 @@ import (
 
 // statement is one permit or forbid, compiled, with what its syntax tree says about it.
 type statement struct {
-	id       types.PolicyID
-	policy   *cedar.Policy
-	bound    *cedar.Policy // the same, judged for any context: see bound.go
-	permit   bool
-	context  bool // a condition reads the context
-	action   bool // a condition reads the action
-	actions  mask // that its scope can match
-	resource types.EntityUID
-	caller   types.EntityUID // zero: any
-	line     int
-	column   int
-	text     string
+	id        types.PolicyID
+	policy    *cedar.Policy
+	bound     *cedar.Policy // the same, judged for any context: see bound.go
+	permit    bool
+	context   bool  // a condition reads the context
+	action    bool  // a condition reads the action
+	principal bool  // a condition reads the principal
+	sight     sight // what conditions can tell keys by
+	actions   mask  // that its scope can match
+	resource  types.EntityUID
+	caller    types.EntityUID // zero: any
+	line      int
+	column    int
+	text      string
 }
 
 // tree is the syntax tree. It must not be changed.

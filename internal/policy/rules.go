@@ -1,6 +1,8 @@
 package policy
 
 import (
+	"github.com/cedar-policy/cedar-go/types"
+
 	"github.com/keyhold/keyhold/internal/kms"
 )
 
@@ -28,6 +30,7 @@ type Rules struct {
 	settings  Settings
 	builtin   *index
 	own       *index
+	tells     tells
 	rev       kms.Rev
 }
 
@@ -40,10 +43,12 @@ func Compile(ns kms.Namespace, set Settings, policies []*Policy, rev kms.Rev) (*
 	if len(policies) > MaxPolicies {
 		return nil, kms.Errorf(kms.CodeTooLarge, "namespace %s has %d policies, the limit is %d", ns, len(policies), MaxPolicies)
 	}
-	r := &Rules{namespace: ns, settings: set, builtin: theBuiltins(), own: newIndex(), rev: rev}
+	r := &Rules{namespace: ns, settings: set, builtin: theBuiltins(), own: newIndex(), rev: rev,
+		tells: tells{named: map[types.EntityType]bool{}, callers: map[types.EntityUID]bool{}}}
 	if set.Development {
 		for _, s := range theDevelopment() {
 			r.own.add(s)
+			r.tells.learn(s)
 		}
 	}
 	seen := make(map[string]bool, len(policies))
@@ -56,6 +61,7 @@ func Compile(ns kms.Namespace, set Settings, policies []*Policy, rev kms.Rev) (*
 		}
 		seen[p.id] = true
 		for _, s := range p.statements {
+			r.tells.learn(s)
 			if n := r.own.add(s); n > MaxAlike {
 				return nil, kms.Errorf(kms.CodeTooLarge,
 					"more than %d statements of namespace %s name the same principal and resource in their scope as policy %s: name one or the other, or join conditions with ||", MaxAlike, ns, s.id)

@@ -82,6 +82,29 @@ func (r *Records) Usage(ctx context.Context, id kms.ID, after uint32, n int) (al
 	return all, next, err
 }
 
+// UsageUpTo reads the rows of the versions up to one, and that of none, together. There are no rows of what was never used.
+func (r *Records) UsageUpTo(ctx context.Context, id kms.ID, latest uint32) (all []Usage, err error) {
+	paths := make([][]byte, 0, latest+1)
+	for n := range latest + 1 {
+		paths = append(paths, usagePath(id, n))
+	}
+	recs, _, err := r.store.Get(ctx, paths...)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	for _, rec := range recs {
+		if rec.Rev == 0 {
+			continue
+		}
+		u, err := decode[Usage](r, rec)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, u)
+	}
+	return all, nil
+}
+
 // UsageOf reads one row; it is empty if there is none.
 func (r *Records) UsageOf(ctx context.Context, id kms.ID, n uint32) (Usage, error) {
 	u, _, err := load[Usage](ctx, r, usagePath(id, n))

@@ -527,6 +527,665 @@ func (x *TemplateResponse) GetTemplate() *Template {
 	return nil
 }
 
+// InventoryFilter selects keys. What is not set selects all.
+type InventoryFilter struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Start of the name.
+	NamePrefix string `protobuf:"bytes,1,opt,name=name_prefix,json=namePrefix,proto3" json:"name_prefix,omitempty"`
+	// Algorithm.
+	Algorithm string `protobuf:"bytes,2,opt,name=algorithm,proto3" json:"algorithm,omitempty"`
+	// Purpose.
+	Usage string `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
+	// Position of the key's switch, for example `enabled`.
+	State string `protobuf:"bytes,4,opt,name=state,proto3" json:"state,omitempty"`
+	// State of the primary version, for example `active`.
+	VersionState string `protobuf:"bytes,5,opt,name=version_state,json=versionState,proto3" json:"version_state,omitempty"`
+	// Where the material came from: `generated`, `imported`, `hsm` or `external`.
+	Origin string `protobuf:"bytes,6,opt,name=origin,proto3" json:"origin,omitempty"`
+	// Labels that must be equal. The owner is label `owner`.
+	Labels map[string]string `protobuf:"bytes,7,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Classification of the data that the key protects.
+	DataClass string `protobuf:"bytes,8,opt,name=data_class,json=dataClass,proto3" json:"data_class,omitempty"`
+	// The template that it was made by.
+	Template string `protobuf:"bytes,9,opt,name=template,proto3" json:"template,omitempty"`
+	// Only keys whose rotation was missed.
+	Overdue bool `protobuf:"varint,10,opt,name=overdue,proto3" json:"overdue,omitempty"`
+	// Only keys that were made before this time and with which nothing is known to have been done since. Whether that is known, `unknown` says.
+	UnusedSince *timestamppb.Timestamp `protobuf:"bytes,11,opt,name=unused_since,json=unusedSince,proto3" json:"unused_since,omitempty"`
+	// Only keys of which all of these are unknown: `class`, `owner`, `purpose`, `rotation`, `use` or `access`.
+	Unknown       []string `protobuf:"bytes,12,rep,name=unknown,proto3" json:"unknown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InventoryFilter) Reset() {
+	*x = InventoryFilter{}
+	mi := &file_keyhold_v1_inventory_proto_msgTypes[7]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InventoryFilter) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InventoryFilter) ProtoMessage() {}
+
+func (x *InventoryFilter) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_inventory_proto_msgTypes[7]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InventoryFilter.ProtoReflect.Descriptor instead.
+func (*InventoryFilter) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_inventory_proto_rawDescGZIP(), []int{7}
+}
+
+func (x *InventoryFilter) GetNamePrefix() string {
+	if x != nil {
+		return x.NamePrefix
+	}
+	return ""
+}
+
+func (x *InventoryFilter) GetAlgorithm() string {
+	if x != nil {
+		return x.Algorithm
+	}
+	return ""
+}
+
+func (x *InventoryFilter) GetUsage() string {
+	if x != nil {
+		return x.Usage
+	}
+	return ""
+}
+
+func (x *InventoryFilter) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *InventoryFilter) GetVersionState() string {
+	if x != nil {
+		return x.VersionState
+	}
+	return ""
+}
+
+func (x *InventoryFilter) GetOrigin() string {
+	if x != nil {
+		return x.Origin
+	}
+	return ""
+}
+
+func (x *InventoryFilter) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *InventoryFilter) GetDataClass() string {
+	if x != nil {
+		return x.DataClass
+	}
+	return ""
+}
+
+func (x *InventoryFilter) GetTemplate() string {
+	if x != nil {
+		return x.Template
+	}
+	return ""
+}
+
+func (x *InventoryFilter) GetOverdue() bool {
+	if x != nil {
+		return x.Overdue
+	}
+	return false
+}
+
+func (x *InventoryFilter) GetUnusedSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.UnusedSince
+	}
+	return nil
+}
+
+func (x *InventoryFilter) GetUnknown() []string {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
+type ListInventoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which keys.
+	Filter *InventoryFilter `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// Most keys in the answer. 0: 100; at most 1,000. An answer can hold fewer, or none, although more follow.
+	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the previous answer.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListInventoryRequest) Reset() {
+	*x = ListInventoryRequest{}
+	mi := &file_keyhold_v1_inventory_proto_msgTypes[8]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInventoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInventoryRequest) ProtoMessage() {}
+
+func (x *ListInventoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_inventory_proto_msgTypes[8]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInventoryRequest.ProtoReflect.Descriptor instead.
+func (*ListInventoryRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_inventory_proto_rawDescGZIP(), []int{8}
+}
+
+func (x *ListInventoryRequest) GetFilter() *InventoryFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *ListInventoryRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListInventoryRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListInventoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Keys  []*InventoryKey        `protobuf:"bytes,1,rep,name=keys,proto3" json:"keys,omitempty"`
+	// Empty: there are no more.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Keys that were looked at for this answer.
+	Scanned uint32 `protobuf:"varint,3,opt,name=scanned,proto3" json:"scanned,omitempty"`
+	// Time of the first audit record that the usage ledger knows: what was done before is not in it.
+	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	// Time of the last one.
+	Through *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=through,proto3" json:"through,omitempty"`
+	// The caller may see who may use and manage keys (`TestPolicy` or `ReadAudit`), and the keys say it.
+	AccessShown   bool `protobuf:"varint,6,opt,name=access_shown,json=accessShown,proto3" json:"access_shown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListInventoryResponse) Reset() {
+	*x = ListInventoryResponse{}
+	mi := &file_keyhold_v1_inventory_proto_msgTypes[9]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListInventoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListInventoryResponse) ProtoMessage() {}
+
+func (x *ListInventoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_inventory_proto_msgTypes[9]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListInventoryResponse.ProtoReflect.Descriptor instead.
+func (*ListInventoryResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_inventory_proto_rawDescGZIP(), []int{9}
+}
+
+func (x *ListInventoryResponse) GetKeys() []*InventoryKey {
+	if x != nil {
+		return x.Keys
+	}
+	return nil
+}
+
+func (x *ListInventoryResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *ListInventoryResponse) GetScanned() uint32 {
+	if x != nil {
+		return x.Scanned
+	}
+	return 0
+}
+
+func (x *ListInventoryResponse) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *ListInventoryResponse) GetThrough() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Through
+	}
+	return nil
+}
+
+func (x *ListInventoryResponse) GetAccessShown() bool {
+	if x != nil {
+		return x.AccessShown
+	}
+	return false
+}
+
+// InventoryKey is what is known of a key.
+type InventoryKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The key: its class, labels, description, origin and cryptoperiod among others.
+	Key *Key `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// State of the primary version. Empty: it has none.
+	VersionState string `protobuf:"bytes,2,opt,name=version_state,json=versionState,proto3" json:"version_state,omitempty"`
+	// The newest versions, newest first, at most 20; without history and public halves.
+	Versions []*KeyVersion `protobuf:"bytes,3,rep,name=versions,proto3" json:"versions,omitempty"`
+	// How it is rotated: `schedule`, `limit`, `schedule-and-limit` or `manual`.
+	Rotation string `protobuf:"bytes,4,opt,name=rotation,proto3" json:"rotation,omitempty"`
+	// When the primary version became that.
+	RotatedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=rotated_at,json=rotatedAt,proto3" json:"rotated_at,omitempty"`
+	// When it is due. Not set: not by date.
+	NextRotation *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=next_rotation,json=nextRotation,proto3" json:"next_rotation,omitempty"`
+	// It was due more than an hour ago, and did not happen.
+	Overdue bool `protobuf:"varint,7,opt,name=overdue,proto3" json:"overdue,omitempty"`
+	// When something was done with it last. Not set: never, or that is not known.
+	LastUsed *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=last_used,json=lastUsed,proto3" json:"last_used,omitempty"`
+	// Uses that are counted, each item of a batch.
+	Uses uint64 `protobuf:"varint,9,opt,name=uses,proto3" json:"uses,omitempty"`
+	// Who could use it at some time and from somewhere: principals with a credential that stands, by name, at most 64.
+	Users []string `protobuf:"bytes,10,rep,name=users,proto3" json:"users,omitempty"`
+	// How many there are.
+	UserCount uint32 `protobuf:"varint,11,opt,name=user_count,json=userCount,proto3" json:"user_count,omitempty"`
+	// Who could manage it, likewise.
+	Managers []string `protobuf:"bytes,12,rep,name=managers,proto3" json:"managers,omitempty"`
+	// How many there are.
+	ManagerCount uint32 `protobuf:"varint,13,opt,name=manager_count,json=managerCount,proto3" json:"manager_count,omitempty"`
+	// Active managed data keys under it that the server keeps; 1,000 stands for that and more.
+	DataKeys uint32 `protobuf:"varint,14,opt,name=data_keys,json=dataKeys,proto3" json:"data_keys,omitempty"`
+	// Such data keys that others hold, registered by their fingerprint.
+	OutsideDataKeys uint32 `protobuf:"varint,15,opt,name=outside_data_keys,json=outsideDataKeys,proto3" json:"outside_data_keys,omitempty"`
+	// What is unknown of it: `class`, `owner`, `purpose`, `rotation`, `use` or `access`.
+	Unknown       []string `protobuf:"bytes,16,rep,name=unknown,proto3" json:"unknown,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *InventoryKey) Reset() {
+	*x = InventoryKey{}
+	mi := &file_keyhold_v1_inventory_proto_msgTypes[10]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *InventoryKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*InventoryKey) ProtoMessage() {}
+
+func (x *InventoryKey) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_inventory_proto_msgTypes[10]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use InventoryKey.ProtoReflect.Descriptor instead.
+func (*InventoryKey) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_inventory_proto_rawDescGZIP(), []int{10}
+}
+
+func (x *InventoryKey) GetKey() *Key {
+	if x != nil {
+		return x.Key
+	}
+	return nil
+}
+
+func (x *InventoryKey) GetVersionState() string {
+	if x != nil {
+		return x.VersionState
+	}
+	return ""
+}
+
+func (x *InventoryKey) GetVersions() []*KeyVersion {
+	if x != nil {
+		return x.Versions
+	}
+	return nil
+}
+
+func (x *InventoryKey) GetRotation() string {
+	if x != nil {
+		return x.Rotation
+	}
+	return ""
+}
+
+func (x *InventoryKey) GetRotatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RotatedAt
+	}
+	return nil
+}
+
+func (x *InventoryKey) GetNextRotation() *timestamppb.Timestamp {
+	if x != nil {
+		return x.NextRotation
+	}
+	return nil
+}
+
+func (x *InventoryKey) GetOverdue() bool {
+	if x != nil {
+		return x.Overdue
+	}
+	return false
+}
+
+func (x *InventoryKey) GetLastUsed() *timestamppb.Timestamp {
+	if x != nil {
+		return x.LastUsed
+	}
+	return nil
+}
+
+func (x *InventoryKey) GetUses() uint64 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+func (x *InventoryKey) GetUsers() []string {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *InventoryKey) GetUserCount() uint32 {
+	if x != nil {
+		return x.UserCount
+	}
+	return 0
+}
+
+func (x *InventoryKey) GetManagers() []string {
+	if x != nil {
+		return x.Managers
+	}
+	return nil
+}
+
+func (x *InventoryKey) GetManagerCount() uint32 {
+	if x != nil {
+		return x.ManagerCount
+	}
+	return 0
+}
+
+func (x *InventoryKey) GetDataKeys() uint32 {
+	if x != nil {
+		return x.DataKeys
+	}
+	return 0
+}
+
+func (x *InventoryKey) GetOutsideDataKeys() uint32 {
+	if x != nil {
+		return x.OutsideDataKeys
+	}
+	return 0
+}
+
+func (x *InventoryKey) GetUnknown() []string {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
+type SummarizeInventoryRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Which keys.
+	Filter *InventoryFilter `protobuf:"bytes,1,opt,name=filter,proto3" json:"filter,omitempty"`
+	// `next_page_token` of the previous answer.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SummarizeInventoryRequest) Reset() {
+	*x = SummarizeInventoryRequest{}
+	mi := &file_keyhold_v1_inventory_proto_msgTypes[11]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SummarizeInventoryRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SummarizeInventoryRequest) ProtoMessage() {}
+
+func (x *SummarizeInventoryRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_inventory_proto_msgTypes[11]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SummarizeInventoryRequest.ProtoReflect.Descriptor instead.
+func (*SummarizeInventoryRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_inventory_proto_rawDescGZIP(), []int{11}
+}
+
+func (x *SummarizeInventoryRequest) GetFilter() *InventoryFilter {
+	if x != nil {
+		return x.Filter
+	}
+	return nil
+}
+
+func (x *SummarizeInventoryRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+// SummarizeInventoryResponse counts the keys of one part.
+type SummarizeInventoryResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Keys that the filter selects and the caller may describe.
+	Keys uint64 `protobuf:"varint,1,opt,name=keys,proto3" json:"keys,omitempty"`
+	// Keys whose rotation was missed.
+	Overdue uint64 `protobuf:"varint,2,opt,name=overdue,proto3" json:"overdue,omitempty"`
+	// Keys of which it is known that nothing was ever done with them.
+	NeverUsed uint64 `protobuf:"varint,3,opt,name=never_used,json=neverUsed,proto3" json:"never_used,omitempty"`
+	// By classification of the data that they protect; the empty name: none.
+	ByClass map[string]uint64 `protobuf:"bytes,4,rep,name=by_class,json=byClass,proto3" json:"by_class,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// By algorithm.
+	ByAlgorithm map[string]uint64 `protobuf:"bytes,5,rep,name=by_algorithm,json=byAlgorithm,proto3" json:"by_algorithm,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// By the position of their switch.
+	ByState map[string]uint64 `protobuf:"bytes,6,rep,name=by_state,json=byState,proto3" json:"by_state,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// By how they are rotated.
+	ByRotation map[string]uint64 `protobuf:"bytes,7,rep,name=by_rotation,json=byRotation,proto3" json:"by_rotation,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// By what is unknown of them.
+	Unknown map[string]uint64 `protobuf:"bytes,8,rep,name=unknown,proto3" json:"unknown,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"varint,2,opt,name=value"`
+	// Empty: this was the last part.
+	NextPageToken string `protobuf:"bytes,9,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	// Keys that were looked at for this answer.
+	Scanned       uint32 `protobuf:"varint,10,opt,name=scanned,proto3" json:"scanned,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *SummarizeInventoryResponse) Reset() {
+	*x = SummarizeInventoryResponse{}
+	mi := &file_keyhold_v1_inventory_proto_msgTypes[12]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *SummarizeInventoryResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*SummarizeInventoryResponse) ProtoMessage() {}
+
+func (x *SummarizeInventoryResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_inventory_proto_msgTypes[12]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use SummarizeInventoryResponse.ProtoReflect.Descriptor instead.
+func (*SummarizeInventoryResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_inventory_proto_rawDescGZIP(), []int{12}
+}
+
+func (x *SummarizeInventoryResponse) GetKeys() uint64 {
+	if x != nil {
+		return x.Keys
+	}
+	return 0
+}
+
+func (x *SummarizeInventoryResponse) GetOverdue() uint64 {
+	if x != nil {
+		return x.Overdue
+	}
+	return 0
+}
+
+func (x *SummarizeInventoryResponse) GetNeverUsed() uint64 {
+	if x != nil {
+		return x.NeverUsed
+	}
+	return 0
+}
+
+func (x *SummarizeInventoryResponse) GetByClass() map[string]uint64 {
+	if x != nil {
+		return x.ByClass
+	}
+	return nil
+}
+
+func (x *SummarizeInventoryResponse) GetByAlgorithm() map[string]uint64 {
+	if x != nil {
+		return x.ByAlgorithm
+	}
+	return nil
+}
+
+func (x *SummarizeInventoryResponse) GetByState() map[string]uint64 {
+	if x != nil {
+		return x.ByState
+	}
+	return nil
+}
+
+func (x *SummarizeInventoryResponse) GetByRotation() map[string]uint64 {
+	if x != nil {
+		return x.ByRotation
+	}
+	return nil
+}
+
+func (x *SummarizeInventoryResponse) GetUnknown() map[string]uint64 {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
+func (x *SummarizeInventoryResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+func (x *SummarizeInventoryResponse) GetScanned() uint32 {
+	if x != nil {
+		return x.Scanned
+	}
+	return 0
+}
+
 var File_keyhold_v1_inventory_proto protoreflect.FileDescriptor
 
 const file_keyhold_v1_inventory_proto_rawDesc = "" +
@@ -577,12 +1236,98 @@ const file_keyhold_v1_inventory_proto_rawDesc = "" +
 	"\x15DeleteTemplateRequest\x12\x12\n" +
 	"\x04name\x18\x01 \x01(\tR\x04name\"D\n" +
 	"\x10TemplateResponse\x120\n" +
-	"\btemplate\x18\x01 \x01(\v2\x14.keyhold.v1.TemplateR\btemplate2\xd5\x02\n" +
+	"\btemplate\x18\x01 \x01(\v2\x14.keyhold.v1.TemplateR\btemplate\"\xe3\x03\n" +
+	"\x0fInventoryFilter\x12\x1f\n" +
+	"\vname_prefix\x18\x01 \x01(\tR\n" +
+	"namePrefix\x12\x1c\n" +
+	"\talgorithm\x18\x02 \x01(\tR\talgorithm\x12\x14\n" +
+	"\x05usage\x18\x03 \x01(\tR\x05usage\x12\x14\n" +
+	"\x05state\x18\x04 \x01(\tR\x05state\x12#\n" +
+	"\rversion_state\x18\x05 \x01(\tR\fversionState\x12\x16\n" +
+	"\x06origin\x18\x06 \x01(\tR\x06origin\x12?\n" +
+	"\x06labels\x18\a \x03(\v2'.keyhold.v1.InventoryFilter.LabelsEntryR\x06labels\x12\x1d\n" +
+	"\n" +
+	"data_class\x18\b \x01(\tR\tdataClass\x12\x1a\n" +
+	"\btemplate\x18\t \x01(\tR\btemplate\x12\x18\n" +
+	"\aoverdue\x18\n" +
+	" \x01(\bR\aoverdue\x12=\n" +
+	"\funused_since\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\vunusedSince\x12\x18\n" +
+	"\aunknown\x18\f \x03(\tR\aunknown\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\x87\x01\n" +
+	"\x14ListInventoryRequest\x123\n" +
+	"\x06filter\x18\x01 \x01(\v2\x1b.keyhold.v1.InventoryFilterR\x06filter\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"\x92\x02\n" +
+	"\x15ListInventoryResponse\x12,\n" +
+	"\x04keys\x18\x01 \x03(\v2\x18.keyhold.v1.InventoryKeyR\x04keys\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\x12\x18\n" +
+	"\ascanned\x18\x03 \x01(\rR\ascanned\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x124\n" +
+	"\athrough\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\athrough\x12!\n" +
+	"\faccess_shown\x18\x06 \x01(\bR\vaccessShown\"\xe2\x04\n" +
+	"\fInventoryKey\x12!\n" +
+	"\x03key\x18\x01 \x01(\v2\x0f.keyhold.v1.KeyR\x03key\x12#\n" +
+	"\rversion_state\x18\x02 \x01(\tR\fversionState\x122\n" +
+	"\bversions\x18\x03 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\x12\x1a\n" +
+	"\brotation\x18\x04 \x01(\tR\brotation\x129\n" +
+	"\n" +
+	"rotated_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\trotatedAt\x12?\n" +
+	"\rnext_rotation\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\fnextRotation\x12\x18\n" +
+	"\aoverdue\x18\a \x01(\bR\aoverdue\x127\n" +
+	"\tlast_used\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\blastUsed\x12\x12\n" +
+	"\x04uses\x18\t \x01(\x04R\x04uses\x12\x14\n" +
+	"\x05users\x18\n" +
+	" \x03(\tR\x05users\x12\x1d\n" +
+	"\n" +
+	"user_count\x18\v \x01(\rR\tuserCount\x12\x1a\n" +
+	"\bmanagers\x18\f \x03(\tR\bmanagers\x12#\n" +
+	"\rmanager_count\x18\r \x01(\rR\fmanagerCount\x12\x1b\n" +
+	"\tdata_keys\x18\x0e \x01(\rR\bdataKeys\x12*\n" +
+	"\x11outside_data_keys\x18\x0f \x01(\rR\x0foutsideDataKeys\x12\x18\n" +
+	"\aunknown\x18\x10 \x03(\tR\aunknown\"o\n" +
+	"\x19SummarizeInventoryRequest\x123\n" +
+	"\x06filter\x18\x01 \x01(\v2\x1b.keyhold.v1.InventoryFilterR\x06filter\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"\x82\a\n" +
+	"\x1aSummarizeInventoryResponse\x12\x12\n" +
+	"\x04keys\x18\x01 \x01(\x04R\x04keys\x12\x18\n" +
+	"\aoverdue\x18\x02 \x01(\x04R\aoverdue\x12\x1d\n" +
+	"\n" +
+	"never_used\x18\x03 \x01(\x04R\tneverUsed\x12N\n" +
+	"\bby_class\x18\x04 \x03(\v23.keyhold.v1.SummarizeInventoryResponse.ByClassEntryR\abyClass\x12Z\n" +
+	"\fby_algorithm\x18\x05 \x03(\v27.keyhold.v1.SummarizeInventoryResponse.ByAlgorithmEntryR\vbyAlgorithm\x12N\n" +
+	"\bby_state\x18\x06 \x03(\v23.keyhold.v1.SummarizeInventoryResponse.ByStateEntryR\abyState\x12W\n" +
+	"\vby_rotation\x18\a \x03(\v26.keyhold.v1.SummarizeInventoryResponse.ByRotationEntryR\n" +
+	"byRotation\x12M\n" +
+	"\aunknown\x18\b \x03(\v23.keyhold.v1.SummarizeInventoryResponse.UnknownEntryR\aunknown\x12&\n" +
+	"\x0fnext_page_token\x18\t \x01(\tR\rnextPageToken\x12\x18\n" +
+	"\ascanned\x18\n" +
+	" \x01(\rR\ascanned\x1a:\n" +
+	"\fByClassEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a>\n" +
+	"\x10ByAlgorithmEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a:\n" +
+	"\fByStateEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a=\n" +
+	"\x0fByRotationEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x01\x1a:\n" +
+	"\fUnknownEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\x04R\x05value:\x028\x012\x90\x04\n" +
 	"\x10InventoryService\x12K\n" +
 	"\vPutTemplate\x12\x1e.keyhold.v1.PutTemplateRequest\x1a\x1c.keyhold.v1.TemplateResponse\x12K\n" +
 	"\vGetTemplate\x12\x1e.keyhold.v1.GetTemplateRequest\x1a\x1c.keyhold.v1.TemplateResponse\x12T\n" +
 	"\rListTemplates\x12 .keyhold.v1.ListTemplatesRequest\x1a!.keyhold.v1.ListTemplatesResponse\x12Q\n" +
-	"\x0eDeleteTemplate\x12!.keyhold.v1.DeleteTemplateRequest\x1a\x1c.keyhold.v1.TemplateResponseB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
+	"\x0eDeleteTemplate\x12!.keyhold.v1.DeleteTemplateRequest\x1a\x1c.keyhold.v1.TemplateResponse\x12T\n" +
+	"\rListInventory\x12 .keyhold.v1.ListInventoryRequest\x1a!.keyhold.v1.ListInventoryResponse\x12c\n" +
+	"\x12SummarizeInventory\x12%.keyhold.v1.SummarizeInventoryRequest\x1a&.keyhold.v1.SummarizeInventoryResponseB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
 
 var (
 	file_keyhold_v1_inventory_proto_rawDescOnce sync.Once
@@ -596,42 +1341,77 @@ func file_keyhold_v1_inventory_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_inventory_proto_rawDescData
 }
 
-var file_keyhold_v1_inventory_proto_msgTypes = make([]protoimpl.MessageInfo, 8)
+var file_keyhold_v1_inventory_proto_msgTypes = make([]protoimpl.MessageInfo, 20)
 var file_keyhold_v1_inventory_proto_goTypes = []any{
-	(*Template)(nil),              // 0: keyhold.v1.Template
-	(*PutTemplateRequest)(nil),    // 1: keyhold.v1.PutTemplateRequest
-	(*GetTemplateRequest)(nil),    // 2: keyhold.v1.GetTemplateRequest
-	(*ListTemplatesRequest)(nil),  // 3: keyhold.v1.ListTemplatesRequest
-	(*ListTemplatesResponse)(nil), // 4: keyhold.v1.ListTemplatesResponse
-	(*DeleteTemplateRequest)(nil), // 5: keyhold.v1.DeleteTemplateRequest
-	(*TemplateResponse)(nil),      // 6: keyhold.v1.TemplateResponse
-	nil,                           // 7: keyhold.v1.Template.LabelsEntry
-	(*Cryptoperiod)(nil),          // 8: keyhold.v1.Cryptoperiod
-	(*durationpb.Duration)(nil),   // 9: google.protobuf.Duration
-	(*timestamppb.Timestamp)(nil), // 10: google.protobuf.Timestamp
+	(*Template)(nil),                   // 0: keyhold.v1.Template
+	(*PutTemplateRequest)(nil),         // 1: keyhold.v1.PutTemplateRequest
+	(*GetTemplateRequest)(nil),         // 2: keyhold.v1.GetTemplateRequest
+	(*ListTemplatesRequest)(nil),       // 3: keyhold.v1.ListTemplatesRequest
+	(*ListTemplatesResponse)(nil),      // 4: keyhold.v1.ListTemplatesResponse
+	(*DeleteTemplateRequest)(nil),      // 5: keyhold.v1.DeleteTemplateRequest
+	(*TemplateResponse)(nil),           // 6: keyhold.v1.TemplateResponse
+	(*InventoryFilter)(nil),            // 7: keyhold.v1.InventoryFilter
+	(*ListInventoryRequest)(nil),       // 8: keyhold.v1.ListInventoryRequest
+	(*ListInventoryResponse)(nil),      // 9: keyhold.v1.ListInventoryResponse
+	(*InventoryKey)(nil),               // 10: keyhold.v1.InventoryKey
+	(*SummarizeInventoryRequest)(nil),  // 11: keyhold.v1.SummarizeInventoryRequest
+	(*SummarizeInventoryResponse)(nil), // 12: keyhold.v1.SummarizeInventoryResponse
+	nil,                                // 13: keyhold.v1.Template.LabelsEntry
+	nil,                                // 14: keyhold.v1.InventoryFilter.LabelsEntry
+	nil,                                // 15: keyhold.v1.SummarizeInventoryResponse.ByClassEntry
+	nil,                                // 16: keyhold.v1.SummarizeInventoryResponse.ByAlgorithmEntry
+	nil,                                // 17: keyhold.v1.SummarizeInventoryResponse.ByStateEntry
+	nil,                                // 18: keyhold.v1.SummarizeInventoryResponse.ByRotationEntry
+	nil,                                // 19: keyhold.v1.SummarizeInventoryResponse.UnknownEntry
+	(*Cryptoperiod)(nil),               // 20: keyhold.v1.Cryptoperiod
+	(*durationpb.Duration)(nil),        // 21: google.protobuf.Duration
+	(*timestamppb.Timestamp)(nil),      // 22: google.protobuf.Timestamp
+	(*Key)(nil),                        // 23: keyhold.v1.Key
+	(*KeyVersion)(nil),                 // 24: keyhold.v1.KeyVersion
 }
 var file_keyhold_v1_inventory_proto_depIdxs = []int32{
-	8,  // 0: keyhold.v1.Template.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	7,  // 1: keyhold.v1.Template.labels:type_name -> keyhold.v1.Template.LabelsEntry
-	9,  // 2: keyhold.v1.Template.destruction_window:type_name -> google.protobuf.Duration
-	9,  // 3: keyhold.v1.Template.minimum_destruction_window:type_name -> google.protobuf.Duration
-	10, // 4: keyhold.v1.Template.changed_at:type_name -> google.protobuf.Timestamp
+	20, // 0: keyhold.v1.Template.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
+	13, // 1: keyhold.v1.Template.labels:type_name -> keyhold.v1.Template.LabelsEntry
+	21, // 2: keyhold.v1.Template.destruction_window:type_name -> google.protobuf.Duration
+	21, // 3: keyhold.v1.Template.minimum_destruction_window:type_name -> google.protobuf.Duration
+	22, // 4: keyhold.v1.Template.changed_at:type_name -> google.protobuf.Timestamp
 	0,  // 5: keyhold.v1.PutTemplateRequest.template:type_name -> keyhold.v1.Template
 	0,  // 6: keyhold.v1.ListTemplatesResponse.templates:type_name -> keyhold.v1.Template
 	0,  // 7: keyhold.v1.TemplateResponse.template:type_name -> keyhold.v1.Template
-	1,  // 8: keyhold.v1.InventoryService.PutTemplate:input_type -> keyhold.v1.PutTemplateRequest
-	2,  // 9: keyhold.v1.InventoryService.GetTemplate:input_type -> keyhold.v1.GetTemplateRequest
-	3,  // 10: keyhold.v1.InventoryService.ListTemplates:input_type -> keyhold.v1.ListTemplatesRequest
-	5,  // 11: keyhold.v1.InventoryService.DeleteTemplate:input_type -> keyhold.v1.DeleteTemplateRequest
-	6,  // 12: keyhold.v1.InventoryService.PutTemplate:output_type -> keyhold.v1.TemplateResponse
-	6,  // 13: keyhold.v1.InventoryService.GetTemplate:output_type -> keyhold.v1.TemplateResponse
-	4,  // 14: keyhold.v1.InventoryService.ListTemplates:output_type -> keyhold.v1.ListTemplatesResponse
-	6,  // 15: keyhold.v1.InventoryService.DeleteTemplate:output_type -> keyhold.v1.TemplateResponse
-	12, // [12:16] is the sub-list for method output_type
-	8,  // [8:12] is the sub-list for method input_type
-	8,  // [8:8] is the sub-list for extension type_name
-	8,  // [8:8] is the sub-list for extension extendee
-	0,  // [0:8] is the sub-list for field type_name
+	14, // 8: keyhold.v1.InventoryFilter.labels:type_name -> keyhold.v1.InventoryFilter.LabelsEntry
+	22, // 9: keyhold.v1.InventoryFilter.unused_since:type_name -> google.protobuf.Timestamp
+	7,  // 10: keyhold.v1.ListInventoryRequest.filter:type_name -> keyhold.v1.InventoryFilter
+	10, // 11: keyhold.v1.ListInventoryResponse.keys:type_name -> keyhold.v1.InventoryKey
+	22, // 12: keyhold.v1.ListInventoryResponse.since:type_name -> google.protobuf.Timestamp
+	22, // 13: keyhold.v1.ListInventoryResponse.through:type_name -> google.protobuf.Timestamp
+	23, // 14: keyhold.v1.InventoryKey.key:type_name -> keyhold.v1.Key
+	24, // 15: keyhold.v1.InventoryKey.versions:type_name -> keyhold.v1.KeyVersion
+	22, // 16: keyhold.v1.InventoryKey.rotated_at:type_name -> google.protobuf.Timestamp
+	22, // 17: keyhold.v1.InventoryKey.next_rotation:type_name -> google.protobuf.Timestamp
+	22, // 18: keyhold.v1.InventoryKey.last_used:type_name -> google.protobuf.Timestamp
+	7,  // 19: keyhold.v1.SummarizeInventoryRequest.filter:type_name -> keyhold.v1.InventoryFilter
+	15, // 20: keyhold.v1.SummarizeInventoryResponse.by_class:type_name -> keyhold.v1.SummarizeInventoryResponse.ByClassEntry
+	16, // 21: keyhold.v1.SummarizeInventoryResponse.by_algorithm:type_name -> keyhold.v1.SummarizeInventoryResponse.ByAlgorithmEntry
+	17, // 22: keyhold.v1.SummarizeInventoryResponse.by_state:type_name -> keyhold.v1.SummarizeInventoryResponse.ByStateEntry
+	18, // 23: keyhold.v1.SummarizeInventoryResponse.by_rotation:type_name -> keyhold.v1.SummarizeInventoryResponse.ByRotationEntry
+	19, // 24: keyhold.v1.SummarizeInventoryResponse.unknown:type_name -> keyhold.v1.SummarizeInventoryResponse.UnknownEntry
+	1,  // 25: keyhold.v1.InventoryService.PutTemplate:input_type -> keyhold.v1.PutTemplateRequest
+	2,  // 26: keyhold.v1.InventoryService.GetTemplate:input_type -> keyhold.v1.GetTemplateRequest
+	3,  // 27: keyhold.v1.InventoryService.ListTemplates:input_type -> keyhold.v1.ListTemplatesRequest
+	5,  // 28: keyhold.v1.InventoryService.DeleteTemplate:input_type -> keyhold.v1.DeleteTemplateRequest
+	8,  // 29: keyhold.v1.InventoryService.ListInventory:input_type -> keyhold.v1.ListInventoryRequest
+	11, // 30: keyhold.v1.InventoryService.SummarizeInventory:input_type -> keyhold.v1.SummarizeInventoryRequest
+	6,  // 31: keyhold.v1.InventoryService.PutTemplate:output_type -> keyhold.v1.TemplateResponse
+	6,  // 32: keyhold.v1.InventoryService.GetTemplate:output_type -> keyhold.v1.TemplateResponse
+	4,  // 33: keyhold.v1.InventoryService.ListTemplates:output_type -> keyhold.v1.ListTemplatesResponse
+	6,  // 34: keyhold.v1.InventoryService.DeleteTemplate:output_type -> keyhold.v1.TemplateResponse
+	9,  // 35: keyhold.v1.InventoryService.ListInventory:output_type -> keyhold.v1.ListInventoryResponse
+	12, // 36: keyhold.v1.InventoryService.SummarizeInventory:output_type -> keyhold.v1.SummarizeInventoryResponse
+	31, // [31:37] is the sub-list for method output_type
+	25, // [25:31] is the sub-list for method input_type
+	25, // [25:25] is the sub-list for extension type_name
+	25, // [25:25] is the sub-list for extension extendee
+	0,  // [0:25] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_inventory_proto_init() }
@@ -646,7 +1426,7 @@ func file_keyhold_v1_inventory_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_inventory_proto_rawDesc), len(file_keyhold_v1_inventory_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   8,
+			NumMessages:   20,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

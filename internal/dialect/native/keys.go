@@ -68,7 +68,16 @@ func (s keyService) ListKeys(ctx context.Context, r *connect.Request[keyholdv1.L
 	return answer(&keyholdv1.ListKeysResponse{Keys: each(out.Keys, keyMessage), NextPageToken: out.Next}, err)
 }
 
-func keyFilter(m *keyholdv1.ListKeysRequest) (f engine.KeyFilter, err error) {
+// keyQuery is what requests select keys by.
+type keyQuery interface {
+	GetNamePrefix() string
+	GetAlgorithm() string
+	GetUsage() string
+	GetState() string
+	GetLabels() map[string]string
+}
+
+func keyFilter(m keyQuery) (f engine.KeyFilter, err error) {
 	f.NamePrefix, f.Labels = m.GetNamePrefix(), m.GetLabels()
 	if m.GetAlgorithm() != "" {
 		if f.Algorithm, err = kms.ParseAlgorithm(m.GetAlgorithm()); err != nil {

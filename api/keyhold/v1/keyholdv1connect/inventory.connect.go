@@ -45,6 +45,12 @@ const (
 	// InventoryServiceDeleteTemplateProcedure is the fully-qualified name of the InventoryService's
 	// DeleteTemplate RPC.
 	InventoryServiceDeleteTemplateProcedure = "/keyhold.v1.InventoryService/DeleteTemplate"
+	// InventoryServiceListInventoryProcedure is the fully-qualified name of the InventoryService's
+	// ListInventory RPC.
+	InventoryServiceListInventoryProcedure = "/keyhold.v1.InventoryService/ListInventory"
+	// InventoryServiceSummarizeInventoryProcedure is the fully-qualified name of the InventoryService's
+	// SummarizeInventory RPC.
+	InventoryServiceSummarizeInventoryProcedure = "/keyhold.v1.InventoryService/SummarizeInventory"
 )
 
 // InventoryServiceClient is a client for the keyhold.v1.InventoryService service.
@@ -57,6 +63,10 @@ type InventoryServiceClient interface {
 	ListTemplates(context.Context, *connect.Request[v1.ListTemplatesRequest]) (*connect.Response[v1.ListTemplatesResponse], error)
 	// DeleteTemplate removes a template. Keys that were made by it stay.
 	DeleteTemplate(context.Context, *connect.Request[v1.DeleteTemplateRequest]) (*connect.Response[v1.TemplateResponse], error)
+	// ListInventory pages through the keys of a namespace that the caller may describe, in order of creation, with what is known of each.
+	ListInventory(context.Context, *connect.Request[v1.ListInventoryRequest]) (*connect.Response[v1.ListInventoryResponse], error)
+	// SummarizeInventory counts the keys of a part of a namespace by what is known of them. The caller adds the parts up.
+	SummarizeInventory(context.Context, *connect.Request[v1.SummarizeInventoryRequest]) (*connect.Response[v1.SummarizeInventoryResponse], error)
 }
 
 // NewInventoryServiceClient constructs a client for the keyhold.v1.InventoryService service. By
@@ -94,15 +104,29 @@ func NewInventoryServiceClient(httpClient connect.HTTPClient, baseURL string, op
 			connect.WithSchema(inventoryServiceMethods.ByName("DeleteTemplate")),
 			connect.WithClientOptions(opts...),
 		),
+		listInventory: connect.NewClient[v1.ListInventoryRequest, v1.ListInventoryResponse](
+			httpClient,
+			baseURL+InventoryServiceListInventoryProcedure,
+			connect.WithSchema(inventoryServiceMethods.ByName("ListInventory")),
+			connect.WithClientOptions(opts...),
+		),
+		summarizeInventory: connect.NewClient[v1.SummarizeInventoryRequest, v1.SummarizeInventoryResponse](
+			httpClient,
+			baseURL+InventoryServiceSummarizeInventoryProcedure,
+			connect.WithSchema(inventoryServiceMethods.ByName("SummarizeInventory")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
 // inventoryServiceClient implements InventoryServiceClient.
 type inventoryServiceClient struct {
-	putTemplate    *connect.Client[v1.PutTemplateRequest, v1.TemplateResponse]
-	getTemplate    *connect.Client[v1.GetTemplateRequest, v1.TemplateResponse]
-	listTemplates  *connect.Client[v1.ListTemplatesRequest, v1.ListTemplatesResponse]
-	deleteTemplate *connect.Client[v1.DeleteTemplateRequest, v1.TemplateResponse]
+	putTemplate        *connect.Client[v1.PutTemplateRequest, v1.TemplateResponse]
+	getTemplate        *connect.Client[v1.GetTemplateRequest, v1.TemplateResponse]
+	listTemplates      *connect.Client[v1.ListTemplatesRequest, v1.ListTemplatesResponse]
+	deleteTemplate     *connect.Client[v1.DeleteTemplateRequest, v1.TemplateResponse]
+	listInventory      *connect.Client[v1.ListInventoryRequest, v1.ListInventoryResponse]
+	summarizeInventory *connect.Client[v1.SummarizeInventoryRequest, v1.SummarizeInventoryResponse]
 }
 
 // PutTemplate calls keyhold.v1.InventoryService.PutTemplate.
@@ -125,6 +149,16 @@ func (c *inventoryServiceClient) DeleteTemplate(ctx context.Context, req *connec
 	return c.deleteTemplate.CallUnary(ctx, req)
 }
 
+// ListInventory calls keyhold.v1.InventoryService.ListInventory.
+func (c *inventoryServiceClient) ListInventory(ctx context.Context, req *connect.Request[v1.ListInventoryRequest]) (*connect.Response[v1.ListInventoryResponse], error) {
+	return c.listInventory.CallUnary(ctx, req)
+}
+
+// SummarizeInventory calls keyhold.v1.InventoryService.SummarizeInventory.
+func (c *inventoryServiceClient) SummarizeInventory(ctx context.Context, req *connect.Request[v1.SummarizeInventoryRequest]) (*connect.Response[v1.SummarizeInventoryResponse], error) {
+	return c.summarizeInventory.CallUnary(ctx, req)
+}
+
 // InventoryServiceHandler is an implementation of the keyhold.v1.InventoryService service.
 type InventoryServiceHandler interface {
 	// PutTemplate stores a template, new or in place of the one of that name. Keys that were made by it stay as they are.
@@ -135,6 +169,10 @@ type InventoryServiceHandler interface {
 	ListTemplates(context.Context, *connect.Request[v1.ListTemplatesRequest]) (*connect.Response[v1.ListTemplatesResponse], error)
 	// DeleteTemplate removes a template. Keys that were made by it stay.
 	DeleteTemplate(context.Context, *connect.Request[v1.DeleteTemplateRequest]) (*connect.Response[v1.TemplateResponse], error)
+	// ListInventory pages through the keys of a namespace that the caller may describe, in order of creation, with what is known of each.
+	ListInventory(context.Context, *connect.Request[v1.ListInventoryRequest]) (*connect.Response[v1.ListInventoryResponse], error)
+	// SummarizeInventory counts the keys of a part of a namespace by what is known of them. The caller adds the parts up.
+	SummarizeInventory(context.Context, *connect.Request[v1.SummarizeInventoryRequest]) (*connect.Response[v1.SummarizeInventoryResponse], error)
 }
 
 // NewInventoryServiceHandler builds an HTTP handler from the service implementation. It returns the
@@ -168,6 +206,18 @@ func NewInventoryServiceHandler(svc InventoryServiceHandler, opts ...connect.Han
 		connect.WithSchema(inventoryServiceMethods.ByName("DeleteTemplate")),
 		connect.WithHandlerOptions(opts...),
 	)
+	inventoryServiceListInventoryHandler := connect.NewUnaryHandler(
+		InventoryServiceListInventoryProcedure,
+		svc.ListInventory,
+		connect.WithSchema(inventoryServiceMethods.ByName("ListInventory")),
+		connect.WithHandlerOptions(opts...),
+	)
+	inventoryServiceSummarizeInventoryHandler := connect.NewUnaryHandler(
+		InventoryServiceSummarizeInventoryProcedure,
+		svc.SummarizeInventory,
+		connect.WithSchema(inventoryServiceMethods.ByName("SummarizeInventory")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/keyhold.v1.InventoryService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case InventoryServicePutTemplateProcedure:
@@ -178,6 +228,10 @@ func NewInventoryServiceHandler(svc InventoryServiceHandler, opts ...connect.Han
 			inventoryServiceListTemplatesHandler.ServeHTTP(w, r)
 		case InventoryServiceDeleteTemplateProcedure:
 			inventoryServiceDeleteTemplateHandler.ServeHTTP(w, r)
+		case InventoryServiceListInventoryProcedure:
+			inventoryServiceListInventoryHandler.ServeHTTP(w, r)
+		case InventoryServiceSummarizeInventoryProcedure:
+			inventoryServiceSummarizeInventoryHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -201,4 +255,12 @@ func (UnimplementedInventoryServiceHandler) ListTemplates(context.Context, *conn
 
 func (UnimplementedInventoryServiceHandler) DeleteTemplate(context.Context, *connect.Request[v1.DeleteTemplateRequest]) (*connect.Response[v1.TemplateResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.InventoryService.DeleteTemplate is not implemented"))
+}
+
+func (UnimplementedInventoryServiceHandler) ListInventory(context.Context, *connect.Request[v1.ListInventoryRequest]) (*connect.Response[v1.ListInventoryResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.InventoryService.ListInventory is not implemented"))
+}
+
+func (UnimplementedInventoryServiceHandler) SummarizeInventory(context.Context, *connect.Request[v1.SummarizeInventoryRequest]) (*connect.Response[v1.SummarizeInventoryResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.InventoryService.SummarizeInventory is not implemented"))
 }
