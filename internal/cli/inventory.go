@@ -93,7 +93,7 @@ func (a *app) inventoryCommand() *cobra.Command {
 		Long: `Show what is known of the keys that you may see, in order of creation: what each protects, where it lives, who may use and manage it, how it is
 rotated, when it was used last, and what is unknown. With PREFIX: of those whose name begins so. -o json says all of it.
 
-Who may use and manage a key is shown to who may ask policies about others (TestPolicy) or read the audit log (ReadAudit). It is everybody with a
+Who may use and manage a key is shown to who may ask policies about others, or read the audit log. It is everybody with a
 credential that stands who could do so at some time and from somewhere.`,
 		Example: "  keyhold inventory\n" +
 			"  keyhold inventory --class confidential --overdue\n" +

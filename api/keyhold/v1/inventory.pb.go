@@ -746,7 +746,7 @@ type ListInventoryResponse struct {
 	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
 	// Time of the last one.
 	Through *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=through,proto3" json:"through,omitempty"`
-	// The caller may see who may use and manage keys (`TestPolicy` or `ReadAudit`), and the keys say it.
+	// The keys say who may use and manage them. It is shown to who may ask policies about others, or read the audit log.
 	AccessShown   bool `protobuf:"varint,6,opt,name=access_shown,json=accessShown,proto3" json:"access_shown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
