@@ -88,7 +88,7 @@ func TestWhatIsAlikeIsDecidedAlike(t *testing.T) {
 				}
 			}
 		}
-		for range 6 {
+		for range 100 {
 			a, b := d.principal(), d.principal()
 			if a.of.Namespace != "default" || b.of.Namespace != "default" || a.of.Name == b.of.Name || rules.AlikePrincipal(a) != rules.AlikePrincipal(b) {
 				continue
