@@ -17,13 +17,12 @@ package box
 import (
 	"crypto/aes"
 	"crypto/cipher"
-	"crypto/hkdf"
 	"crypto/rand"
-	"crypto/sha512"
 	"crypto/subtle"
 	"errors"
 	"fmt"
 
+	"github.com/keyhold/keyhold/internal/kdf"
 	"github.com/keyhold/keyhold/internal/secret"
 	"github.com/keyhold/keyhold/internal/secret/reveal"
 )
@@ -61,10 +60,19 @@ const (
 	BlobSIV     Label = "keyhold/blob/aes-siv/v1"            // convergent ciphertexts given to callers: no box, made by package provider/soft
 )
 
+// erases tells whether what the cipher leaves in memory is erased (secret.Do): for labels of keys, which are sealed and opened seldom.
+func (l Label) erases() bool {
+	switch l {
+	case Material, KEK, Shred, Root, Keychain, Archive:
+		return true
+	}
+	return false
+}
+
 // Key seals and opens. It is safe for concurrent use.
 type Key struct {
 	k    *secret.Bytes
-	prf  prf
+	hot  *prf                                         // of a key that is used over and over; nil otherwise
 	aead func(messageKey []byte) (cipher.AEAD, error) // brings its own random nonce
 	over int                                          // bytes that a box is longer than its plaintext
 }
@@ -90,12 +98,20 @@ func newChaCha(k *secret.Bytes, aead func([]byte) (cipher.AEAD, error), over int
 	return &Key{k: k, aead: aead, over: over}, nil
 }
 
+// Hot tells that the key is used over and over, and is no secret to who reads the memory anyway: then what its derivations have in common is kept. Answers k.
+func (k *Key) Hot() *Key {
+	k.hot = new(prf)
+	return k
+}
+
 // Overhead is the number of bytes that a box of this key is longer than its plaintext.
 func (k *Key) Overhead() int { return k.over }
 
 // Zero erases the key; the key is useless afterwards.
 func (k *Key) Zero() {
-	k.prf.forget()
+	if k.hot != nil {
+		k.hot.forget()
+	}
 	k.k.Zero()
 }
 
@@ -108,6 +124,16 @@ func (k *Key) Seal(dst []byte, label Label, header, plaintext, aad []byte) ([]by
 	dst = dst[:at+saltSize]
 	salt := dst[at:]
 	rand.Read(salt) //nolint:errcheck // never fails since Go 1.24
+	if !label.erases() {
+		return k.seal(dst, label, header, salt, plaintext, aad)
+	}
+	var err error
+	secret.Do(func() { dst, err = k.seal(dst, label, header, salt, plaintext, aad) })
+	return dst, err
+}
+
+// seal appends to a slice that has the room.
+func (k *Key) seal(dst []byte, label Label, header, salt, plaintext, aad []byte) ([]byte, error) {
 	aead, commitment, err := k.derive(label, header, salt, aad)
 	if err != nil {
 		return nil, err
@@ -121,6 +147,18 @@ func (k *Key) Open(dst []byte, label Label, header, sealed, aad []byte) ([]byte,
 	if len(sealed) < k.over {
 		return nil, ErrOpen
 	}
+	if !label.erases() {
+		return k.open(dst, label, header, sealed, aad)
+	}
+	if need := len(dst) + len(sealed) - k.over; cap(dst) < need {
+		dst = append(make([]byte, 0, need), dst...)
+	}
+	var err error
+	secret.Do(func() { dst, err = k.open(dst, label, header, sealed, aad) })
+	return dst, err
+}
+
+func (k *Key) open(dst []byte, label Label, header, sealed, aad []byte) ([]byte, error) {
 	aead, commitment, err := k.derive(label, header, sealed[:saltSize], aad)
 	if err != nil {
 		return nil, ErrOpen
@@ -142,7 +180,11 @@ func (k *Key) derive(label Label, header, salt, aad []byte) (aead cipher.AEAD, c
 	if size == 0 {
 		return nil, commitment, errors.New("box key was erased")
 	}
-	okm := k.prf.expand(key, label, header, salt, aad)
+	derive := expand
+	if k.hot != nil {
+		derive = k.hot.expand
+	}
+	okm := derive(key, label, header, salt, aad)
 	aead, err = k.aead(okm[:size])
 	copy(commitment[:], okm[size:])
 	clear(okm[:])
@@ -167,17 +209,7 @@ func (k *Key) Derive(shred *secret.Bytes, place []byte) (*Key, error) {
 	if len(parent) != KeySize || shred.Len() != KeySize {
 		return nil, errors.New("box key or shred secret was erased")
 	}
-	var okm []byte
-	var err error
-	secret.Do(func() {
-		ikm := make([]byte, 0, 2*KeySize)
-		ikm = append(ikm, parent...)
-		ikm = append(ikm, shred.Reveal(reveal.Key{})...)
-		okm, err = hkdf.Key(sha512.New, ikm, []byte("keyhold/wrap/v1"), string(place), KeySize)
-		clear(ikm)
-	})
-	if err != nil {
-		return nil, fmt.Errorf("derive wrapping key: %w", err)
-	}
-	return NewKey(secret.Take(okm))
+	okm := kdf.Key([]byte("keyhold/wrap/v1"), place, parent, shred.Reveal(reveal.Key{}))
+	defer clear(okm[:])
+	return NewKey(secret.Copy(okm[:KeySize]))
 }

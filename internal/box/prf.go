@@ -8,17 +8,22 @@ import (
 	"sync"
 	"weak"
 
+	"github.com/keyhold/keyhold/internal/kdf"
 	"github.com/keyhold/keyhold/internal/secret"
 )
 
-// prf derives the keys of messages under one key, over and over: the key is absorbed once and not for every message, and so is
+// prf derives the keys of messages under one hot key, over and over: the key is absorbed once and not for every message, and so is
 // associated data that is the same as in the message before, which is most of the cost of a small box. What is kept is referred
 // to weakly: a key that is used often finds it, and one that is not (of many thousands in memory, most) has it only until the
 // next collection. It cannot be erased, like every state that Go's hashes leave behind: there are fewer of them this way.
 type prf struct {
-	mu   sync.Mutex // guards kept, and what it refers to
+	mu   sync.Mutex // guards what follows, and what kept refers to
+	uses int
 	kept weak.Pointer[state]
 }
+
+// few is how many messages a key has before anything is kept: many keys are made, tried and put away.
+const few = 2
 
 // state is what one derivation works with.
 type state struct {
@@ -43,12 +48,16 @@ func newState(key []byte) *state {
 
 // expand is HKDF-Expand of the key over a message's context. Its output is never longer than one block of SHA-512, for which
 // RFC 5869 §2.3 comes to T(1) = HMAC(K, info ‖ 01), cut to size. Two callers at a time do not wait for each other: the second
-// makes a state of its own.
+// goes without what is kept.
 func (p *prf) expand(key []byte, label Label, header, salt, aad []byte) [sha512.Size]byte {
 	if !p.mu.TryLock() {
-		return newState(key).expand(label, header, salt, aad)
+		return expand(key, label, header, salt, aad)
 	}
 	defer p.mu.Unlock()
+	if p.uses < few {
+		p.uses++
+		return expand(key, label, header, salt, aad)
+	}
 	s := p.kept.Value()
 	if s == nil {
 		s = newState(key)
@@ -56,6 +65,14 @@ func (p *prf) expand(key []byte, label Label, header, salt, aad []byte) [sha512.
 	}
 	return s.expand(label, header, salt, aad)
 }
+
+// expand is the same for a key of which nothing is kept.
+func expand(key []byte, label Label, header, salt, aad []byte) [sha512.Size]byte {
+	digest := sha512.Sum512_256(aad)
+	return kdf.Expand(key, []byte(label), zero, header, salt, digest[:])
+}
+
+var zero = []byte{0} // between a label and its header
 
 func (s *state) expand(label Label, header, salt, aad []byte) [sha512.Size]byte {
 	digest := s.digestOf(aad)

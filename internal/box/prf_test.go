@@ -50,12 +50,21 @@ func TestErasedKeyKeepsNothing(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	sealed, err := k.Seal(nil, Blob, nil, []byte("text"), nil)
-	if err != nil || k.prf.kept.Value() == nil {
-		t.Fatalf("after a seal: %v, kept %v", err, k.prf.kept.Value())
+	k.Hot()
+	var sealed []byte
+	for n := range few + 1 {
+		if k.hot.kept.Value() != nil {
+			t.Errorf("after %d messages something is kept already", n)
+		}
+		if sealed, err = k.Seal(nil, Blob, nil, []byte("text"), nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if k.hot.kept.Value() == nil {
+		t.Fatal("nothing is kept")
 	}
 	k.Zero()
-	if k.prf.kept.Value() != nil {
+	if k.hot.kept.Value() != nil {
 		t.Error("the state is still referred to after Zero")
 	}
 	if _, err := k.Open(nil, Blob, nil, sealed, nil); err == nil {
@@ -67,7 +76,9 @@ func TestErasedKeyKeepsNothing(t *testing.T) {
 func TestUnusedKeysKeepNothing(t *testing.T) {
 	keys := make([]prf, 1000)
 	for i := range keys {
-		keys[i].expand([]byte("0123456789abcdef"), Blob, nil, nil, []byte("once"))
+		for range few + 1 {
+			keys[i].expand([]byte("0123456789abcdef"), Blob, nil, nil, []byte("again"))
+		}
 	}
 	runtime.GC()
 	runtime.GC()

@@ -3,13 +3,13 @@ package seal
 import (
 	"crypto/ed25519"
 	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
 	"encoding/binary"
 	"fmt"
 
 	"golang.org/x/mod/sumdb/note"
 
+	"github.com/keyhold/keyhold/internal/kdf"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
 	"github.com/keyhold/keyhold/internal/secret/reveal"
@@ -61,14 +61,7 @@ func (k *Keychain) MAC(epoch uint32, parts ...[]byte) (mac [32]byte, err error) 
 		if a.mac.Len() == 0 {
 			return [32]byte{}, errErased()
 		}
-		secret.Do(func() {
-			h := hmac.New(sha256.New, a.mac.Reveal(reveal.Key{}))
-			for _, p := range parts {
-				h.Write(p)
-			}
-			h.Sum(mac[:0])
-		})
-		return mac, nil
+		return kdf.MAC(a.mac.Reveal(reveal.Key{}), parts...), nil
 	}
 	return [32]byte{}, kms.Errorf(kms.CodeNotFound, "there is no audit key of epoch %d", epoch)
 }

@@ -1,10 +1,8 @@
 package seal
 
 import (
-	"crypto/hkdf"
-	"crypto/sha512"
-
 	"github.com/keyhold/keyhold/internal/box"
+	"github.com/keyhold/keyhold/internal/kdf"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
 	"github.com/keyhold/keyhold/internal/secret/reveal"
@@ -45,12 +43,9 @@ func (k *KEK) Check() (check [8]byte) {
 	if k.raw.Len() == 0 {
 		return check
 	}
-	secret.Do(func() {
-		if out, err := hkdf.Expand(sha512.New, k.raw.Reveal(reveal.Key{}), "keyhold/kek-check/v1\x00", len(check)); err == nil {
-			copy(check[:], out)
-		}
-	})
-	return check
+	okm := kdf.Expand(k.raw.Reveal(reveal.Key{}), []byte("keyhold/kek-check/v1\x00"))
+	defer clear(okm[:])
+	return [8]byte(okm[:])
 }
 
 // Wrapping gives the key under which a provider wraps material: it exists only while both the KEK and the shred secret

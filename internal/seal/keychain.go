@@ -2,13 +2,12 @@ package seal
 
 import (
 	"crypto/ed25519"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/binary"
 	"errors"
 	"slices"
 
 	"github.com/keyhold/keyhold/internal/box"
+	"github.com/keyhold/keyhold/internal/kdf"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
 	"github.com/keyhold/keyhold/internal/secret/arena"
@@ -195,18 +194,13 @@ func keyedHash(key *secret.Bytes, parts ...[]byte) (out [16]byte) {
 	if key.Len() == 0 {
 		return out // an erased keychain finds nothing; a hash without a key must not stand in
 	}
-	secret.Do(func() {
-		h := hmac.New(sha256.New, key.Reveal(reveal.Key{}))
-		var n [4]byte
-		for _, p := range parts {
-			binary.BigEndian.PutUint32(n[:], uint32(len(p))) //nolint:gosec // G115: names are short
-			h.Write(n[:])
-			h.Write(p)
-		}
-		var sum [sha256.Size]byte
-		copy(out[:], h.Sum(sum[:0]))
-	})
-	return out
+	text := make([]byte, 0, 256) // no secret
+	for _, p := range parts {
+		text = binary.BigEndian.AppendUint32(text, uint32(len(p))) //nolint:gosec // G115: names are short
+		text = append(text, p...)
+	}
+	sum := kdf.MAC(key.Reveal(reveal.Key{}), text)
+	return [16]byte(sum[:])
 }
 
 func (k *Keychain) erased() bool { return k.index.Len() == 0 }

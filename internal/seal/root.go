@@ -1,15 +1,14 @@
 package seal
 
 import (
-	"crypto/hkdf"
 	"crypto/hmac"
 	"crypto/sha256"
-	"crypto/sha512"
 	"encoding/binary"
 	"fmt"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/box"
+	"github.com/keyhold/keyhold/internal/kdf"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
 	"github.com/keyhold/keyhold/internal/secret/arena"
@@ -99,13 +98,9 @@ func (r *Root) derive(k rootKey, label string, n int) ([]byte, error) {
 	info := append([]byte(label), 0)
 	info = append(info, r.cluster[:]...)
 	info = binary.BigEndian.AppendUint32(info, k.generation)
-	var out []byte
-	var err error
-	secret.Do(func() { out, err = hkdf.Expand(sha512.New, raw, string(info), n) })
-	if err != nil {
-		return nil, fmt.Errorf("derive %s: %w", label, err)
-	}
-	return out, nil
+	okm := kdf.Expand(raw, info)
+	defer clear(okm[:])
+	return append(make([]byte, 0, n), okm[:n]...), nil
 }
 
 func errErased() *kms.Error { return kms.Errorf(kms.CodeSealed, "the root key was erased") }
@@ -130,9 +125,7 @@ func (r *Root) mac(k rootKey, label string, body []byte) ([macSize]byte, error) 
 		return [macSize]byte{}, err
 	}
 	defer clear(key)
-	h := hmac.New(sha256.New, key)
-	h.Write(body)
-	return [macSize]byte(h.Sum(nil)), nil
+	return kdf.MAC(key, body), nil
 }
 
 const configMAC = "keyhold/config-mac/v1"

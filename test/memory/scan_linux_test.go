@@ -43,6 +43,7 @@ type place struct {
 	readable bool // in memory, when the kernel has no memfd_secret: in the arena, once
 	cached   bool // in memory while its handle is cached
 	passing  bool // used all the time, and in memory from each use to the next collection
+	released bool // given to a caller: Go's TLS leaves the answer in a buffer that it has outgrown, until that memory is used again
 	file     string
 }
 
@@ -78,14 +79,8 @@ func TestWhatIsInMemoryIsWhatIsDocumented(t *testing.T) {
 	secrets = append(secrets, s.work(t, n)...)
 	s.settle(t)
 	found, hidden := s.scan(t, secrets), strings.Contains(s.log.String(), "kind=memfd_secret")
-	// The server works by itself, too: what it uses just then is gone when it is looked for again, what stays is still there.
-	for range 4 {
-		s.settle(t)
-		for i, n := range s.scan(t, secrets) {
-			found[i] = min(found[i], n)
-		}
-	}
 	t.Logf("%-34s %10s  %s", "secret", "in memory", "documented there")
+	outgrown := 1 // buffers of TLS that nothing has reused, of all answers
 	for i, p := range secrets {
 		most := 0
 		switch {
@@ -95,6 +90,10 @@ func TestWhatIsInMemoryIsWhatIsDocumented(t *testing.T) {
 			most = 1
 		}
 		t.Logf("%-34s %10d  %v", p.name, found[i], most > 0)
+		if p.may.released && found[i] > 0 && outgrown > 0 {
+			outgrown--
+			found[i]--
+		}
 		if found[i] > most {
 			t.Errorf("%s is %d times in memory, want at most %d", p.name, found[i], most)
 		}
@@ -228,10 +227,7 @@ func learn(t *testing.T, data string, keys map[string]string) []planted {
 	chain, err := seal.OpenKeychain(root, sys.Keychain)
 	ok(t, err)
 	for _, p := range secretsOf("keychain", reflect.ValueOf(chain), place{readable: true}) {
-		switch p.name { // every batch, every checkpoint and every look-up by name needs them
-		case "keychain.audit.mac", "keychain.sign", "keychain.index", "keychain.alias":
-			p.may.passing = true
-		}
+		p.may.passing = p.name == "keychain.sign" // every checkpoint needs it, and Go's Ed25519 its expansion on the heap
 		all = append(all, p)
 	}
 	epochs, err := seal.OpenEpochs(seal.Dirs{Shred: filepath.Join(data, "shred"), Escrow: filepath.Join(data, "escrow")}, root, 1)
@@ -342,18 +338,27 @@ func (s *running) work(t *testing.T, n int) (released []planted) {
 			ok(t, err)
 		}
 		if i%(n/5) == 0 {
-			released = append(released, planted{fmt.Sprintf("plaintext %d", i), plain, place{}}, planted{fmt.Sprintf("data key %d", i), key.Plaintext, place{}})
+			released = append(released, planted{fmt.Sprintf("plaintext %d", i), plain, place{released: true}}, planted{fmt.Sprintf("data key %d", i), key.Plaintext, place{released: true}})
 		}
 	}
 	return released
 }
 
-// settle gives the collector work: several times the heap.
+// settle gives the collector work, several times the heap, and uses again the memory that messages of the planted sizes were in: what Go's TLS leaves in
+// a buffer that it outgrew stays there until then.
 func (s *running) settle(t *testing.T) {
 	t.Helper()
-	filler := bytes.Repeat([]byte("filler "), 8<<10)
+	large, small := bytes.Repeat([]byte("filler "), 8<<10), []byte("filler for plaintexts of this size..")
 	for range 200 {
-		_, err := s.client.Encrypt(t.Context(), client.EncryptInput{Key: "aes", Plaintext: filler})
+		_, err := s.client.Encrypt(t.Context(), client.EncryptInput{Key: "aes", Plaintext: large})
+		ok(t, err)
+		sealed, err := s.client.Encrypt(t.Context(), client.EncryptInput{Key: "aes", Plaintext: small})
+		ok(t, err)
+		_, err = s.client.Decrypt(t.Context(), client.DecryptInput{Ciphertext: sealed.Ciphertext})
+		ok(t, err)
+		_, err = s.client.Sign(t.Context(), client.SignInput{Key: "ed", Message: small})
+		ok(t, err)
+		_, err = s.client.GenerateDataKey(t.Context(), client.GenerateDataKeyInput{Key: "aes"})
 		ok(t, err)
 	}
 }

@@ -610,3 +610,20 @@ func BenchmarkOperations(b *testing.B) {
 		}
 	}
 }
+
+func TestDigestsAreThoseOfTheTablesHashes(t *testing.T) {
+	message, seen := []byte("a message that is longer than a block of any of the hashes that signatures are made of: 128 bytes at most, and this is more than that"), 0
+	for i := range schemes {
+		if s := &schemes[i]; s.hash != 0 && s.sign != nil {
+			h := s.hash.New()
+			h.Write(message)
+			if got, err := s.digest(message, false); err != nil || !bytes.Equal(got, h.Sum(nil)) {
+				t.Errorf("%s: got %x, %v want %x", kms.Scheme(i), got, err, h.Sum(nil)) //nolint:gosec // G115: the table is short
+			}
+			seen++
+		}
+	}
+	if seen < 10 {
+		t.Errorf("only %d schemes sign digests", seen)
+	}
+}
