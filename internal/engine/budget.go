@@ -133,8 +133,9 @@ func (w *work) reserve(ctx context.Context, b *budget, k *keyring.Key, d int, li
 		}
 		missing := uint64(need - b.left[d].Load()) //nolint:gosec // G115: both are bounded and not negative
 		granted, asked := uint64(0), false
+		var refused error
 		_, _, err := w.o.records.Update(ctx, func(tx *records.Tx) error {
-			granted, asked = 0, false
+			granted, asked, refused = 0, false, nil
 			c, err := tx.Counter(b.key, b.number)
 			if err != nil {
 				return err
@@ -144,15 +145,20 @@ func (w *work) reserve(ctx context.Context, b *budget, k *keyring.Key, d int, li
 				used = &c.Bytes
 			}
 			if *used > limit || missing > limit-*used {
-				return exhausted(k, b.number, d, limit)
+				refused = exhausted(k, b.number, d, limit)
+			} else {
+				granted = min(max(rotation.Share(limit), missing), limit-*used)
+				*used += granted
 			}
-			granted = min(max(rotation.Share(limit), missing), limit-*used)
-			*used += granted
-			if *used >= rotation.Trigger(limit) && !c.Asked && k.Primary == b.number {
+			// Asked also by what is refused: the limit may have been lowered since, or the key was off when it was asked before.
+			if *used >= rotation.Trigger(limit) && !c.Asked && lifecycle.PrimaryAt(&k.Key, w.now) == b.number {
 				c.Asked, asked = true, true
 				if err := tx.PutDue(records.Due{Namespace: k.Namespace, Key: k.ID, At: w.now.UTC(), What: records.DueRotate, Version: b.number}); err != nil {
 					return err
 				}
+			}
+			if granted == 0 && !asked {
+				return nil
 			}
 			return tx.PutCounter(b.key, b.number, c)
 		})
@@ -162,6 +168,9 @@ func (w *work) reserve(ctx context.Context, b *budget, k *keyring.Key, d int, li
 		b.left[d].Add(int64(granted)) //nolint:gosec // G115: at most rotation.MaxLimit
 		if asked {
 			w.e.jobs.kick()
+		}
+		if refused != nil {
+			return false, refused
 		}
 	}
 	return true, nil

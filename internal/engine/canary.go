@@ -176,17 +176,18 @@ func (o *opened) proveVersion(ctx context.Context, ring *keyring.Ring, k *keyrin
 // provePrimary is the half of a rotation's self-test that concerns what was: history must still open, before another version is made.
 func (w *work) provePrimary(ctx context.Context) error {
 	k := &w.keys[0]
-	v, err := w.o.records.Version(ctx, k.ID, k.Primary)
+	n := lifecycle.PrimaryAt(&k.Key.Key, w.now)
+	v, err := w.o.records.Version(ctx, k.ID, n)
 	if err == nil && lifecycle.Expired(&v.Version, w.now) {
 		return nil // what is forgotten on purpose proves nothing
 	}
 	if err == nil {
-		_, err = w.o.proveVersion(ctx, w.o.ring, k.Key, k.Primary)
+		_, err = w.o.proveVersion(ctx, w.o.ring, k.Key, n)
 	}
 	switch kms.CodeOf(err) {
 	case kms.CodeSelfTest, kms.CodeCheckValue, kms.CodeRecordDamaged:
-		w.e.log.Error("rotation_self_test_failed", "namespace", string(k.Namespace), "key", k.ID.String(), "version", k.Primary, "error", err)
-		return kms.Errorf(kms.CodeSelfTest, "version %d of key %q does not open any more, so that no other is put in its place", k.Primary, k.Name).Because(err)
+		w.e.log.Error("rotation_self_test_failed", "namespace", string(k.Namespace), "key", k.ID.String(), "version", n, "error", err)
+		return kms.Errorf(kms.CodeSelfTest, "version %d of key %q does not open any more, so that no other is put in its place", n, k.Name).Because(err)
 	}
 	return err
 }

@@ -73,7 +73,9 @@ func doCompromise(_ context.Context, w *work, tx *records.Tx, in *CompromiseInpu
 		return CompromiseOutput{}, lifecycle.KeyPermits(k.Switch, lifecycle.Manage, lifecycle.Terms{})
 	}
 	latest := k.Latest
-	lifecycle.Primary(&k.Key, w.now)
+	if _, err := w.settlePrimary(tx, &k, w.now); err != nil {
+		return CompromiseOutput{}, err
+	}
 	was := k.Primary
 	out := CompromiseOutput{}
 	primary := false

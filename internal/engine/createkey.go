@@ -11,6 +11,7 @@ import (
 	"github.com/keyhold/keyhold/internal/policy"
 	"github.com/keyhold/keyhold/internal/provider"
 	"github.com/keyhold/keyhold/internal/records"
+	"github.com/keyhold/keyhold/internal/rotation"
 )
 
 // The descriptor of creating a key.
@@ -194,9 +195,13 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 	if k.Template != "" {
 		w.rec.Detail += ", by template " + k.Template
 	}
-	if !k.Period.IsZero() && k.Origin == kms.Generated {
+	if !k.Period.IsZero() {
+		if err := rotation.Check(k.Period, w.rules.ns.Dev); err != nil {
+			return KeyOutput{}, err
+		}
 		row := records.Key{Key: k}
-		if err := w.setPeriod(tx, &row, k.Period); err != nil {
+		first := kms.Version{State: in.Dates.state(), ActivateAt: in.Dates.ActivateAt}
+		if err := w.planFrom(tx, &row, servesFrom(&k, &first)); err != nil {
 			return KeyOutput{}, err
 		}
 		k = row.Key

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -41,7 +42,14 @@ func doScheduleRotation(_ context.Context, w *work, tx *records.Tx, in *Schedule
 		w.rec.Detail = "nothing to do"
 		return KeyOutput{Key: k.Key}, nil
 	}
-	if err := w.setPeriod(tx, &k, in.Period); err != nil {
+	if t := w.rules.templates[k.Template]; t != nil && t.Period != in.Period && slices.Contains(t.Locked, "cryptoperiod") {
+		return KeyOutput{}, kms.Errorf(kms.CodeBadRequest, "template %q locks the cryptoperiod of its keys: %s", t.Name, periodWords(t.Period))
+	}
+	if err := rotation.Check(in.Period, w.rules.ns.Dev); err != nil {
+		return KeyOutput{}, err
+	}
+	k.Period = in.Period
+	if err := w.plan(tx, &k); err != nil {
 		return KeyOutput{}, err
 	}
 	w.rec.Detail = "cryptoperiod: " + periodWords(in.Period)
@@ -49,33 +57,60 @@ func doScheduleRotation(_ context.Context, w *work, tx *records.Tx, in *Schedule
 	return KeyOutput{Key: k.Key}, nil
 }
 
-// setPeriod gives a key a cryptoperiod, and plans its next rotation.
-func (w *work) setPeriod(tx *records.Tx, k *records.Key, p kms.Period) error {
-	if err := rotation.Check(p, w.rules.ns.Dev); err != nil {
+// plan puts the next rotation into the index of what is due, in the place of the one that was planned before. It counts from when the primary version began to serve as such.
+// For an imported key it is the date by which somebody has to bring new material: the server cannot, and says so when the date has come.
+func (w *work) plan(tx *records.Tx, k *records.Key) error {
+	if k.Period.Every == 0 && k.Period.Calendar == "" {
+		return w.planFrom(tx, k, time.Time{})
+	}
+	v, there, err := tx.Version(k.ID, k.Primary)
+	if err != nil {
 		return err
 	}
-	if k.Origin != kms.Generated && !p.IsZero() {
-		e := kms.Errorf(kms.CodeAlgorithm, "the material of key %q is %s: the server cannot make another version by itself", k.Name, k.Origin)
-		e.Next = "bring new material when its time has come"
-		return e
+	if !there {
+		return w.planFrom(tx, k, later(k.Rotated, k.Created)) // it is put after this
 	}
-	k.Period = p
-	return w.plan(tx, k)
+	settleVersion(&v.Version, w.now)
+	return w.planFrom(tx, k, servesFrom(&k.Key, &v.Version))
 }
 
-// plan puts the next rotation into the index of what is due, in the place of the one that was planned before. It counts from when the primary version became it.
-func (w *work) plan(tx *records.Tx, k *records.Key) error {
+// servesFrom is when the primary version of a key began to serve as such, or will: one that was made for a date does not before. Zero: when it is activated by hand.
+func servesFrom(k *kms.Key, v *kms.Version) time.Time {
+	from := later(k.Rotated, k.Created)
+	if v.State == kms.PreActive {
+		if v.ActivateAt.IsZero() {
+			return time.Time{}
+		}
+		return later(from, v.ActivateAt)
+	}
+	for _, s := range v.History {
+		if s.To == kms.Active {
+			return later(from, s.At)
+		}
+	}
+	return from
+}
+
+func (w *work) planFrom(tx *records.Tx, k *records.Key, from time.Time) error {
 	if !k.RotateAt.IsZero() {
 		if err := tx.RemoveDue(rotationOf(k)); err != nil {
 			return err
 		}
 	}
-	from := k.Rotated
-	if from.IsZero() {
-		from = k.Created
+	k.RotateAt = time.Time{}
+	if k.Primary == 0 || from.IsZero() {
+		return nil
 	}
 	k.RotateAt = rotation.Next(k.Period, k.ID, from)
 	return resume(tx, k)
+}
+
+// settlePrimary writes down in a key what its dates have made of it by a moment. A new primary version begins a new period.
+func (w *work) settlePrimary(tx *records.Tx, k *records.Key, at time.Time) (was uint32, err error) {
+	if was = k.Primary; lifecycle.Primary(&k.Key, at) {
+		err = w.plan(tx, k)
+	}
+	return was, err
 }
 
 // resume puts a planned rotation back into the index: that of a key that cannot be rotated as it is was taken out when its date had come.
@@ -181,10 +216,11 @@ func (t *task) wanted(k *kms.Key) bool {
 	if k.Switch != kms.Enabled {
 		return false
 	}
+	primary := lifecycle.PrimaryAt(k, t.e.now())
 	if t.Version != 0 {
-		return k.Primary == t.Version && k.Period.Operations|k.Period.Bytes != 0
+		return primary == t.Version && k.Period.Operations|k.Period.Bytes != 0
 	}
-	return k.RotateAt.Equal(t.Date())
+	return primary == k.Primary && k.RotateAt.Equal(t.Date()) // a version that took over by its date begins its period when that is written down
 }
 
 // drop forgets a row that asks for nothing any more. If it came from a limit, that may ask again.

@@ -148,7 +148,11 @@ func (w *work) writeDates(tx *records.Tx, k *records.Key, v *records.Version, at
 	if recalled && v.RecallUntil.IsZero() {
 		w.rec.Detail += ", the recall is over"
 	}
-	if from := k.Primary; lifecycle.Primary(&k.Key, at) {
+	from, err := w.settlePrimary(tx, k, at)
+	if err != nil {
+		return err
+	}
+	if from != k.Primary {
 		w.rec.Detail += fmt.Sprintf(", primary %d to %d", from, k.Primary)
 	}
 	if err := w.e.putTime(tx); err != nil {

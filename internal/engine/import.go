@@ -194,6 +194,9 @@ func (w *work) comeNew(tx *records.Tx, k *records.Key, in *ImportMaterialInput) 
 			k.Bytes = 0
 		}
 	}
+	if err := w.plan(tx, k); err != nil {
+		return kms.Version{}, err
+	}
 	return w.putVersion(tx, &k.Key, &newVersion{
 		key: k.ID, number: m.token.Version, algorithm: m.token.Algorithm, gen: m.came.Generated, shred: m.shred, imported: true, expires: in.Expires,
 	}, Dates{})

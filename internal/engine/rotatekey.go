@@ -76,6 +76,11 @@ func (w *work) install(tx *records.Tx, k *records.Key, made *newVersion, d Dates
 	}
 	w.rec.Detail += ", " + why + "; self-test passed"
 	if made.algorithm != k.Algorithm {
+		if k.Next != 0 { // which would bring the algorithm before back, at its date
+			e := kms.Errorf(kms.CodeConflict, "version %d of key %q is to be its primary version next, and is of %s", k.Next, k.Name, k.Algorithm)
+			e.Next = "activate that version first, so that it does not follow the new one"
+			return nil, e
+		}
 		w.rec.Detail += fmt.Sprintf("; %s to %s", k.Algorithm, made.algorithm)
 		k.Algorithm, k.Bytes = made.algorithm, made.bytes
 		// A policy may permit rotations of keys of some algorithms only: it is asked about the key as it would be, too.

@@ -139,7 +139,7 @@ func (d *dueWork) progress(at string, done, total uint64) {
 // doDue does what is due, in the order of dates, from where the round before stopped.
 func (e *Engine) doDue(ctx context.Context, o *opened, r *clock.Reading) error {
 	var damaged error
-	by := latest(r.Now, r.Trusted)
+	by := later(r.Now, r.Trusted)
 	for range duePages {
 		page, err := o.records.DueBy(ctx, by, e.due.after, dueAtOnce)
 		if err != nil {
@@ -155,13 +155,6 @@ func (e *Engine) doDue(ctx context.Context, o *opened, r *clock.Reading) error {
 	}
 	e.jobs.kick() // there is more
 	return damaged
-}
-
-func latest(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // doPage does a page, a few at a time. An error is one of the server's, which all that is due would meet.

@@ -95,8 +95,8 @@ func doActivate(_ context.Context, w *work, tx *records.Tx, in *ActivateInput) (
 	if in.ByHand && !in.At.IsZero() {
 		return KeyOutput{}, kms.Errorf(kms.CodeBadRequest, "a version is activated at its date or by hand: not both")
 	}
-	later := in.ByHand || !in.At.IsZero()
-	if v.State == kms.Active && !later {
+	dated := in.ByHand || !in.At.IsZero()
+	if v.State == kms.Active && !dated {
 		return w.nothingToDo(&k, &v)
 	}
 	if v.State != kms.PreActive {
@@ -115,7 +115,7 @@ func doActivate(_ context.Context, w *work, tx *records.Tx, in *ActivateInput) (
 			return KeyOutput{}, err
 		}
 	}
-	if later && at.Equal(v.ActivateAt) {
+	if dated && at.Equal(v.ActivateAt) {
 		return w.nothingToDo(&k, &v)
 	}
 	if err := redate(tx, &k.Key, &v.Version, &v.ActivateAt, at); err != nil {
@@ -124,9 +124,9 @@ func doActivate(_ context.Context, w *work, tx *records.Tx, in *ActivateInput) (
 	if k.Next == v.Number {
 		k.NextAt = at
 	}
-	if later {
+	if dated {
 		w.rec.Detail = "active " + (&Dates{ActivateAt: at}).spelt()
-		return w.putKeyVersion(tx, &k, &v)
+		return w.putServing(tx, &k, &v)
 	}
 	w.rec.Detail = fmt.Sprintf("%s to %s", v.State, kms.Active)
 	w.move(&v.Version, kms.Active)
@@ -134,7 +134,17 @@ func doActivate(_ context.Context, w *work, tx *records.Tx, in *ActivateInput) (
 		w.rec.Detail += fmt.Sprintf(", primary %d to %d", k.Primary, k.Next)
 		k.Primary, k.Rotated, k.Next = k.Next, w.now.UTC(), 0
 	}
-	return w.putKeyVersion(tx, &k, &v)
+	return w.putServing(tx, &k, &v)
+}
+
+// putServing writes a version that begins to serve, now or at a date, and the key. If it is the primary version, its period begins then.
+func (w *work) putServing(tx *records.Tx, k *records.Key, v *records.Version) (KeyOutput, error) {
+	if v.Number == k.Primary {
+		if err := w.planFrom(tx, k, servesFrom(&k.Key, &v.Version)); err != nil {
+			return KeyOutput{}, err
+		}
+	}
+	return w.putKeyVersion(tx, k, v)
 }
 
 func doDeactivate(_ context.Context, w *work, tx *records.Tx, in *DeactivateInput) (KeyOutput, error) {
