@@ -168,6 +168,13 @@ func (t *task) rotate(ctx context.Context) error {
 	var made *newVersion
 	return t.e.directly(ctx, t.o, kms.Call{Namespace: t.Namespace, Reason: "rotated " + why}, kms.RotateKey,
 		func(w *work) (err error) {
+			home, err := t.o.records.Namespace(ctx, t.Namespace)
+			if err != nil {
+				return err
+			}
+			if !home.Destroyed.IsZero() { // and its keys with it
+				return t.drop(ctx)
+			}
 			k, err := t.o.ring.Key(ctx, t.Namespace, t.Key)
 			if kms.CodeOf(err) == kms.CodeKeyNotFound || err == nil && !t.wanted(&k.Key) {
 				return t.drop(ctx)
@@ -177,8 +184,8 @@ func (t *task) rotate(ctx context.Context) error {
 			}
 			w.keys[0], w.n = admitted{Key: k, action: kms.RotateKey, need: lifecycle.Rotate}, 1
 			w.rec.Keys, w.rec.Resource = append(w.rec.Keys, keyUse(k.ID, 0, k.Rev)), k.Name
-			if k.Origin != kms.Generated {
-				return kms.Errorf(kms.CodeAlgorithm, "the material of key %q is %s: the server cannot make another version by itself", k.Name, k.Origin)
+			if err := mayGenerate(&k.Key, false); err != nil {
+				return err
 			}
 			made, err = w.successor(ctx, 0)
 			return err
