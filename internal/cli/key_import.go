@@ -72,12 +72,6 @@ func (t *tokenAs) input(key string, version uint32) client.CreateImportTokenInpu
 	}
 }
 
-// planning are the flags of a change that is several: one idempotency token cannot name them all.
-func (ch *change) planning(cmd *cobra.Command) {
-	cmd.Flags().BoolVar(&ch.dryRun, "dry-run", false, "decide and show what would be done, and do nothing")
-	cmd.Flags().StringVar(&ch.reason, "reason", "", "why, for the audit trail; at most 256 bytes")
-}
-
 // importTarget is the key that material goes into: the one of that name, or a new one.
 func (a *app) importTarget(ctx context.Context, c *client.Client, name string, as importedAs, ch change) (k client.Key, made bool, err error) {
 	k, err = c.DescribeKey(ctx, name, a.options()...)
@@ -115,9 +109,13 @@ keyhold key import KEY --token TOKEN --wrapped WRAPPED. Other systems wrap with 
 			if err := errors.Join(as.check(), how.check()); err != nil {
 				return err
 			}
-			_, made, err := a.importTarget(ctx, c, args[0], as, ch)
+			_, made, err := a.importTarget(ctx, c, args[0], as, ch.apart())
 			if err != nil {
 				return err
+			}
+			if made && (ch.ask || ch.askFor > 0) {
+				return refusal(kms.CodeKeyNotFound, "make it first: repeat the command without --request-approval",
+					"there is no key %q yet, and what others approve is a token for one that is there", args[0])
 			}
 			if made && ch.dryRun {
 				a.planned(ch)
@@ -154,7 +152,7 @@ keyhold key import KEY --token TOKEN --wrapped WRAPPED. Other systems wrap with 
 	cmd.Flags().Uint32Var(&version, "version", 0, "version whose material is brought back; 0: a new version")
 	cmd.Flags().StringVar(&out, "out", "", "file for the token (JSON)")
 	must(cmd.RegisterFlagCompletionFunc("out", files))
-	ch.planning(cmd)
+	ch.flags(cmd)
 	return cmd
 }
 
@@ -193,7 +191,8 @@ public key of the server that serves this one import, and does not cross the net
 If there is no key of that name, one is made. Into a key that was imported before comes a new version; --version brings back the material of a
 version that expired, if it is the same.
 
-Without a network: --token TOKEN --out WRAPPED wraps and asks no server; --token TOKEN --wrapped WRAPPED brings what was wrapped.`,
+Without a network: --token TOKEN --out WRAPPED wraps and asks no server; --token TOKEN --wrapped WRAPPED brings what was wrapped. That is also the
+form which others can approve (--request-approval, --approval), and which can be repeated (--idempotency-token): one exact request.`,
 		Example: "  keyhold key import partner partner.pem --exportable\n" +
 			"  keyhold key import orders --algorithm aes-256-gcm --expires 365d\n" +
 			"  keyhold key import shop bundle.p12 --passphrase-file phrase.txt --usage sign\n" +
@@ -229,7 +228,7 @@ Without a network: --token TOKEN --out WRAPPED wraps and asks no server; --token
 		f.StringVar(v.to, v.name, "", v.help)
 		must(cmd.RegisterFlagCompletionFunc(v.name, files))
 	}
-	i.ch.planning(cmd)
+	i.ch.flags(cmd)
 	return cmd
 }
 
@@ -250,6 +249,10 @@ func (i *keyImport) check(args []string) error {
 		return usagef("keyhold key import-token "+args[0]+" --out TOKEN writes one", "--out needs --token")
 	case i.token != "" && i.out == "" && i.wrapped == "":
 		return usagef("--out WRAPPED wraps for it; --wrapped WRAPPED brings what was wrapped; without --token both are done at once", "--token alone says not what to do")
+	}
+	if i.wrapped == "" && (i.ch.token != "" || i.ch.approval != "" || i.ch.ask || i.ch.askFor > 0) {
+		return usagef("wrap it first: keyhold key import "+args[0]+" FILE --token TOKEN --out WRAPPED; then bring it with --wrapped WRAPPED, and these flags",
+			"material is wrapped differently each time, and an approval or an idempotency token is for one exact request")
 	}
 	if i.format != "" {
 		if err := oneOf("a form of a key file", i.format, transfer.Formats()); err != nil {
