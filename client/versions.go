@@ -21,12 +21,26 @@ type Exposure struct {
 	Version uint32    `json:"version"`
 	From    time.Time `json:"from"`
 	To      time.Time `json:"to"`
+	// What it protected, by the usage ledger.
+	Made  uint64    `json:"made,omitempty"` // each item of a batch counts
+	Bytes uint64    `json:"bytes,omitempty"`
+	First time.Time `json:"first,omitzero"` // zero: never
+	Last  time.Time `json:"last,omitzero"`
+	// Managed data keys under it, kept by the server and held by others. Counted for the newest 64 versions.
+	DataKeys uint64 `json:"data_keys,omitempty"`
+	Outside  uint64 `json:"outside_data_keys,omitempty"`
 }
 
 // Compromise is a key of which versions were marked as compromised.
 type Compromise struct {
 	Key                // its versions are those that are marked, at most 64
 	Exposed []Exposure `json:"exposed,omitempty"`
+	// Evidence of the usage ledger, for callers that may read it.
+	Since      time.Time   `json:"since,omitzero"`       // of the first audit record that was counted: what was before is not known
+	Through    time.Time   `json:"through,omitzero"`     // of the last one
+	Users      []UsageUser `json:"users,omitempty"`      // who used the exposed versions, for anything; latest use first
+	Dependants []Dependant `json:"dependants,omitempty"` // what names the key
+	Unknown    []string    `json:"unknown,omitempty"`    // what cannot be known
 }
 
 // RotateKeyAt makes a new version that becomes the primary version when it is activated: at its date or, if it is pre-active without one,
@@ -101,7 +115,18 @@ func (c *Client) CompromiseVersions(ctx context.Context, key string, versions []
 	out := Compromise{Key: toKey(res.GetKey())}
 	out.Versions = each(res.GetVersions(), toVersion)
 	out.Exposed = each(res.GetExposed(), func(x *keyholdv1.Exposure) Exposure {
-		return Exposure{Version: x.GetVersion(), From: timeOf(x.GetFrom()), To: timeOf(x.GetTo())}
+		return Exposure{
+			Version: x.GetVersion(), From: timeOf(x.GetFrom()), To: timeOf(x.GetTo()), Made: x.GetMade(), Bytes: x.GetBytes(), First: timeOf(x.GetFirst()),
+			Last: timeOf(x.GetLast()), DataKeys: x.GetDataKeys(), Outside: x.GetOutsideDataKeys(),
+		}
 	})
+	out.Since, out.Through, out.Unknown = timeOf(res.GetSince()), timeOf(res.GetThrough()), res.GetUnknown()
+	out.Users = each(res.GetUsers(), func(u *keyholdv1.ExposedUser) UsageUser {
+		return UsageUser{
+			Name: u.GetName(), Namespace: u.GetNamespace(), Alias: u.GetAlias(), Others: u.GetOthers(), First: timeOf(u.GetFirst()), Last: timeOf(u.GetLast()),
+			Done: u.GetDone(), Refused: u.GetRefused(),
+		}
+	})
+	out.Dependants = each(res.GetDependants(), func(d *keyholdv1.KeyDependant) Dependant { return Dependant{Kind: d.GetKind(), Name: d.GetName()} })
 	return out, nil
 }

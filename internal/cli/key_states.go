@@ -236,7 +236,8 @@ func (a *app) keyCompromise() *cobra.Command {
 		Use: "compromise KEY {VERSION… | --all} [flags]", Short: "Mark versions as compromised",
 		Long: `Mark versions as compromised. They protect nothing from now on, and process only for callers that may ProcessCompromised besides, which no
 role includes. If the primary version is among them, the same change makes a new one. There is no way back. The windows of time in
-which the versions could protect are shown: what they encrypted then is exposed; keyhold reencrypt moves it to the new version.`,
+which the versions could protect are shown: what they encrypted then is exposed; keyhold reencrypt moves it to the new version. Callers
+that may read the usage ledger are told besides how much that was, who used the versions, and what names the key. Once more: repeat the command.`,
 		Example: "  keyhold key compromise orders 2 3 --reason 'seen on a paste site'\n  keyhold key compromise orders --all --yes",
 		Args:    cobra.MinimumNArgs(1),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
@@ -276,7 +277,33 @@ func (a *app) compromised(out client.Compromise, ch change) error {
 	if _, err := fmt.Fprintf(a.out, "%s\n\n", printable(fmt.Sprintf("key %s: version %d is its primary version; these versions are compromised:", out.Name, out.PrimaryVersion))); err != nil {
 		return err
 	}
-	return listing(a, "exposed", 0, each(out.Exposed), []string{"VERSION", "PROTECTED FROM", "TO"}, func(x client.Exposure) []cell {
-		return []cell{plain(strconv.Itoa(int(x.Version))), plain(moment(x.From)), plain(moment(x.To))}
+	err := listing(a, "exposed", 0, each(out.Exposed), []string{"VERSION", "PROTECTED FROM", "TO", "PROTECTED", "LAST", "DATA KEYS"}, func(x client.Exposure) []cell {
+		keys := count(x.DataKeys)
+		if x.Outside > 0 {
+			keys += fmt.Sprintf(" and %s elsewhere", count(x.Outside))
+		}
+		return []cell{plain(strconv.Itoa(int(x.Version))), plain(moment(x.From)), plain(moment(x.To)), plain(count(x.Made)), plain(moment(x.Last)), plain(keys)}
 	})
+	if err != nil || ch.dryRun || len(out.Exposed) == 0 {
+		return err
+	}
+	return a.exposedTo(out)
+}
+
+// exposedTo says who used compromised versions, what names their key, and what of all that cannot be known.
+func (a *app) exposedTo(out client.Compromise) error {
+	var all []fact
+	if !out.Through.IsZero() {
+		all = append(all, fact{"used by", plain(orNobody(usersOf(out.Users, 0)))},
+			fact{"counted", plain(fmt.Sprintf("from %s to %s", moment(out.Since), moment(out.Through)))})
+	}
+	var dependants []string
+	for _, d := range out.Dependants {
+		dependants = append(dependants, d.Kind+" "+d.Name)
+	}
+	all = append(all, fact{"named by", plain(strings.Join(dependants, "\n"))}, fact{"not known", plain(strings.Join(out.Unknown, "\n"))})
+	if _, err := fmt.Fprintln(a.out); err != nil {
+		return err
+	}
+	return a.facts(all...)
 }

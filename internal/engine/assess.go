@@ -119,7 +119,8 @@ func (w *work) assess(ctx context.Context) (*Report, error) {
 	if err := w.countBackups(ctx, r, k.Created); err != nil {
 		return nil, err
 	}
-	return r, w.findDependants(ctx, r, k)
+	r.Dependants, err = w.dependants(ctx, k)
+	return r, err
 }
 
 // count adds up who did what.
@@ -195,11 +196,11 @@ func (w *work) countBackups(ctx context.Context, r *Report, made time.Time) erro
 	return nil
 }
 
-// findDependants names what names the key: policies of its namespace by name, alias or id, and import tokens.
-func (w *work) findDependants(ctx context.Context, r *Report, k admitted) error {
+// dependants names what names the key: policies of its namespace by name, alias or id, and import tokens.
+func (w *work) dependants(ctx context.Context, k admitted) (all []Dependant, err error) {
 	add := func(kind, name string) {
-		if len(r.Dependants) < assessedNames {
-			r.Dependants = append(r.Dependants, Dependant{Kind: kind, Name: name})
+		if len(all) < assessedNames {
+			all = append(all, Dependant{Kind: kind, Name: name})
 		}
 	}
 	names := []string{`"` + k.Name + `"`, `"` + k.ID.String() + `"`}
@@ -210,7 +211,7 @@ func (w *work) findDependants(ctx context.Context, r *Report, k admitted) error 
 	for after := ""; read < policiesRead; {
 		page, next, err := w.o.records.Policies(ctx, k.Namespace, after, scanPage)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		for _, p := range page {
 			if slices.ContainsFunc(names, func(n string) bool { return strings.Contains(p.Text, n) }) {
@@ -228,7 +229,7 @@ func (w *work) findDependants(ctx context.Context, r *Report, k admitted) error 
 			add("import-token", i.ID.String())
 		}
 	}
-	return err
+	return all, err
 }
 
 // usedSince reads who used the key, for the gate before a destruction.

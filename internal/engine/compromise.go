@@ -52,6 +52,7 @@ func (in *CompromiseInput) marks(n uint32) bool {
 
 func prepareCompromise(ctx context.Context, w *work, in *CompromiseInput) (err error) {
 	k := w.keys[0]
+	in.tells = w.may(&k, kms.ReadUsage)
 	in.made = nil
 	if !in.replaces(&k.Key.Key, w.now) {
 		return nil
@@ -198,26 +199,6 @@ func (in *CompromiseInput) answer(w *work, out CompromiseOutput, k *kms.Key) Com
 	return out
 }
 
-// exposure is the window in which a version could protect: from its first activation to the last time that it stopped. A version that is not
-// the primary one any more protects only for who names it, which is within the window.
-func exposure(v *kms.Version, now time.Time) (x Exposure, ever bool) {
-	x.Version = v.Number
-	was := kms.PreActive
-	for _, s := range v.History {
-		if s.To == kms.Active && !ever {
-			x.From, ever = s.At, true
-		}
-		if was == kms.Active && s.To != kms.Active {
-			x.To = s.At
-		}
-		was = s.To
-	}
-	if was == kms.Active {
-		x.To = now.UTC()
-	}
-	return x, ever
-}
-
 func (out *CompromiseOutput) asOf(now time.Time) {
 	lifecycle.Primary(&out.Key, now)
 	out.Versions = versionsAt(out.Versions, now)
@@ -225,7 +206,8 @@ func (out *CompromiseOutput) asOf(now time.Time) {
 
 // CompromiseVersion marks versions of a key as compromised. They protect nothing from then on, and process only for who has the permission
 // for that. If the primary version is among them, the same change makes a new one. Of a key with more versions than one transaction
-// takes, the newest are marked first; if the server stops in between, the request is repeated.
+// takes, the newest are marked first; if the server stops in between, the request is repeated. To who may read the usage ledger the answer tells what was done
+// with them, also of versions that were marked before.
 func (e *Engine) CompromiseVersion(ctx context.Context, c kms.Call, in CompromiseInput) (CompromiseOutput, error) {
 	out, err := alter(ctx, e, c, &compromiseVersion, &in)
 	token := c.Token
@@ -246,5 +228,12 @@ func (e *Engine) CompromiseVersion(ctx context.Context, c kms.Call, in Compromis
 		return CompromiseOutput{}, err
 	}
 	out.Versions = out.Versions[:min(len(out.Versions), compromisedAnswers)]
+	switch {
+	case c.DryRun || len(out.Exposed) == 0:
+	case in.tells:
+		e.expose(ctx, c, &out)
+	default:
+		out.Unknown = []string{"what was done with the versions: that is told to who may ReadUsage"}
+	}
 	return out, nil
 }

@@ -27,6 +27,13 @@ func (w *work) mayProcessCompromised(k *admitted, version uint32) bool {
 	return true
 }
 
+// may asks policy whether the caller may do something else, too, with a key that was admitted. Nothing comes of it but the answer.
+func (w *work) may(k *admitted, a kms.Action) bool {
+	policies := w.rec.Policies
+	defer func() { w.rec.Policies = policies }()
+	return w.authorizeKey(k.Key, kms.RefTo(k.ID), a, k.items) == nil
+}
+
 // alsoDecided joins the policies of two decisions.
 func alsoDecided(first, second []string) []string {
 	all := append(first[:len(first):len(first)], second...)

@@ -96,7 +96,9 @@ func (p *player) compromise(r [4]uint32) (string, error) {
 		return what, p.use(c, err, kms.CodeVersionNotFound, kms.CompromiseVersion, 0, p.on(true, k, 0))
 	}
 	if k.versions[n-1] == kms.Compromised {
-		return what, p.use(c, err, 0, kms.CompromiseVersion, audit.OK, p.on(true, k, 0))
+		err := p.use(c, err, 0, kms.CompromiseVersion, audit.OK, p.on(true, k, 0))
+		p.exposed(c, ns, k)
+		return what, err
 	}
 	was := k.primary()
 	k.versions[n-1] = kms.Compromised
@@ -106,7 +108,15 @@ func (p *player) compromise(r [4]uint32) (string, error) {
 	if err := p.use(c, err, 0, kms.CompromiseVersion, audit.OK, p.on(true, k, was)+" change"); err != nil {
 		return what, err
 	}
+	p.exposed(c, ns, k)
 	return what, p.same(k, &out.Key)
+}
+
+// exposed expects what an answer about compromised versions says of their use to be read as an operation of its own, by who may.
+func (p *player) exposed(c *caller, ns kms.Namespace, k *mKey) {
+	if code, _ := p.model.admit(c, ns, k, kms.ReadUsage, read); code == 0 {
+		p.expect("ReadUsage ok%s by %s", p.on(true, k, 0), c.name)
+	}
 }
 
 // inAnyOrder brings records of keys that are destroyed in one round into one order: the server destroys several at a time.

@@ -6,6 +6,7 @@ import (
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/lifecycle"
+	"github.com/keyhold/keyhold/internal/usage"
 )
 
 // ObserveInput asks who misses a key, or would.
@@ -79,7 +80,7 @@ func callers(v *VersionUsage, pending bool, since time.Time) []UserUsage {
 	for _, u := range v.Users {
 		c := UserUsage{Name: u.Name, Namespace: u.Namespace, Alias: u.Alias, Others: u.Others}
 		for _, o := range u.Operations {
-			if o.Code != want || o.Last.Before(since) {
+			if o.Code != want || o.Last.Before(since) || usage.Moves(o.Action) {
 				continue
 			}
 			c.Operations = append(c.Operations, o)

@@ -351,6 +351,11 @@ func TestACompromisedPrimaryIsReplacedAtOnce(t *testing.T) {
 		!out.Exposed[0].From.Equal(began) || !out.Exposed[0].To.Equal(w.now) {
 		t.Fatalf("got %+v", out)
 	}
+	x := out.Exposed[0]
+	if x.Made != 1 || x.Bytes != 7 || !x.First.Equal(began) || !x.Last.Equal(began) || len(out.Users) != 1 || out.Users[0].Name != "svc/orders" ||
+		out.Users[0].Done != 1 || out.Since.IsZero() || len(out.Unknown) == 0 {
+		t.Errorf("the evidence: got %+v, %+v", x, out.Evidence)
+	}
 	if c := w.encrypt("k", "x", nil); w.versionOf(c) != 2 {
 		t.Errorf("version %d protects", w.versionOf(c))
 	}
@@ -420,4 +425,55 @@ func TestAllVersionsOfAnOldKeyAreCompromised(t *testing.T) {
 		wantCode(t, second(w.e.CompromiseVersion(t.Context(), admin, in)), kms.CodeBadRequest)
 	}
 	wantCode(t, second(w.e.CompromiseVersion(t.Context(), admin, engine.CompromiseInput{Key: "k", Versions: []uint32{99}})), kms.CodeVersionNotFound)
+}
+
+// TestACompromiseSaysWhoUsedTheVersions: what is exposed, by whom, and what names the key, of the versions that are marked alone; to who may know.
+func TestACompromiseSaysWhoUsedTheVersions(t *testing.T) { // LIF-15
+	w := newWorld(t)
+	w.create("k", kms.AES256GCM, 0)
+	old := w.encrypt("k", "one", nil)
+	w.register("k", "row-1")
+	w.now = w.now.Add(time.Hour)
+	made := w.now
+	many := []engine.EncryptItem{{Plaintext: []byte("two")}, {Plaintext: []byte("three")}}
+	wantCode(t, second(w.e.Encrypt(t.Context(), as("svc/billing", kms.RoleUser), engine.EncryptInput{Key: "k", Items: many})), 0)
+	wantCode(t, second(w.e.PutPolicy(t.Context(), admin, engine.PutPolicyInput{ID: "grants", Text: `permit (principal, action == Action::"Encrypt", resource in Name::"k");`})), 0)
+	w.rotate("k")
+	w.now = w.now.Add(time.Hour)
+	fresh := w.encrypt("k", "later", nil)
+	mixed := []engine.DecryptItem{{Ciphertext: fresh}, {Ciphertext: old}}
+	wantCode(t, second(w.e.Decrypt(t.Context(), as("svc/reports", kms.RoleUser), engine.DecryptInput{Key: "k", Items: mixed})), 0)
+
+	dry := admin
+	dry.DryRun = true
+	out, err := w.e.CompromiseVersion(t.Context(), dry, engine.CompromiseInput{Key: "k", Versions: []uint32{1}})
+	if err != nil || len(out.Users) != 0 || len(out.Exposed) != 1 {
+		t.Errorf("a dry run: got %+v, %v", out, err)
+	}
+	token := admin
+	token.Token = "once"
+	for range 2 { // the second is a repetition
+		if out, err = w.e.CompromiseVersion(t.Context(), token, engine.CompromiseInput{Key: "k", Versions: []uint32{1}}); err != nil || len(out.Exposed) != 1 {
+			t.Fatalf("got %+v, %v", out, err)
+		}
+		x := out.Exposed[0]
+		if x.Made != 4 || x.Bytes != 43 || !x.Last.Equal(made) || x.DataKeys != 1 {
+			t.Errorf("got %+v", x)
+		}
+		users := map[string]uint64{}
+		for _, u := range out.Users {
+			users[u.Name] = u.Done
+		}
+		wantCounts(t, users, map[string]uint64{"svc/orders": 2, "svc/billing": 2, "svc/reports": 1})
+		if len(out.Dependants) != 1 || out.Dependants[0] != (engine.Dependant{Kind: "policy", Name: "grants"}) {
+			t.Errorf("got %+v", out.Dependants)
+		}
+	}
+
+	// Marking versions does not take leave to read the ledger, and who has none is told nothing of it.
+	wantCode(t, second(w.e.PutPolicy(t.Context(), admin, engine.PutPolicyInput{ID: "responders", Text: `permit (principal == Principal::"responder", action == Action::"CompromiseVersion", resource);`})), 0)
+	out, err = w.e.CompromiseVersion(t.Context(), as("responder"), engine.CompromiseInput{Key: "k", Versions: []uint32{2}})
+	if err != nil || out.Versions[0].State != kms.Compromised || len(out.Users) != 0 || !out.Since.IsZero() || out.Exposed[0].Made != 0 || len(out.Unknown) != 1 {
+		t.Errorf("got %+v, %v", out, err)
+	}
 }

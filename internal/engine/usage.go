@@ -151,9 +151,11 @@ func versionUsage(row *records.Usage) VersionUsage {
 			u = &users[l.User]
 		}
 		u.Operations = append(u.Operations, o)
-		if l.Code != 0 {
+		switch {
+		case usage.Moves(l.Action):
+		case l.Code != 0:
 			v.Refused, u.Refused = v.Refused+l.N, u.Refused+l.N
-		} else {
+		default:
 			v.Done, v.Bytes, u.Done = v.Done+l.N, v.Bytes+l.Bytes, u.Done+l.N
 			v.First, v.Last = first(v.First, l.First), later(v.Last, l.Last)
 			u.First, u.Last = first(u.First, l.First), later(u.Last, l.Last)

@@ -4,12 +4,17 @@ import (
 	"path/filepath"
 	"reflect"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/audit/verify"
+	"github.com/keyhold/keyhold/internal/dialect/statetest"
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/lifecycle"
+	"github.com/keyhold/keyhold/internal/usage"
 )
 
 func (w *world) usage(key string) engine.UsageOutput {
@@ -198,4 +203,62 @@ func TestARecordTellsWhichItemsUsedWhichVersion(t *testing.T) {
 		t.Errorf("the log does not verify: %+v, %v", rep, err)
 	}
 	w.start()
+}
+
+// TestWhatADataKeyIsOpenedWithIsUsed: the version that a ciphertext was taken over from. What a campaign of the server itself moved is told, and is no reason to
+// keep the version that it left.
+func TestWhatADataKeyIsOpenedWithIsUsed(t *testing.T) {
+	w := newWorld(t)
+	w.create("k", kms.AES256GCM, 0)
+	w.register("k", "row-1")
+	w.register("k", "row-2")
+	old := w.encrypt("k", "0123456789abcdef0123456789abcdef", nil)
+	w.rotate("k")
+	if _, err := w.e.RegisterDataKey(t.Context(), user, engine.RegisterDataKeyInput{Key: "k", Ciphertext: old, Algorithm: kms.AES256GCM}); err != nil {
+		t.Fatal(err)
+	}
+	w.now = w.now.Add(20 * 24 * time.Hour)
+	w.e.Upkeep(t.Context())
+	w.e.Settle()
+	if c := w.campaign("k"); c.State != "done" {
+		t.Fatalf("got %+v", c)
+	}
+	for range 2 {
+		out := w.usage("k")
+		moved := done(out, 1)
+		for name := range moved {
+			if strings.HasSuffix(name, " RewrapDataKeys") {
+				moved["RewrapDataKeys"] = moved[name]
+				delete(moved, name)
+			}
+		}
+		wantCounts(t, moved, map[string]uint64{"svc/orders RegisterDataKey": 2, "svc/orders Encrypt": 1, "svc/orders ReEncryptFrom": 1, "RewrapDataKeys": 2})
+		for _, v := range out.Versions {
+			if v.Version == 1 && (v.Done != 4 || v.Last.Equal(w.now)) {
+				t.Errorf("got %d uses, the last at %s", v.Done, v.Last)
+			}
+		}
+		w.restart()
+	}
+	check := engine.RetireInput{Key: "k", Version: 1, Window: 21 * 24 * time.Hour}
+	for _, want := range []bool{false, true} {
+		got, err := w.e.CheckRetirement(t.Context(), admin, check)
+		if err != nil || got.Evidence.Retirable != want {
+			t.Errorf("window %s: got %+v, %v", check.Window, got.Evidence, err)
+		}
+		check.Window = 19 * 24 * time.Hour
+	}
+	seen, err := w.e.ObserveKey(t.Context(), admin, engine.ObserveInput{Key: "k"})
+	if err != nil || len(seen.Callers) != 0 {
+		t.Errorf("got %+v, %v", seen.Callers, err)
+	}
+}
+
+// TestWhatProtectsIsExposedByACompromise: what is counted as made with a version is what its state must permit to protect.
+func TestWhatProtectsIsExposedByACompromise(t *testing.T) {
+	for _, o := range statetest.Operations() {
+		if got, want := usage.Protects(o.Action), usage.Counts(o.Action) && o.Need == lifecycle.Protect; got != want {
+			t.Errorf("%s: got %v want %v", o.Action, got, want)
+		}
+	}
 }

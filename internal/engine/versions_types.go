@@ -92,6 +92,7 @@ type CompromiseInput struct {
 
 	made  *newVersion // a new primary version, where the one that is may be among them
 	below uint32      // of All: the versions below this number; 0: all
+	tells bool        // the caller may know who used them
 }
 
 // CompromiseOutput is the key, the versions that are marked, and what they exposed.
@@ -100,12 +101,6 @@ type CompromiseOutput struct {
 	Versions []kms.Version // as many as an answer shows of them, newest first
 	Exposed  []Exposure    // of each version that is marked and ever protected, newest first
 	Left     uint32        `json:",omitzero"` // of all versions, those below this number are still to be marked; 0: none
-}
 
-// Exposure is what the compromise of a version exposes: what it protected within a window of time. Who protected with it is in the usage
-// ledger.
-type Exposure struct {
-	Version uint32
-	From    time.Time // it became active
-	To      time.Time // it stopped protecting
+	Evidence `json:"-"` // about those that are exposed; read afterwards
 }

@@ -56,16 +56,6 @@ func (f *Fold) Full() bool { return len(f.order) >= f.most || f.lines >= maxLine
 // Empty tells that nothing was added.
 func (f *Fold) Empty() bool { return len(f.order) == 0 }
 
-// Counts tells whether records of an action are in the ledger.
-func Counts(a kms.Action) bool {
-	switch a {
-	case kms.GetPublicKey, kms.ExportKey, kms.ExportStore:
-		return true
-	default:
-		return a.Group() == kms.UseGroup && a.OnKey()
-	}
-}
-
 // Add adds what a record says, beginning with the part of that number: a part is what it says of one version. A fold that gets full answers the number of
 // the part that has no place any more, to go on from when it was written; otherwise all is added, and the answer is 0. The fold keeps nothing of the
 // record but its strings.
@@ -77,14 +67,14 @@ func (f *Fold) Add(r *audit.Record, from int) (rest int) {
 	switch {
 	case r.Action == kms.ExportStore:
 		p.whole(At{}, r.Action)
-	case !Counts(r.Action) || len(r.Keys) == 0:
-	case r.Action == kms.ReEncrypt:
-		p.items(kms.ReEncryptFrom)
-		if len(r.Keys) > 1 {
-			p.whole(At{r.Keys[1].Key, r.Keys[1].Version}, kms.ReEncryptTo)
-		}
+	case len(r.Keys) == 0:
 	default:
-		p.items(r.Action)
+		if a := first(r); a != 0 {
+			p.items(a)
+		}
+		if a := second(r); a != 0 {
+			p.whole(At{r.Keys[1].Key, r.Keys[1].Version}, a)
+		}
 	}
 	return p.rest
 }

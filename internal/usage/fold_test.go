@@ -54,6 +54,8 @@ func TestWhatIsCounted(t *testing.T) {
 	mixed := did("a", kms.ReEncrypt, noon, one, two)
 	mixed.Items = []audit.Item{{Bytes: 5}, {Bytes: 6}, {Code: kms.CodeDecryptFailed, Bytes: 7}, {Bytes: 8}, {Code: kms.CodeBadRequest, Bytes: 9}}
 	mixed.Versions = []audit.Run{{Items: 1, Version: 1}, {Items: 2, Version: 4}, {Items: 1, Version: 1}, {Items: 1}}
+	campaign := did("a", kms.RewrapDataKeys, noon, one, of(key(1), 2))
+	campaign.Items = []audit.Item{{Bytes: 5}, {Bytes: 7}}
 	dry := did("a", kms.Encrypt, noon, one)
 	dry.Outcome = audit.DryRun
 	for _, c := range []struct {
@@ -74,6 +76,14 @@ func TestWhatIsCounted(t *testing.T) {
 		{"a refusal because of the key", refused, usage.At{Key: key(1)}, []records.Tally{{Action: kms.Encrypt, Code: kms.CodeKeyPendingDestruction, N: 1, Bytes: 10}}},
 		{"a public half that left", did("a", kms.GetPublicKey, noon, one), usage.At{Key: key(1), Version: 1}, []records.Tally{{Action: kms.GetPublicKey, N: 1, Bytes: 10}}},
 		{"a copy of the store", did("a", kms.ExportStore, noon), usage.At{}, []records.Tally{{Action: kms.ExportStore, N: 1, Bytes: 10}}},
+		{"a key that wraps another", did("a", kms.ExportKey, noon, one, two), usage.At{Key: key(2), Version: 3}, []records.Tally{{Action: kms.WrapKey, N: 1, Bytes: 10}}},
+		{"the other one", did("a", kms.ExportKey, noon, one, two), usage.At{Key: key(1), Version: 1}, []records.Tally{{Action: kms.ExportKey, N: 1, Bytes: 10}}},
+		{"a key that unwraps what comes", did("a", kms.ImportKeyMaterial, noon, one, two), usage.At{Key: key(2), Version: 3}, []records.Tally{{Action: kms.UnwrapKey, N: 1, Bytes: 10}}},
+		{"not what comes", did("a", kms.ImportKeyMaterial, noon, one, two), usage.At{Key: key(1), Version: 1}, nil},
+		{"what a data key was taken over from", did("a", kms.RegisterDataKey, noon, of(key(1), 2), one), usage.At{Key: key(1), Version: 1}, []records.Tally{{Action: kms.ReEncryptFrom, N: 1, Bytes: 10}}},
+		{"not a data key that was not", did("a", kms.RegisterDataKey, noon, of(key(1), 2), of(key(1), 0)), usage.At{Key: key(1)}, nil},
+		{"what a campaign opened", campaign, usage.At{Key: key(1), Version: 1}, []records.Tally{{Action: kms.RewrapDataKeys, N: 2, Bytes: 12}}},
+		{"not that it began", did("a", kms.RewrapDataKeys, noon, one), usage.At{Key: key(1), Version: 1}, nil},
 		{"not a dry run", dry, usage.At{Key: key(1), Version: 1}, nil},
 		{"not a change", did("a", kms.RotateKey, noon, one), usage.At{Key: key(1), Version: 1}, nil},
 		{"not random bytes", did("a", kms.GenerateRandom, noon), usage.At{}, nil},

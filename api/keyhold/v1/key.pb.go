@@ -2351,7 +2351,17 @@ type CompromiseVersionResponse struct {
 	// The versions that are marked, newest first; at most 64.
 	Versions []*KeyVersion `protobuf:"bytes,2,rep,name=versions,proto3" json:"versions,omitempty"`
 	// What the marked versions that ever protected expose, newest first.
-	Exposed       []*Exposure `protobuf:"bytes,3,rep,name=exposed,proto3" json:"exposed,omitempty"`
+	Exposed []*Exposure `protobuf:"bytes,3,rep,name=exposed,proto3" json:"exposed,omitempty"`
+	// When the first audit record was made that the usage ledger knows. Not set, like what follows: the caller may not read it, or it could not be read.
+	Since *timestamppb.Timestamp `protobuf:"bytes,4,opt,name=since,proto3" json:"since,omitempty"`
+	// When the last one was made.
+	Through *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=through,proto3" json:"through,omitempty"`
+	// Who used the versions that are exposed, for anything: the latest use first. At most 64 are told apart.
+	Users []*ExposedUser `protobuf:"bytes,6,rep,name=users,proto3" json:"users,omitempty"`
+	// What names the key.
+	Dependants []*KeyDependant `protobuf:"bytes,7,rep,name=dependants,proto3" json:"dependants,omitempty"`
+	// What cannot be known.
+	Unknown       []string `protobuf:"bytes,8,rep,name=unknown,proto3" json:"unknown,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -2407,6 +2417,41 @@ func (x *CompromiseVersionResponse) GetExposed() []*Exposure {
 	return nil
 }
 
+func (x *CompromiseVersionResponse) GetSince() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Since
+	}
+	return nil
+}
+
+func (x *CompromiseVersionResponse) GetThrough() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Through
+	}
+	return nil
+}
+
+func (x *CompromiseVersionResponse) GetUsers() []*ExposedUser {
+	if x != nil {
+		return x.Users
+	}
+	return nil
+}
+
+func (x *CompromiseVersionResponse) GetDependants() []*KeyDependant {
+	if x != nil {
+		return x.Dependants
+	}
+	return nil
+}
+
+func (x *CompromiseVersionResponse) GetUnknown() []string {
+	if x != nil {
+		return x.Unknown
+	}
+	return nil
+}
+
 // Exposure is the window of time in which a compromised version could protect.
 type Exposure struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
@@ -2415,9 +2460,21 @@ type Exposure struct {
 	// When it became active.
 	From *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
 	// When it stopped protecting.
-	To            *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
-	unknownFields protoimpl.UnknownFields
-	sizeCache     protoimpl.SizeCache
+	To *timestamppb.Timestamp `protobuf:"bytes,3,opt,name=to,proto3" json:"to,omitempty"`
+	// What it protected, by the usage ledger: each item of a batch counts.
+	Made uint64 `protobuf:"varint,4,opt,name=made,proto3" json:"made,omitempty"`
+	// Bytes of input of that.
+	Bytes uint64 `protobuf:"varint,5,opt,name=bytes,proto3" json:"bytes,omitempty"`
+	// When it protected for the first time. Not set: never.
+	First *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=first,proto3" json:"first,omitempty"`
+	// When it protected last. Not set: never.
+	Last *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=last,proto3" json:"last,omitempty"`
+	// Managed data keys that are under it. Counted for the newest 64 versions.
+	DataKeys uint64 `protobuf:"varint,8,opt,name=data_keys,json=dataKeys,proto3" json:"data_keys,omitempty"`
+	// Those that others hold, registered by their fingerprint.
+	OutsideDataKeys uint64 `protobuf:"varint,9,opt,name=outside_data_keys,json=outsideDataKeys,proto3" json:"outside_data_keys,omitempty"`
+	unknownFields   protoimpl.UnknownFields
+	sizeCache       protoimpl.SizeCache
 }
 
 func (x *Exposure) Reset() {
@@ -2471,6 +2528,211 @@ func (x *Exposure) GetTo() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Exposure) GetMade() uint64 {
+	if x != nil {
+		return x.Made
+	}
+	return 0
+}
+
+func (x *Exposure) GetBytes() uint64 {
+	if x != nil {
+		return x.Bytes
+	}
+	return 0
+}
+
+func (x *Exposure) GetFirst() *timestamppb.Timestamp {
+	if x != nil {
+		return x.First
+	}
+	return nil
+}
+
+func (x *Exposure) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *Exposure) GetDataKeys() uint64 {
+	if x != nil {
+		return x.DataKeys
+	}
+	return 0
+}
+
+func (x *Exposure) GetOutsideDataKeys() uint64 {
+	if x != nil {
+		return x.OutsideDataKeys
+	}
+	return 0
+}
+
+// ExposedUser is a principal that used compromised versions.
+type ExposedUser struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name, as it was shown in the audit log last. Empty: erased.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// The principal's own namespace.
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Keyed hash of the two that audit records have for the principal.
+	Alias []byte `protobuf:"bytes,3,opt,name=alias,proto3" json:"alias,omitempty"`
+	// Stands for all principals that are not told apart.
+	Others bool `protobuf:"varint,4,opt,name=others,proto3" json:"others,omitempty"`
+	// When it used one for the first time.
+	First *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=first,proto3" json:"first,omitempty"`
+	// When it used one last.
+	Last *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=last,proto3" json:"last,omitempty"`
+	// What it did: each item of a batch counts.
+	Done uint64 `protobuf:"varint,7,opt,name=done,proto3" json:"done,omitempty"`
+	// What it was refused, or failed.
+	Refused       uint64 `protobuf:"varint,8,opt,name=refused,proto3" json:"refused,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ExposedUser) Reset() {
+	*x = ExposedUser{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[30]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ExposedUser) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ExposedUser) ProtoMessage() {}
+
+func (x *ExposedUser) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[30]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ExposedUser.ProtoReflect.Descriptor instead.
+func (*ExposedUser) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{30}
+}
+
+func (x *ExposedUser) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *ExposedUser) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *ExposedUser) GetAlias() []byte {
+	if x != nil {
+		return x.Alias
+	}
+	return nil
+}
+
+func (x *ExposedUser) GetOthers() bool {
+	if x != nil {
+		return x.Others
+	}
+	return false
+}
+
+func (x *ExposedUser) GetFirst() *timestamppb.Timestamp {
+	if x != nil {
+		return x.First
+	}
+	return nil
+}
+
+func (x *ExposedUser) GetLast() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Last
+	}
+	return nil
+}
+
+func (x *ExposedUser) GetDone() uint64 {
+	if x != nil {
+		return x.Done
+	}
+	return 0
+}
+
+func (x *ExposedUser) GetRefused() uint64 {
+	if x != nil {
+		return x.Refused
+	}
+	return 0
+}
+
+// KeyDependant is something that names a key.
+type KeyDependant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// policy or import-token.
+	Kind          string `protobuf:"bytes,1,opt,name=kind,proto3" json:"kind,omitempty"`
+	Name          string `protobuf:"bytes,2,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyDependant) Reset() {
+	*x = KeyDependant{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[31]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyDependant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyDependant) ProtoMessage() {}
+
+func (x *KeyDependant) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[31]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyDependant.ProtoReflect.Descriptor instead.
+func (*KeyDependant) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{31}
+}
+
+func (x *KeyDependant) GetKind() string {
+	if x != nil {
+		return x.Kind
+	}
+	return ""
+}
+
+func (x *KeyDependant) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
 type ScheduleKeyDestructionRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Key reference.
@@ -2483,7 +2745,7 @@ type ScheduleKeyDestructionRequest struct {
 
 func (x *ScheduleKeyDestructionRequest) Reset() {
 	*x = ScheduleKeyDestructionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[30]
+	mi := &file_keyhold_v1_key_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2495,7 +2757,7 @@ func (x *ScheduleKeyDestructionRequest) String() string {
 func (*ScheduleKeyDestructionRequest) ProtoMessage() {}
 
 func (x *ScheduleKeyDestructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[30]
+	mi := &file_keyhold_v1_key_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2508,7 +2770,7 @@ func (x *ScheduleKeyDestructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleKeyDestructionRequest.ProtoReflect.Descriptor instead.
 func (*ScheduleKeyDestructionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{30}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ScheduleKeyDestructionRequest) GetKey() string {
@@ -2535,7 +2797,7 @@ type CancelKeyDestructionRequest struct {
 
 func (x *CancelKeyDestructionRequest) Reset() {
 	*x = CancelKeyDestructionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[31]
+	mi := &file_keyhold_v1_key_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2547,7 +2809,7 @@ func (x *CancelKeyDestructionRequest) String() string {
 func (*CancelKeyDestructionRequest) ProtoMessage() {}
 
 func (x *CancelKeyDestructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[31]
+	mi := &file_keyhold_v1_key_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2560,7 +2822,7 @@ func (x *CancelKeyDestructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelKeyDestructionRequest.ProtoReflect.Descriptor instead.
 func (*CancelKeyDestructionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{31}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *CancelKeyDestructionRequest) GetKey() string {
@@ -2803,15 +3065,40 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\x18CompromiseVersionRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x1a\n" +
 	"\bversions\x18\x02 \x03(\rR\bversions\x12\x10\n" +
-	"\x03all\x18\x03 \x01(\bR\x03all\"\xa2\x01\n" +
+	"\x03all\x18\x03 \x01(\bR\x03all\"\x8d\x03\n" +
 	"\x19CompromiseVersionResponse\x12!\n" +
 	"\x03key\x18\x01 \x01(\v2\x0f.keyhold.v1.KeyR\x03key\x122\n" +
 	"\bversions\x18\x02 \x03(\v2\x16.keyhold.v1.KeyVersionR\bversions\x12.\n" +
-	"\aexposed\x18\x03 \x03(\v2\x14.keyhold.v1.ExposureR\aexposed\"\x80\x01\n" +
+	"\aexposed\x18\x03 \x03(\v2\x14.keyhold.v1.ExposureR\aexposed\x120\n" +
+	"\x05since\x18\x04 \x01(\v2\x1a.google.protobuf.TimestampR\x05since\x124\n" +
+	"\athrough\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\athrough\x12-\n" +
+	"\x05users\x18\x06 \x03(\v2\x17.keyhold.v1.ExposedUserR\x05users\x128\n" +
+	"\n" +
+	"dependants\x18\a \x03(\v2\x18.keyhold.v1.KeyDependantR\n" +
+	"dependants\x12\x18\n" +
+	"\aunknown\x18\b \x03(\tR\aunknown\"\xd5\x02\n" +
 	"\bExposure\x12\x18\n" +
 	"\aversion\x18\x01 \x01(\rR\aversion\x12.\n" +
 	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\x12*\n" +
-	"\x02to\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\"d\n" +
+	"\x02to\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\x02to\x12\x12\n" +
+	"\x04made\x18\x04 \x01(\x04R\x04made\x12\x14\n" +
+	"\x05bytes\x18\x05 \x01(\x04R\x05bytes\x120\n" +
+	"\x05first\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
+	"\x04last\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x1b\n" +
+	"\tdata_keys\x18\b \x01(\x04R\bdataKeys\x12*\n" +
+	"\x11outside_data_keys\x18\t \x01(\x04R\x0foutsideDataKeys\"\xfd\x01\n" +
+	"\vExposedUser\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x14\n" +
+	"\x05alias\x18\x03 \x01(\fR\x05alias\x12\x16\n" +
+	"\x06others\x18\x04 \x01(\bR\x06others\x120\n" +
+	"\x05first\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\x05first\x12.\n" +
+	"\x04last\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\x04last\x12\x12\n" +
+	"\x04done\x18\a \x01(\x04R\x04done\x12\x18\n" +
+	"\arefused\x18\b \x01(\x04R\arefused\"6\n" +
+	"\fKeyDependant\x12\x12\n" +
+	"\x04kind\x18\x01 \x01(\tR\x04kind\x12\x12\n" +
+	"\x04name\x18\x02 \x01(\tR\x04name\"d\n" +
 	"\x1dScheduleKeyDestructionRequest\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\"/\n" +
@@ -2855,7 +3142,7 @@ func file_keyhold_v1_key_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_key_proto_rawDescData
 }
 
-var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 36)
+var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
 var file_keyhold_v1_key_proto_goTypes = []any{
 	(*Key)(nil),                           // 0: keyhold.v1.Key
 	(*Cryptoperiod)(nil),                  // 1: keyhold.v1.Cryptoperiod
@@ -2887,107 +3174,117 @@ var file_keyhold_v1_key_proto_goTypes = []any{
 	(*CompromiseVersionRequest)(nil),      // 27: keyhold.v1.CompromiseVersionRequest
 	(*CompromiseVersionResponse)(nil),     // 28: keyhold.v1.CompromiseVersionResponse
 	(*Exposure)(nil),                      // 29: keyhold.v1.Exposure
-	(*ScheduleKeyDestructionRequest)(nil), // 30: keyhold.v1.ScheduleKeyDestructionRequest
-	(*CancelKeyDestructionRequest)(nil),   // 31: keyhold.v1.CancelKeyDestructionRequest
-	nil,                                   // 32: keyhold.v1.Key.LabelsEntry
-	nil,                                   // 33: keyhold.v1.CreateKeyRequest.LabelsEntry
-	nil,                                   // 34: keyhold.v1.ListKeysRequest.LabelsEntry
-	nil,                                   // 35: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	(*timestamppb.Timestamp)(nil),         // 36: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),           // 37: google.protobuf.Duration
+	(*ExposedUser)(nil),                   // 30: keyhold.v1.ExposedUser
+	(*KeyDependant)(nil),                  // 31: keyhold.v1.KeyDependant
+	(*ScheduleKeyDestructionRequest)(nil), // 32: keyhold.v1.ScheduleKeyDestructionRequest
+	(*CancelKeyDestructionRequest)(nil),   // 33: keyhold.v1.CancelKeyDestructionRequest
+	nil,                                   // 34: keyhold.v1.Key.LabelsEntry
+	nil,                                   // 35: keyhold.v1.CreateKeyRequest.LabelsEntry
+	nil,                                   // 36: keyhold.v1.ListKeysRequest.LabelsEntry
+	nil,                                   // 37: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	(*timestamppb.Timestamp)(nil),         // 38: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),           // 39: google.protobuf.Duration
 }
 var file_keyhold_v1_key_proto_depIdxs = []int32{
-	32, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
-	36, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	36, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
-	36, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
-	36, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
+	34, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
+	38, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	38, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
+	38, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
+	38, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
 	1,  // 5: keyhold.v1.Key.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	36, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
-	36, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
-	36, // 8: keyhold.v1.Key.next_at:type_name -> google.protobuf.Timestamp
-	36, // 9: keyhold.v1.Key.irrecoverable_at:type_name -> google.protobuf.Timestamp
-	37, // 10: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
-	37, // 11: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
-	36, // 12: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
+	38, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
+	38, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
+	38, // 8: keyhold.v1.Key.next_at:type_name -> google.protobuf.Timestamp
+	38, // 9: keyhold.v1.Key.irrecoverable_at:type_name -> google.protobuf.Timestamp
+	39, // 10: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
+	39, // 11: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
+	38, // 12: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
 	3,  // 13: keyhold.v1.KeyVersion.history:type_name -> keyhold.v1.Transition
-	36, // 14: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
-	36, // 15: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
-	36, // 16: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
-	36, // 17: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
-	36, // 18: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
+	38, // 14: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
+	38, // 15: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
+	38, // 16: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
+	38, // 17: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
+	38, // 18: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
 	0,  // 19: keyhold.v1.KeyResponse.key:type_name -> keyhold.v1.Key
 	2,  // 20: keyhold.v1.KeyResponse.versions:type_name -> keyhold.v1.KeyVersion
-	33, // 21: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
-	36, // 22: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
-	36, // 23: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	35, // 21: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
+	38, // 22: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	38, // 23: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
 	1,  // 24: keyhold.v1.CreateKeyRequest.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	34, // 25: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
+	36, // 25: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
 	0,  // 26: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
 	2,  // 27: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
-	35, // 28: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	36, // 29: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
-	36, // 30: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	37, // 28: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	38, // 29: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	38, // 30: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
 	1,  // 31: keyhold.v1.ScheduleRotationRequest.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
 	16, // 32: keyhold.v1.ReportRotationsResponse.rotations:type_name -> keyhold.v1.RotationStatus
 	0,  // 33: keyhold.v1.RotationStatus.key:type_name -> keyhold.v1.Key
-	36, // 34: keyhold.v1.RotationStatus.retry_at:type_name -> google.protobuf.Timestamp
-	36, // 35: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	36, // 36: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	37, // 37: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
+	38, // 34: keyhold.v1.RotationStatus.retry_at:type_name -> google.protobuf.Timestamp
+	38, // 35: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	38, // 36: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	39, // 37: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
 	0,  // 38: keyhold.v1.CompromiseVersionResponse.key:type_name -> keyhold.v1.Key
 	2,  // 39: keyhold.v1.CompromiseVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
 	29, // 40: keyhold.v1.CompromiseVersionResponse.exposed:type_name -> keyhold.v1.Exposure
-	36, // 41: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
-	36, // 42: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
-	37, // 43: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
-	5,  // 44: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
-	6,  // 45: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
-	7,  // 46: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
-	9,  // 47: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
-	11, // 48: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
-	12, // 49: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
-	13, // 50: keyhold.v1.KeyService.ScheduleRotation:input_type -> keyhold.v1.ScheduleRotationRequest
-	14, // 51: keyhold.v1.KeyService.ReportRotations:input_type -> keyhold.v1.ReportRotationsRequest
-	17, // 52: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
-	18, // 53: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
-	19, // 54: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
-	20, // 55: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
-	21, // 56: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
-	22, // 57: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
-	23, // 58: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
-	24, // 59: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
-	25, // 60: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
-	26, // 61: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
-	27, // 62: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
-	30, // 63: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
-	31, // 64: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
-	4,  // 65: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 66: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
-	8,  // 67: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
-	10, // 68: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
-	4,  // 69: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 70: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 71: keyhold.v1.KeyService.ScheduleRotation:output_type -> keyhold.v1.KeyResponse
-	15, // 72: keyhold.v1.KeyService.ReportRotations:output_type -> keyhold.v1.ReportRotationsResponse
-	4,  // 73: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 74: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 75: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 76: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 77: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 78: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 79: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 80: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 81: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 82: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
-	28, // 83: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
-	4,  // 84: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	4,  // 85: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	65, // [65:86] is the sub-list for method output_type
-	44, // [44:65] is the sub-list for method input_type
-	44, // [44:44] is the sub-list for extension type_name
-	44, // [44:44] is the sub-list for extension extendee
-	0,  // [0:44] is the sub-list for field type_name
+	38, // 41: keyhold.v1.CompromiseVersionResponse.since:type_name -> google.protobuf.Timestamp
+	38, // 42: keyhold.v1.CompromiseVersionResponse.through:type_name -> google.protobuf.Timestamp
+	30, // 43: keyhold.v1.CompromiseVersionResponse.users:type_name -> keyhold.v1.ExposedUser
+	31, // 44: keyhold.v1.CompromiseVersionResponse.dependants:type_name -> keyhold.v1.KeyDependant
+	38, // 45: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
+	38, // 46: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
+	38, // 47: keyhold.v1.Exposure.first:type_name -> google.protobuf.Timestamp
+	38, // 48: keyhold.v1.Exposure.last:type_name -> google.protobuf.Timestamp
+	38, // 49: keyhold.v1.ExposedUser.first:type_name -> google.protobuf.Timestamp
+	38, // 50: keyhold.v1.ExposedUser.last:type_name -> google.protobuf.Timestamp
+	39, // 51: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
+	5,  // 52: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
+	6,  // 53: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
+	7,  // 54: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
+	9,  // 55: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
+	11, // 56: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
+	12, // 57: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
+	13, // 58: keyhold.v1.KeyService.ScheduleRotation:input_type -> keyhold.v1.ScheduleRotationRequest
+	14, // 59: keyhold.v1.KeyService.ReportRotations:input_type -> keyhold.v1.ReportRotationsRequest
+	17, // 60: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
+	18, // 61: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
+	19, // 62: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
+	20, // 63: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
+	21, // 64: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
+	22, // 65: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
+	23, // 66: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
+	24, // 67: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
+	25, // 68: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
+	26, // 69: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
+	27, // 70: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
+	32, // 71: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
+	33, // 72: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
+	4,  // 73: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 74: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
+	8,  // 75: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
+	10, // 76: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
+	4,  // 77: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 78: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 79: keyhold.v1.KeyService.ScheduleRotation:output_type -> keyhold.v1.KeyResponse
+	15, // 80: keyhold.v1.KeyService.ReportRotations:output_type -> keyhold.v1.ReportRotationsResponse
+	4,  // 81: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 82: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 83: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 84: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
+	4,  // 85: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 86: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 87: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 88: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 89: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
+	4,  // 90: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
+	28, // 91: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
+	4,  // 92: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	4,  // 93: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	73, // [73:94] is the sub-list for method output_type
+	52, // [52:73] is the sub-list for method input_type
+	52, // [52:52] is the sub-list for extension type_name
+	52, // [52:52] is the sub-list for extension extendee
+	0,  // [0:52] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_key_proto_init() }
@@ -3002,7 +3299,7 @@ func file_keyhold_v1_key_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_key_proto_rawDesc), len(file_keyhold_v1_key_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   36,
+			NumMessages:   38,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

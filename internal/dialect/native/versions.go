@@ -76,7 +76,25 @@ func (s keyService) CompromiseVersion(ctx context.Context, r *connect.Request[ke
 	return answer(&keyholdv1.CompromiseVersionResponse{
 		Key: keyMessage(&out.Key), Versions: each(out.Versions, versionMessage),
 		Exposed: each(out.Exposed, func(x *engine.Exposure) *keyholdv1.Exposure {
-			return &keyholdv1.Exposure{Version: x.Version, From: stamp(x.From), To: stamp(x.To)}
+			return &keyholdv1.Exposure{
+				Version: x.Version, From: stamp(x.From), To: stamp(x.To), Made: x.Made, Bytes: x.Bytes, First: stamp(x.First), Last: stamp(x.Last),
+				DataKeys: uint64(x.DataKeys), OutsideDataKeys: uint64(x.Outside), //nolint:gosec // G115: counts
+			}
 		}),
+		Since: stamp(out.Since), Through: stamp(out.Through), Users: each(out.Users, exposedUser),
+		Dependants: each(out.Dependants, func(d *engine.Dependant) *keyholdv1.KeyDependant {
+			return &keyholdv1.KeyDependant{Kind: d.Kind, Name: d.Name}
+		}),
+		Unknown: out.Unknown,
 	}, err)
+}
+
+func exposedUser(u *engine.UserUsage) *keyholdv1.ExposedUser {
+	m := &keyholdv1.ExposedUser{
+		Name: u.Name, Namespace: string(u.Namespace), Others: u.Others, First: stamp(u.First), Last: stamp(u.Last), Done: u.Done, Refused: u.Refused,
+	}
+	if !u.Others {
+		m.Alias = u.Alias[:]
+	}
+	return m
 }
