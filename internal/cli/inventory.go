@@ -88,16 +88,23 @@ func (q *inventoryQuery) filter(args []string, now time.Time) (client.InventoryF
 func (a *app) inventoryCommand() *cobra.Command {
 	var q inventoryQuery
 	var limit int
+	var form string
+	var to output
 	cmd := &cobra.Command{
 		Use: "inventory [PREFIX] [flags]", Short: "Show what is known of every key, and what is not", GroupID: groupKeys,
 		Long: `Show what is known of the keys that you may see, in order of creation: what each protects, where it lives, who may use and manage it, how it is
 rotated, when it was used last, and what is unknown. With PREFIX: of those whose name begins so. -o json says all of it.
 
 Who may use and manage a key is shown to who may ask policies about others, or read the audit log. It is everybody with a
-credential that stands who could do so at some time and from somewhere.`,
+credential that stands who could do so at some time and from somewhere.
+
+--format csv writes comma-separated values (RFC 4180); a field that a spreadsheet would take for a formula begins with an apostrophe. --format cbom writes
+a cryptographic bill of materials (CycloneDX 1.6): each key's newest 20 versions, and their algorithms.`,
 		Example: "  keyhold inventory\n" +
 			"  keyhold inventory --class confidential --overdue\n" +
-			"  keyhold inventory --unused 90d --unknown owner -o json",
+			"  keyhold inventory --unused 90d --unknown owner -o json\n" +
+			"  keyhold inventory --format csv --out keys.csv\n" +
+			"  keyhold inventory --format cbom --out keys.cdx.json",
 		Args:              cobra.MaximumNArgs(1),
 		ValidArgsFunction: first(a.completeKeys),
 	}
@@ -106,13 +113,33 @@ credential that stands who could do so at some time and from somewhere.`,
 		if err != nil {
 			return err
 		}
+		if form != "" {
+			if err := oneOf("a form of the inventory", form, inventoryForms()); err != nil {
+				return err
+			}
+			if a.json() && form != formatJSON {
+				return usagef("give one of them", "-o json and --format %s say different forms", form)
+			}
+		}
+		if to.out != "" && form != formatCSV && form != formatCBOM {
+			return usagef("redirect standard output for the others", "--out goes with --format csv or cbom")
+		}
 		bar := a.progress("keys")
 		defer bar.end()
 		all := c.ListInventory(ctx, f, func(p client.InventoryProgress) { bar.show(p.Scanned, 0, count) }, a.options()...)
+		switch form {
+		case formatCSV, formatCBOM:
+			return a.writeInventory(form, to, limit, all)
+		case formatJSON:
+			a.flags.output = formatJSON
+		}
 		return listing(a, "keys", limit, all, []string{"NAME", "CLASS", "OWNER", "ALGORITHM", "STATE", "VERSION", "USERS", "MANAGERS", "ROTATION", "LAST USED", "UNKNOWN"}, inventoryRow)
 	})
 	q.flags(cmd)
 	limitFlag(cmd, &limit, 0)
+	choice(cmd, &form, "format", "form of the output: "+strings.Join(inventoryForms(), ", "), inventoryForms())
+	cmd.Flags().StringVar(&to.out, "out", "", "file for csv or cbom; it is there when it is whole")
+	cmd.Flags().BoolVar(&to.force, "force", false, "replace a file that is there")
 	cmd.AddCommand(a.inventorySummary())
 	return cmd
 }

@@ -14,7 +14,7 @@ import (
 // Limits of one request to the inventory. What is asked for may select one key of a million, and records are sealed, so that the store cannot look for it: a
 // request ends when it has taken its time, and says where to go on.
 const (
-	inventoryTime  = 50 * time.Millisecond
+	inventoryTime  = 40 * time.Millisecond
 	inventoryKeys  = 20_000  // keys that it looks at
 	inventoryBytes = 4 << 20 // of its rows, about; a message has 8 MiB
 	dataKeysShown  = 1000    // data keys that are counted under one key
