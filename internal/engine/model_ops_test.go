@@ -33,15 +33,17 @@ type player struct {
 	trail   []string // of the whole log, in order
 	serial  int
 
-	trusted time.Time // the high-water mark as last seen
-	stored  time.Time // what of it a kill leaves, at least
-	budget  time.Time // which it cannot have passed
-	alone   bool      // nobody else uses the server
-	wire    surface   // nil: the engine itself
+	trusted time.Time       // the high-water mark as last seen
+	stored  time.Time       // what of it a kill leaves, at least
+	budget  time.Time       // which it cannot have passed
+	byDate  map[string]bool // versions for which a date brought something
+	written map[string]bool // of which that is recorded
+	alone   bool            // nobody else uses the server
+	wire    surface         // nil: the engine itself
 }
 
 func newPlayer(m *machine, request string) *player {
-	p := &player{m: m, model: newModel(), who: map[string]*caller{}, request: request, label: map[kms.ID]string{}, alone: true}
+	p := &player{m: m, model: newModel(), who: map[string]*caller{}, request: request, label: map[kms.ID]string{}, byDate: map[string]bool{}, written: map[string]bool{}, alone: true}
 	p.anybody = people()
 	for _, c := range p.anybody {
 		p.who[c.name] = c
@@ -102,6 +104,8 @@ var onKeys = []operation{
 }
 
 var everything = append(slices.Clone(onKeys),
+	operation{"rotate later", 3, (*player).rotateLater}, operation{"activate", 4, (*player).activate}, operation{"deactivate later", 3, (*player).deactivateLater},
+	operation{"schedule rotation", 4, (*player).scheduleRotation},
 	operation{"list", 2, (*player).list}, operation{"policy", 3, (*player).policy}, operation{"token", 3, (*player).token},
 	operation{"look up", 3, (*player).lookUp}, operation{"time", 9, (*player).time}, operation{"clock", 2, (*player).clock},
 	operation{"confirm", 2, (*player).confirm}, operation{"roll", 1, (*player).roll}, operation{"root", 1, (*player).root},
@@ -109,6 +113,7 @@ var everything = append(slices.Clone(onKeys),
 
 func (p *player) step(of []operation, s step) error {
 	p.want = nil
+	p.reach()
 	what, err := of[s.kind].play(p, s.r)
 	p.told = append(p.told, fmt.Sprintf("%s: %s", of[s.kind].name, what))
 	if err == nil {
@@ -220,6 +225,7 @@ func (p *player) records() error {
 			got = append(got, p.line(&r))
 		}
 	}
+	got = p.byDates(got)
 	p.trail = append(p.trail, p.want...)
 	want := p.want
 	p.want = nil
@@ -333,6 +339,9 @@ func (p *player) create(r [4]uint32) (string, error) {
 	if r[3]%4 == 2 {
 		call.Token = fmt.Sprintf("%stoken%d", p.prefix, p.serial)
 	}
+	if p.alone && p.wire == nil && r[3]%8 == 5 {
+		in.Dates = someDates(p, r[3]>>8)
+	}
 	at := p.m.e.Now()
 	out, err := p.api().CreateKey(p.m.t.Context(), call, in)
 	what := fmt.Sprintf("%s in %s creates %s, %s, dry run %v, token %q", c.name, ns, name, a, call.DryRun, call.Token)
@@ -346,7 +355,15 @@ func (p *player) create(r [4]uint32) (string, error) {
 	if code != 0 || call.DryRun {
 		return what, p.use(c, err, code, kms.CreateKey, audit.DryRun, "")
 	}
-	k := &mKey{id: out.Key.ID, ns: ns, name: name, aliases: in.Aliases, algorithm: a, usage: u, labels: maps.Clone(in.Labels), position: kms.Enabled, versions: []kms.State{kms.Active}}
+	k := &mKey{id: out.Key.ID, ns: ns, name: name, aliases: in.Aliases, algorithm: a, usage: u, labels: maps.Clone(in.Labels), position: kms.Enabled}
+	switch {
+	case in.Dates.PreActive:
+		k.protects(k.add(kms.PreActive, mDates{}), time.Time{})
+	case !in.Dates.ActivateAt.IsZero():
+		k.protects(k.add(kms.PreActive, mDates{activate: in.Dates.ActivateAt}), in.Dates.ActivateAt)
+	default:
+		k.protects(k.add(kms.Active, mDates{}), at)
+	}
 	p.model.keys = append(p.model.keys, k)
 	p.label[k.id] = name
 	if call.Token != "" {
@@ -410,11 +427,12 @@ func (p *player) rotate(r [4]uint32) (string, error) {
 		return what, p.use(c, err, code, kms.RotateKey, 0, p.on(named, k, 0))
 	}
 	if call.DryRun {
-		return what, p.use(c, err, 0, kms.RotateKey, audit.DryRun, p.on(true, k, k.primary()+1))
+		return what, p.use(c, err, 0, kms.RotateKey, audit.DryRun, p.on(true, k, k.latest()+1))
 	}
-	k.versions = append(k.versions, kms.Active)
+	k.settle(at)
+	k.protects(k.add(kms.Active, mDates{}), at)
 	if call.Token != "" {
-		p.model.idems = append(p.model.idems, &mIdem{at: at, action: kms.RotateKey, key: k, who: c, ns: ns, id: k.id, latest: k.primary(), again: func(other bool) (kms.ID, uint32, error) {
+		p.model.idems = append(p.model.idems, &mIdem{at: at, action: kms.RotateKey, key: k, who: c, ns: ns, id: k.id, latest: k.latest(), again: func(other bool) (kms.ID, uint32, error) {
 			ref := ref
 			if other {
 				ref = kms.Ref(k.name)
@@ -446,7 +464,7 @@ func (p *player) encrypt(r [4]uint32) (string, error) {
 	}
 	in := engine.EncryptInput{Key: ref}
 	if k != nil && r[3]%8 == 0 {
-		in.Version = (r[3]>>8)%(k.primary()+1) + 1
+		in.Version = (r[3]>>8)%(k.latest()+1) + 1
 	}
 	for i := range n {
 		in.Items = append(in.Items, engine.EncryptItem{Plaintext: plaintext(r[2] + uint32(i)), Context: pick(contexts, r[3]+uint32(i))})
@@ -611,6 +629,9 @@ func (p *player) reEncrypt(r [4]uint32) (string, error) {
 	if code != 0 {
 		return what, p.use(c, err, code, kms.ReEncrypt, 0, keys+p.on(named, to, 0))
 	}
+	if _, code := to.version(0, protect); code != 0 {
+		return what, p.use(c, err, code, kms.ReEncrypt, 0, p.on(true, x.key, 0)+p.on(true, to, to.primary()))
+	}
 	v, code := x.opened(x.key, ctx, spoilt)
 	if code == 0 && to.usage != kms.EncryptDecrypt {
 		code = kms.CodeUsage
@@ -643,8 +664,11 @@ func (p *player) dataKey(r [4]uint32) (string, error) {
 	if k.algorithm.Facts().Asymmetric {
 		return what, p.use(c, err, kms.CodeAlgorithm, a, 0, p.on(true, k, 0))
 	}
-	if k.usage != kms.EncryptDecrypt {
-		return what, p.use(c, err, kms.CodeUsage, a, 0, p.on(true, k, k.primary()))
+	if _, code = k.version(0, protect); code == 0 && k.usage != kms.EncryptDecrypt {
+		code = kms.CodeUsage
+	}
+	if code != 0 {
+		return what, p.use(c, err, code, a, 0, p.on(true, k, k.primary()))
 	}
 	if err := p.use(c, err, 0, a, audit.OK, p.on(true, k, k.primary()), make([]kms.Code, in.Count)...); err != nil {
 		return what, err
@@ -693,7 +717,7 @@ func (p *player) make(r [4]uint32, a kms.Action, u kms.Usage, all *[]*made, do f
 	if code != 0 {
 		return what, p.use(c, err, code, a, 0, p.on(named, k, 0))
 	}
-	if k.usage != u {
+	if _, code = k.version(0, protect); code == 0 && k.usage != u {
 		code = kms.CodeUsage
 	}
 	if err := p.use(c, err, code, a, audit.OK, p.on(true, k, k.primary())); err != nil || code != 0 {
@@ -727,7 +751,7 @@ func (p *player) check(r [4]uint32, a kms.Action, bad kms.Code, all []*made, do 
 	c, ns := p.someone(r[1], kms.RoleUser, k.ns)
 	v := x.version
 	if r[2]%8 == 0 {
-		v = (r[2] >> 8) % (k.primary() + 2)
+		v = (r[2] >> 8) % (k.latest() + 2)
 	}
 	out := bytes.Clone(x.output)
 	msg := bytes.Clone(x.input)
@@ -801,6 +825,7 @@ func (p *player) turn(r [4]uint32) (string, error) {
 			k.destroyAt, k.before = time.Time{}, 0
 		}
 		k.position = to
+		k.resume()
 	}
 	if err := p.use(c, err, code, do.a, o, keys); err != nil || code != 0 || call.DryRun {
 		return what, err
@@ -863,7 +888,7 @@ func (p *player) deactivate(r [4]uint32) (string, error) {
 	k = p.model.resolve(ns, ref)
 	in := engine.DeactivateInput{Key: ref, Version: 1}
 	if k != nil {
-		in.Version = r[2] % (k.primary() + 2)
+		in.Version = r[2] % (k.latest() + 2)
 	}
 	_, err := p.api().DeactivateVersion(p.m.t.Context(), p.call(c, ns), in)
 	what := fmt.Sprintf("%s in %s: deactivate %s version %d", c.name, ns, ref, in.Version)
@@ -873,14 +898,16 @@ func (p *player) deactivate(r [4]uint32) (string, error) {
 	}
 	keys := p.on(true, k, in.Version)
 	switch n := in.Version; {
-	case n == 0 || n > k.primary():
+	case n == 0 || n > k.latest():
 		code = kms.CodeVersionNotFound
+	case k.versions[n-1] == kms.Deactivated:
 	case n == k.primary():
 		code = kms.CodeVersionState
 	case k.versions[n-1] == kms.Active || k.versions[n-1] == kms.Suspended:
-		k.versions[n-1] = kms.Deactivated
+		k.enter(n, kms.Deactivated)
+		k.dates[n-1].deactivate = time.Time{}
 		keys += " change"
-	case k.versions[n-1] != kms.Deactivated:
+	default:
 		code = kms.CodeVersionState
 	}
 	return what, p.use(c, err, code, kms.DeactivateVersion, audit.OK, keys)
@@ -1018,7 +1045,7 @@ func (p *player) same(k *mKey, got *kms.Key) error {
 	if want.destroyAt.IsZero() {
 		want.destroyAt = time.Time{}
 	}
-	if seen.String() != want.String() || got.ID != k.id || got.Primary != k.primary() || got.Latest != k.primary() || got.Usage != k.usage {
+	if seen.String() != want.String() || got.ID != k.id || got.Primary != k.primary() || got.Latest != k.latest() || got.Usage != k.usage {
 		return fmt.Errorf("got %s, primary %d, latest %d\nwant %s, primary %d", &seen, got.Primary, got.Latest, &want, k.primary())
 	}
 	return nil

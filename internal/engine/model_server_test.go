@@ -159,21 +159,23 @@ func (p *player) upkeep() error {
 	if err != nil {
 		return err
 	}
+	p.reach()
+	p.writeDown(&c)
 	if !c.Suspended {
 		for i, k := range p.model.due(c.Trusted) {
 			if i == 50 {
 				break
 			}
-			for left := k.primary(); left > 0; left = max(left, 40) - 40 {
+			for left := k.latest(); left > 0; left = max(left, 40) - 40 {
 				p.expect("DestroyKey ok %s:0 change by keyhold", p.label[k.id])
 			}
 			k.position = kms.DestroyedKey
 			p.model.erased = append(p.model.erased, k)
 			for n := range k.versions {
 				if k.versions[n] == kms.Compromised {
-					k.versions[n] = kms.DestroyedCompromised
+					k.enter(uint32(n+1), kms.DestroyedCompromised)
 				} else {
-					k.versions[n] = kms.Destroyed
+					k.enter(uint32(n+1), kms.Destroyed)
 				}
 			}
 		}
@@ -348,6 +350,7 @@ func (p *player) restart(r [4]uint32) (what string, err error) {
 		what += ", " + p.setClock([4]uint32{r[3], r[3] >> 8, 0, 0})
 	}
 	p.m.start()
+	p.reach()
 	p.model.paused = time.Time{}
 	p.trail = append(p.trail, "StartServer ok")
 	if err := errors.Join(p.open(), p.records(), p.readTrail()); err != nil {
@@ -388,7 +391,7 @@ func (p *player) readTrail() error {
 			at = page[i].Position
 		}
 	}
-	got, p.trail = inAnyOrder(got), inAnyOrder(p.trail)
+	got, p.trail = inAnyOrder(p.byDates(got)), inAnyOrder(p.trail)
 	for i := range max(len(got), len(p.trail)) {
 		if i >= len(got) || i >= len(p.trail) || got[i] != p.trail[i] {
 			return fmt.Errorf("record %d of %d on the disk: got %q want %q of %d", i, len(got), at2(got, i), at2(p.trail, i), len(p.trail))
@@ -406,7 +409,8 @@ func at2(of []string, i int) string {
 
 // end looks at everything once more.
 func (p *player) end() error {
-	if err := errors.Join(p.lookAtAll(), p.readTrail()); err != nil {
+	p.reach()
+	if err := errors.Join(p.lookAtAll(), p.readTrail(), p.wrote()); err != nil {
 		return fmt.Errorf("at the end: %w", err)
 	}
 	out, err := p.m.e.CheckStore(p.m.t.Context(), p.call(p.who["op"], kms.SystemNamespace))
@@ -429,7 +433,7 @@ func (p *player) end() error {
 // and clocks that are set, and compares results, states and records with the model's. KEYHOLD_SEED plays one seed;
 // KEYHOLD_LONG more than a hundred thousand operations.
 func TestTheServerDoesWhatTheModelSays(t *testing.T) {
-	seeds, n := 4, 200
+	seeds, n := 6, 250
 	if os.Getenv("KEYHOLD_LONG") == "1" {
 		seeds, n = 60, 2000
 	}

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/engine"
@@ -28,7 +29,7 @@ func (p *player) stepVersion(r [4]uint32) (string, error) {
 	k = p.model.resolve(ns, ref)
 	n := uint32(0)
 	if k != nil {
-		if n = r[2] % (k.primary() + 2); n == k.primary() {
+		if n = r[2] % (k.latest() + 2); n == k.primary() {
 			n = 0
 		}
 	}
@@ -51,7 +52,7 @@ func (p *player) stepVersion(r [4]uint32) (string, error) {
 	}
 	keys, o := p.on(true, k, n), audit.OK
 	switch {
-	case n == 0 || n > k.primary():
+	case n == 0 || n > k.latest():
 		code = kms.CodeVersionNotFound
 	case k.versions[n-1] == s.to: // nothing to do
 		if call.DryRun {
@@ -62,7 +63,7 @@ func (p *player) stepVersion(r [4]uint32) (string, error) {
 	case call.DryRun:
 		o = audit.DryRun
 	default:
-		k.versions[n-1] = s.to
+		k.enter(n, s.to)
 		keys += " change"
 	}
 	return what, p.use(c, err, code, s.action, o, keys)
@@ -75,7 +76,7 @@ func (p *player) compromise(r [4]uint32) (string, error) {
 	k = p.model.resolve(ns, ref)
 	n := uint32(1)
 	if k != nil {
-		n = r[2] % (k.primary() + 2)
+		n = r[2] % (k.latest() + 2)
 		if r[3]%2 == 0 {
 			n = k.primary()
 		}
@@ -92,7 +93,7 @@ func (p *player) compromise(r [4]uint32) (string, error) {
 	if code != 0 {
 		return what, p.use(c, err, code, kms.CompromiseVersion, 0, p.on(named, k, 0))
 	}
-	if n == 0 || n > k.primary() {
+	if n == 0 || n > k.latest() {
 		return what, p.use(c, err, kms.CodeVersionNotFound, kms.CompromiseVersion, 0, p.on(true, k, 0))
 	}
 	if k.versions[n-1] == kms.Compromised {
@@ -100,10 +101,15 @@ func (p *player) compromise(r [4]uint32) (string, error) {
 		p.exposed(c, ns, k)
 		return what, err
 	}
+	now := p.m.e.Now()
+	k.settle(now)
 	was := k.primary()
-	k.versions[n-1] = kms.Compromised
+	k.enter(n, kms.Compromised)
+	if n == k.next {
+		k.next, k.nextAt = 0, time.Time{}
+	}
 	if n == was {
-		k.versions = append(k.versions, kms.Active)
+		k.protects(k.add(kms.Active, mDates{}), now)
 	}
 	if err := p.use(c, err, 0, kms.CompromiseVersion, audit.OK, p.on(true, k, was)+" change"); err != nil {
 		return what, err
@@ -119,12 +125,12 @@ func (p *player) exposed(c *caller, ns kms.Namespace, k *mKey) {
 	}
 }
 
-// inAnyOrder brings records of keys that are destroyed in one round into one order: the server destroys several at a time.
+// inAnyOrder brings records of what the server does by itself in one round into one order: it does several things at a time.
 func inAnyOrder(lines []string) []string {
 	lines = slices.Clone(lines)
 	for from := 0; from < len(lines); from++ {
 		to := from
-		for to < len(lines) && strings.HasPrefix(lines[to], kms.DestroyKey.String()+" ") {
+		for to < len(lines) && strings.HasSuffix(lines[to], " by keyhold") {
 			to++
 		}
 		slices.Sort(lines[from:to])

@@ -28,10 +28,21 @@ type mKey struct {
 	position  kms.Switch
 	before    kms.Switch
 	destroyAt time.Time
-	versions  []kms.State // of version i+1
+	versions  []kms.State // of version i+1, now
+
+	stored             []kms.State // what dates have not made of it yet
+	dates              []mDates
+	prime, storedPrime uint32
+	next               uint32 // 0: none
+	nextAt             time.Time
+	since              time.Time // when the primary version began to serve, or will; zero: not known
+	period             time.Duration
+	rotateAt           time.Time
+	wanted             bool // it is in the index
 }
 
-func (k *mKey) primary() uint32 { return uint32(len(k.versions)) }
+func (k *mKey) primary() uint32 { return k.prime }
+func (k *mKey) latest() uint32  { return uint32(len(k.versions)) }
 
 // made is what a key made, and what undoes or verifies it.
 type made struct {
@@ -239,7 +250,7 @@ func (k *mKey) version(n uint32, to need) (uint32, kms.Code) {
 		n = k.primary()
 	}
 	switch {
-	case n > k.primary():
+	case n > k.latest():
 		return n, kms.CodeVersionNotFound
 	case k.versions[n-1] == kms.Active, k.versions[n-1] == kms.Suspended && to == process:
 		return n, 0
