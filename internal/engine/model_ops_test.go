@@ -355,7 +355,7 @@ func (p *player) create(r [4]uint32) (string, error) {
 	if code != 0 || call.DryRun {
 		return what, p.use(c, err, code, kms.CreateKey, audit.DryRun, "")
 	}
-	k := &mKey{id: out.Key.ID, ns: ns, name: name, aliases: in.Aliases, algorithm: a, usage: u, labels: maps.Clone(in.Labels), position: kms.Enabled}
+	k := &mKey{id: out.Key.ID, ns: ns, name: name, aliases: in.Aliases, algorithm: a, usage: u, labels: maps.Clone(in.Labels), position: kms.Enabled, idle: map[uint32]bool{}}
 	switch {
 	case in.Dates.PreActive:
 		k.protects(k.add(kms.PreActive, mDates{}), time.Time{})

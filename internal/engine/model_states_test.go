@@ -98,12 +98,15 @@ func (p *player) compromise(r [4]uint32) (string, error) {
 	}
 	if k.versions[n-1] == kms.Compromised {
 		err := p.use(c, err, 0, kms.CompromiseVersion, audit.OK, p.on(true, k, 0))
-		p.exposed(c, ns, k)
+		p.exposed(c, ns, k, n)
 		return what, err
 	}
 	now := p.m.e.Now()
 	k.settle(now)
 	was := k.primary()
+	if k.versions[n-1] == kms.PreActive {
+		k.idle[n] = true
+	}
 	k.enter(n, kms.Compromised)
 	if n == k.next {
 		k.next, k.nextAt = 0, time.Time{}
@@ -114,12 +117,15 @@ func (p *player) compromise(r [4]uint32) (string, error) {
 	if err := p.use(c, err, 0, kms.CompromiseVersion, audit.OK, p.on(true, k, was)+" change"); err != nil {
 		return what, err
 	}
-	p.exposed(c, ns, k)
+	p.exposed(c, ns, k, n)
 	return what, p.same(k, &out.Key)
 }
 
 // exposed expects what an answer about compromised versions says of their use to be read as an operation of its own, by who may.
-func (p *player) exposed(c *caller, ns kms.Namespace, k *mKey) {
+func (p *player) exposed(c *caller, ns kms.Namespace, k *mKey, n uint32) {
+	if k.idle[n] { // it never protected anything
+		return
+	}
 	if code, _ := p.model.admit(c, ns, k, kms.ReadUsage, read); code == 0 {
 		p.expect("ReadUsage ok%s by %s", p.on(true, k, 0), c.name)
 	}

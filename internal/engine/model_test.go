@@ -38,7 +38,8 @@ type mKey struct {
 	since              time.Time // when the primary version began to serve, or will; zero: not known
 	period             time.Duration
 	rotateAt           time.Time
-	wanted             bool // it is in the index
+	wanted             bool            // it is in the index
+	idle               map[uint32]bool // versions that were compromised before they were active
 }
 
 func (k *mKey) primary() uint32 { return k.prime }
