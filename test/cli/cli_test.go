@@ -1,4 +1,3 @@
-// Package cli_test runs the real binary: every command against a real server, by scripts (testdata/*.txtar).
 package cli_test
 
 import (
