@@ -60,6 +60,27 @@ const (
 	BlobSIV     Label = "keyhold/blob/aes-siv/v1"            // convergent ciphertexts given to callers: no box, made by package provider/soft
 )
 
+// suite is the cipher of a key's boxes. It brings its own random nonce.
+type suite uint8
+
+const (
+	aesGCM suite = iota
+	chaCha20
+	xChaCha20
+)
+
+// cipher takes the key of one message, and keeps no reference to it: the key may stand on the stack.
+func (s suite) cipher(messageKey []byte) (cipher.AEAD, error) {
+	switch s {
+	case chaCha20:
+		return newChaCha20(messageKey)
+	case xChaCha20:
+		return newXChaCha20(messageKey)
+	default:
+		return newGCM(messageKey)
+	}
+}
+
 // erases tells whether what the cipher leaves in memory is erased (secret.Do): for labels of keys, which are sealed and opened seldom.
 func (l Label) erases() bool {
 	switch l {
@@ -72,9 +93,9 @@ func (l Label) erases() bool {
 // Key seals and opens. It is safe for concurrent use.
 type Key struct {
 	k    *secret.Bytes
-	hot  *prf                                         // of a key that is used over and over; nil otherwise
-	aead func(messageKey []byte) (cipher.AEAD, error) // brings its own random nonce
-	over int                                          // bytes that a box is longer than its plaintext
+	hot  *prf // of a key that is used over and over; nil otherwise
+	with suite
+	over int // bytes that a box is longer than its plaintext
 }
 
 // NewKey takes a secret of 16, 24 or 32 bytes. The key owns it: Zero erases it.
@@ -82,20 +103,20 @@ func NewKey(k *secret.Bytes) (*Key, error) {
 	if n := k.Len(); n != 16 && n != 24 && n != 32 {
 		return nil, fmt.Errorf("box key: %d bytes, want 16, 24 or 32", n)
 	}
-	return &Key{k: k, aead: newGCM, over: Overhead}, nil
+	return &Key{k: k, with: aesGCM, over: Overhead}, nil
 }
 
 // NewChaChaKey takes a secret of 32 bytes for boxes of ChaCha20-Poly1305 (RFC 8439), which no FIPS profile may use.
-func NewChaChaKey(k *secret.Bytes) (*Key, error) { return newChaCha(k, newChaCha20, Overhead) }
+func NewChaChaKey(k *secret.Bytes) (*Key, error) { return newChaCha(k, chaCha20, Overhead) }
 
 // NewXChaChaKey takes a secret of 32 bytes for boxes of XChaCha20-Poly1305 (draft-irtf-cfrg-xchacha-03), likewise.
-func NewXChaChaKey(k *secret.Bytes) (*Key, error) { return newChaCha(k, newXChaCha20, XChaChaOverhead) }
+func NewXChaChaKey(k *secret.Bytes) (*Key, error) { return newChaCha(k, xChaCha20, XChaChaOverhead) }
 
-func newChaCha(k *secret.Bytes, aead func([]byte) (cipher.AEAD, error), over int) (*Key, error) {
+func newChaCha(k *secret.Bytes, with suite, over int) (*Key, error) {
 	if n := k.Len(); n != KeySize {
 		return nil, fmt.Errorf("box key: %d bytes, want %d", n, KeySize)
 	}
-	return &Key{k: k, aead: aead, over: over}, nil
+	return &Key{k: k, with: with, over: over}, nil
 }
 
 // Hot tells that the key is used over and over, and is no secret to who reads the memory anyway: then what its derivations have in common is kept. Answers k.
@@ -185,7 +206,7 @@ func (k *Key) derive(label Label, header, salt, aad []byte) (aead cipher.AEAD, c
 		derive = k.hot.expand
 	}
 	okm := derive(key, label, header, salt, aad)
-	aead, err = k.aead(okm[:size])
+	aead, err = k.with.cipher(okm[:size])
 	copy(commitment[:], okm[size:])
 	clear(okm[:])
 	if err != nil {

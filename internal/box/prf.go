@@ -22,8 +22,8 @@ type prf struct {
 	kept weak.Pointer[state]
 }
 
-// few is how many messages a key has before anything is kept: many keys are made, tried and put away.
-const few = 2
+// few is how many messages a key has before anything is kept: many keys are made, tried (a self-test, a canary) and put away.
+const few = 4
 
 // state is what one derivation works with.
 type state struct {

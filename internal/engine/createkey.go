@@ -53,17 +53,13 @@ func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, a kms.Algori
 	if err != nil {
 		return nil, err
 	}
-	h, err := w.e.cfg.Provider.Open(a, gen.Wrapped, place.Wrap, place.Name, gen.Check)
-	if err != nil {
-		return nil, err
-	}
-	defer h.Close()
+	defer gen.Handle.Close()
 	b := bird{id, n, a, u}
-	canary, err := w.e.hatch(h, b)
+	canary, err := w.e.hatch(gen.Handle, b)
 	if err != nil {
 		return nil, err
 	}
-	if err := sings(h, b, canary); err != nil {
+	if err := sings(gen.Handle, b, canary); err != nil {
 		return nil, err
 	}
 	return &newVersion{key: id, number: n, algorithm: a, bytes: bytes, gen: gen, canary: canary, shred: place.Shred}, nil

@@ -103,9 +103,10 @@ func hmacOf(h func() hash.Hash, key []byte, parts [][]byte, last []byte) []byte 
 	k := append(make([]byte, 0, len(key)), key...) // of the heap: key itself may stay on the stack
 	m := hmac.New(h, k)
 	clear(k)
+	var text []byte // likewise
 	for _, p := range parts {
-		m.Write(p)
+		text = append(text, p...)
 	}
-	m.Write(last)
+	m.Write(append(text, last...))
 	return m.Sum(nil)
 }

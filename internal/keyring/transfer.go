@@ -20,6 +20,9 @@ func (r *Ring) NewImportKey(ctx context.Context, ns kms.Namespace, token kms.ID,
 	}
 	defer place.Wrap.Zero()
 	gen, err := r.cfg.Provider.Generate(a, 0, place.Wrap, place.Name)
+	if err == nil {
+		gen.Handle.Close() // it is opened again when the material arrives
+	}
 	return gen, place.Shred, err
 }
 

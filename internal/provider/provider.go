@@ -15,6 +15,7 @@ type Generated struct {
 	Public  []byte // DER SubjectPublicKeyInfo; nil for symmetric keys
 	Check   []byte // check value, 8 bytes: binds the material to its record
 	Source  string // the random source, e.g. "getrandom"
+	Handle  Handle // the version, opened from Wrapped: it has proved itself. Close it after use. Nil for what was imported
 }
 
 // Parcel is key material as another system wrapped it.

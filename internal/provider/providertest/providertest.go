@@ -71,6 +71,7 @@ func (o Options) make(t *testing.T, p provider.Provider, a kms.Algorithm) made {
 	if err != nil {
 		t.Fatalf("generate %s: %v", a, because(err))
 	}
+	g.Handle.Close()
 	h, err := p.Open(a, g.Wrapped, wrap, place, g.Check)
 	if err != nil {
 		t.Fatalf("open %s: %v", a, because(err))

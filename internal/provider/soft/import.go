@@ -61,9 +61,11 @@ func (p *Provider) take(kind *kind, a kms.Algorithm, by *handle, parcel provider
 		return provider.Imported{}, err
 	}
 	in.Public, in.Check = m.public, m.check()
-	if err := p.prove(kind, a, in.Generated, wrap, place); err != nil {
+	h, err := p.prove(kind, a, in.Generated, wrap, place)
+	if err != nil {
 		return provider.Imported{}, kms.Errorf(kms.CodeSelfTest, "the %s key that was to be imported failed its self-test", a).Because(err)
 	}
+	h.Close()
 	return in, nil
 }
 

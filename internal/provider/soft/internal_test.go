@@ -89,12 +89,12 @@ func TestAKeyPairThatDoesNotBelongTogetherIsThrownAway(t *testing.T) {
 		}
 		mixed := made
 		mixed.Public = other.Public
-		if err := p.prove(kindOf(a), a, mixed, wrap, []byte("p")); kms.CodeOf(err) != kms.CodeInternal {
+		if _, err := p.prove(kindOf(a), a, mixed, wrap, []byte("p")); kms.CodeOf(err) != kms.CodeInternal {
 			t.Errorf("%s: another's public key: got %v want %s", a, err, kms.CodeInternal)
 		}
 		mixed = made
 		mixed.Check = other.Check
-		if err := p.prove(kindOf(a), a, mixed, wrap, []byte("p")); kms.CodeOf(err) != kms.CodeInternal {
+		if _, err := p.prove(kindOf(a), a, mixed, wrap, []byte("p")); kms.CodeOf(err) != kms.CodeInternal {
 			t.Errorf("%s: another's check value: got %v want %s", a, err, kms.CodeInternal)
 		}
 	}

@@ -152,27 +152,30 @@ func (p *Provider) generate(kind *kind, a kms.Algorithm, bytes int, wrap *box.Ke
 		return provider.Generated{}, err
 	}
 	made := provider.Generated{Wrapped: wrapped, Public: m.public, Check: m.check(), Source: p.source}
-	if err := p.prove(kind, a, made, wrap, place); err != nil {
+	h, err := p.prove(kind, a, made, wrap, place)
+	if err != nil {
 		return provider.Generated{}, err
 	}
+	made.Handle = h
 	return made, nil
 }
 
 // prove opens what was just wrapped, as a later reader will, and runs the self-test on it.
-func (p *Provider) prove(kind *kind, a kms.Algorithm, made provider.Generated, wrap *box.Key, place []byte) error {
+func (p *Provider) prove(kind *kind, a kms.Algorithm, made provider.Generated, wrap *box.Key, place []byte) (*handle, error) {
 	h, err := p.open(kind, a, made.Wrapped, wrap, place, made.Check)
 	if err == nil {
-		defer h.Close()
 		if h.key.box != nil { // it shows its key to no cipher
 			err = h.selfTest(made.Public)
 		} else {
 			secret.Do(func() { err = h.selfTest(made.Public) })
 		}
+		if err == nil {
+			h.pool = p.poolOf(a) // from here on: what proved it is in the pool already
+			return h, nil
+		}
+		h.Close()
 	}
-	if err != nil {
-		return kms.Errorf(kms.CodeInternal, "a new %s key failed its self-test and was thrown away", a).Because(err)
-	}
-	return nil
+	return nil, kms.Errorf(kms.CodeInternal, "a new %s key failed its self-test and was thrown away", a).Because(err)
 }
 
 // Open unwraps material and verifies its check value. Errors: CodeRecordDamaged, one for every reason not to open;
@@ -194,10 +197,16 @@ func (p *Provider) Open(a kms.Algorithm, wrapped []byte, wrap *box.Key, place, c
 	if err != nil {
 		return nil, err
 	}
-	if a.Facts().SlowSign {
-		h.pool = p.pool
-	}
+	h.pool = p.poolOf(a)
 	return h, nil
+}
+
+// poolOf is where the signatures of an algorithm wait for their turn: nil where they are quick.
+func (p *Provider) poolOf(a kms.Algorithm) *pool {
+	if a.Facts().SlowSign {
+		return p.pool
+	}
+	return nil
 }
 
 // mayCreate asks the algorithm table whether keys of an algorithm may be made for any usage: which one is its caller's to check.
