@@ -115,6 +115,19 @@ func (l *leftOver) where() string {
 	return " (" + strings.Join(parts, ", ") + ")"
 }
 
+// anyLeft tells whether a data key that is kept here is under another version than the primary one.
+func (s *step) anyLeft(ctx context.Context) (bool, error) {
+	for v := uint32(0); ; {
+		var err error
+		if v, err = s.o.records.NextDataKeyVersion(ctx, s.mark.Key, records.Held, v); err != nil || v == 0 {
+			return false, err
+		}
+		if v != s.key.Primary {
+			return true, nil
+		}
+	}
+}
+
 func (s *step) countLeft(ctx context.Context) (l leftOver, err error) {
 	for _, h := range []records.Holding{records.Held, records.Outside} {
 		for v := uint32(0); ; {

@@ -37,6 +37,15 @@ func (s *step) next(ctx context.Context) (worked bool, err error) {
 	case s.campaign.State == records.CampaignPaused:
 		return true, s.unmark(ctx)
 	}
+	if !under { // the usual end of a rotation: no data keys, and no reason to open the key
+		some, err := s.anyLeft(ctx)
+		if err != nil {
+			return false, err
+		}
+		if !some {
+			return true, s.unmark(ctx)
+		}
+	}
 	if why := s.forbidden(ctx); why != nil {
 		s.e.campaigns.hold(s.at, time.Now().Add(rewrapRetry), why.Error())
 		return false, nil

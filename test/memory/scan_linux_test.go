@@ -72,6 +72,7 @@ func TestWhatIsInMemoryIsWhatIsDocumented(t *testing.T) {
 	secrets := learn(t, data, created)
 
 	s = start(t, bin, data)
+	secrets = append(secrets, s.bring(t)...)
 	secrets = append(secrets, s.work(t, n)...)
 	s.settle(t)
 	found, hidden := s.scan(t, secrets), strings.Contains(s.log.String(), "kind=memfd_secret")
