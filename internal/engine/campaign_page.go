@@ -104,8 +104,7 @@ func (s *step) rewrap(ctx context.Context, from, to *keyring.Version, ids []kms.
 		if err != nil {
 			return err
 		}
-		var done []records.DataKey
-		var old []records.DataKey
+		old, done := make([]records.DataKey, 0, len(was)), make([]records.DataKey, 0, len(was))
 		var share shared
 		failed := 0
 		for i := range was {
