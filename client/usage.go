@@ -94,6 +94,19 @@ func toUsageOperation(o *keyholdv1.UsageOperation) UsageOperation {
 	}
 }
 
+// UsageRebuilt says what a usage ledger that is made anew knows: what was counted from Was until From is forgotten, if that is later.
+type UsageRebuilt struct {
+	Was  time.Time `json:"was,omitzero"`  // of the first audit record that the ledger counted; zero: not known
+	From time.Time `json:"from,omitzero"` // of the oldest audit record that there is
+}
+
+// RebuildUsage has the server forget the usage ledger and count it anew from all the audit records there are. ListJobs tells how far it is (count-key-uses); until
+// then, what goes by the ledger is refused as busy.
+func (c *Client) RebuildUsage(ctx context.Context, options ...Option) (UsageRebuilt, error) {
+	res, err := invoke(ctx, c, c.admin.RebuildUsage, &keyholdv1.RebuildUsageRequest{}, changes, options)
+	return UsageRebuilt{Was: timeOf(res.GetWas()), From: timeOf(res.GetFrom())}, err
+}
+
 // Assessment is a report of what the destruction of a key would reach. The server keeps the newest of each key.
 type Assessment struct {
 	KeyID      string            `json:"key_id"`

@@ -3,6 +3,7 @@ package audit
 import (
 	"bytes"
 	"context"
+	"encoding/hex"
 
 	"github.com/keyhold/keyhold/internal/audit/segment"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -11,13 +12,15 @@ import (
 // Erase blanks what identifies a principal in every record that this node holds: the annexes of all records with the alias. The records, their hashes and all
 // proofs stand. It first writes the record that tells of it, with which a new segment begins, so that what was acknowledged before is in full ones; then it writes every segment
 // anew that holds such an annex, in the compressed form, as compression does: a crash leaves a segment as it was or erased, and a call that did not
-// finish is made again. It gives the number of records that were blanked.
+// finish is made again. It gives the number of records that were blanked. The resource of the record is the alias: who keeps names that he read in the
+// log forgets them when he reads it (Erased).
 //
 // It does not reach copies of the log, records under that alias that are written meanwhile, and blocks of the disk that the old files gave back.
 // Errors: those of Append, CodeCancelled, CodeLogAltered, CodeAuditUnavailable.
 func (l *Log) Erase(ctx context.Context, alias [16]byte, r *Record) (erased uint64, at Position, err error) {
 	l.keep.round.Lock()
 	defer l.keep.round.Unlock()
+	r.Resource = hex.EncodeToString(alias[:])
 	g := new(group)
 	g.reset()
 	if err := g.add(r); err != nil {
@@ -45,6 +48,18 @@ func (l *Log) Erase(ctx context.Context, alias [16]byte, r *Record) (erased uint
 		erased += n
 	}
 	return erased, at, nil
+}
+
+// Erased is the alias of the principal of whose erasure a record tells.
+func Erased(r *Record) (alias [16]byte, ok bool) {
+	if r.Action != kms.EraseAudit || r.Outcome != OK {
+		return alias, false
+	}
+	b, err := hex.DecodeString(r.Resource)
+	if err != nil || len(b) != len(alias) {
+		return alias, false
+	}
+	return [16]byte(b), true
 }
 
 // erase blanks the annexes of an alias in one segment.

@@ -66,6 +66,30 @@ func (l *Log) Follow(ctx context.Context, after Position, limit int) (entries []
 	return entries, false, nil
 }
 
+// Held counts the records over all boot epochs of this node whose data is there.
+// Errors: CodeLogAltered, CodeAuditUnavailable.
+func (l *Log) Held() (n uint64, err error) {
+	epochs, err := listEpochs(l.node)
+	if err != nil {
+		return 0, failure("list boot epochs", err)
+	}
+	for _, e := range epochs {
+		dir, size, ok, err := l.epochSize(e)
+		if err != nil {
+			return 0, unreadable(Position{l.cfg.Node, e, 0}, err)
+		}
+		if !ok {
+			continue
+		}
+		first, err := l.oldest(dir, size)
+		if err != nil {
+			return 0, unreadable(Position{l.cfg.Node, e, 0}, err)
+		}
+		n += size - min(first, size)
+	}
+	return n, nil
+}
+
 // oldest is the number of the first record of an epoch whose data is there, or size if there is none.
 func (l *Log) oldest(dir string, size uint64) (uint64, error) {
 	files, err := l.catalog.segments(dir)

@@ -19,7 +19,7 @@ func (a *app) operatorCommand() *cobra.Command {
 A new server has no root key: init makes it and seals it to custodian shares. After each start the server is sealed: it knows no key and
 no credential until enough shares, a passphrase or a key file unseal it. enroll redeems the one-time code of init for an administrator's token.
 init, unseal and mint work on the server's machine, over its local socket.`,
-		a.operatorInit(), a.operatorUnseal(), a.operatorStatus(), a.operatorEnroll(), a.operatorMint(), a.operatorSeal(), a.operatorRotateRoot(), a.operatorRollEpoch(), a.operatorConfirmClock())
+		a.operatorInit(), a.operatorUnseal(), a.operatorStatus(), a.operatorEnroll(), a.operatorMint(), a.operatorSeal(), a.operatorRotateRoot(), a.operatorRollEpoch(), a.operatorRebuildUsage(), a.operatorConfirmClock())
 }
 
 func (a *app) operatorStatus() *cobra.Command {

@@ -63,7 +63,7 @@ func schemas() map[string]form {
 		"keyhold namespace cancel-destroy": one(namespaceChange{}),
 		"keyhold operator init":            one(initialised{}), "keyhold operator unseal": one(client.Status{}), "keyhold operator status": one(client.Status{}),
 		"keyhold operator enroll": one(newToken{}), "keyhold operator mint": one(enrollmentInfo{}), "keyhold operator seal": one(client.Status{}),
-		"keyhold operator rotate-root": one(client.Status{}), "keyhold operator roll-epoch": list("jobs", client.Job{}),
+		"keyhold operator rotate-root": one(client.Status{}), "keyhold operator roll-epoch": list("jobs", client.Job{}), "keyhold operator rebuild-usage": one(client.UsageRebuilt{}),
 		"keyhold operator confirm-clock": one(client.ClockConfirmed{}),
 		"keyhold store check":            one(client.StoreReport{}), "keyhold store export": one(exported{}), "keyhold jobs": list("jobs", client.Job{}),
 		"keyhold doctor": one(diagnosis{}), "keyhold config check": one(configChecked{}), "keyhold version": one(versionInfo{}),

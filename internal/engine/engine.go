@@ -140,6 +140,7 @@ func New(cfg Config) (*Engine, error) {
 	e.now = e.clock.Now
 	e.outbox.wake = make(chan struct{}, 1)
 	e.jobs.init(e)
+	e.ledger.init()
 	e.budgets.of = map[budgetOf]*budget{}
 	e.due.running, e.due.hands, e.duties = map[string]*JobInfo{}, map[string]bool{}, allDuties()
 	return e, nil

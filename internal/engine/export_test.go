@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 
+	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/records"
 )
@@ -113,4 +114,18 @@ func (e *Engine) SetCanary(ctx context.Context, id kms.ID, n uint32, canary []by
 // SwapCheck makes a version's check value that of other material.
 func (e *Engine) SwapCheck(ctx context.Context, id kms.ID, n uint32) {
 	e.changeVersion(ctx, id, n, func(v *records.Version) { v.Check[0] ^= 1 })
+}
+
+// CountChunk does one transaction's worth of the usage ledger.
+func (e *Engine) CountChunk(ctx context.Context) (more bool, err error) {
+	end := audit.Position{Node: e.cfg.Log.Node(), Epoch: e.cfg.Log.Epoch(), Seq: e.cfg.Log.Size()}
+	leave := e.HoldLedger()
+	defer leave()
+	return e.countChunk(ctx, nil, end)
+}
+
+// HoldLedger keeps others from reading on.
+func (e *Engine) HoldLedger() (leave func()) {
+	e.ledger.turn <- struct{}{}
+	return func() { <-e.ledger.turn }
 }

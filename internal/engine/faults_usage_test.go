@@ -12,6 +12,9 @@ var usageTrials = map[kms.Action]trial{
 	kms.AssessKey: onKey(kms.AES256GCM, func(w *world, k kms.Ref, _ string) (engine.AssessOutput, error) {
 		return w.e.AssessKey(w.t.Context(), admin, engine.AssessInput{Key: k})
 	}),
+	kms.RebuildUsage: plain(func(w *world, _ string) (engine.RebuildUsageOutput, error) {
+		return w.e.RebuildUsage(w.t.Context(), operator())
+	}),
 	kms.RetireVersion: after(func(w *world, n string) (engine.KeyOutput, error) {
 		w.create(n, kms.AES256GCM, 0)
 		return w.e.RotateKey(w.t.Context(), admin, engine.RotateKeyInput{Key: kms.Ref(n)})

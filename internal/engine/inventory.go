@@ -9,6 +9,7 @@ import (
 	"github.com/keyhold/keyhold/internal/lifecycle"
 	"github.com/keyhold/keyhold/internal/records"
 	"github.com/keyhold/keyhold/internal/rotation"
+	"github.com/keyhold/keyhold/internal/usage"
 )
 
 // Limits of one request to the inventory. What is asked for may select one key of a million, and records are sealed, so that the store cannot look for it: a
@@ -76,7 +77,7 @@ type census struct {
 func (w *work) census(ctx context.Context, f *InventoryFilter) (c *census, err error) {
 	c = &census{w: w, filter: f, known: map[[32]byte]bool{}}
 	if w.e.cfg.Log != nil {
-		if c.end, _, err = w.o.records.UsageEnd(ctx, w.e.cfg.Log.Node()); err != nil {
+		if c.end, err = w.knownEnd(ctx); err != nil {
 			return nil, err
 		}
 	}
@@ -232,7 +233,7 @@ func (w *work) lastUse(ctx context.Context, k *kms.Key) (u LastUse, err error) {
 	add := func(rows []records.Usage) {
 		for i := range rows {
 			for _, l := range rows[i].Lines {
-				if l.Code == 0 {
+				if l.Code == 0 && !usage.Moves(l.Action) {
 					u.Last, u.Done = later(u.Last, l.Last), u.Done+l.N
 				}
 			}

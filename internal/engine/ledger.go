@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"errors"
-	"sync"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/audit"
@@ -21,8 +20,14 @@ const (
 
 // ledger keeps the usage ledger: a projection of the audit log. It follows the log behind the operations' backs, so that they pay nothing for it.
 type ledger struct {
-	mu   sync.Mutex // one reader at a time; guards rows
-	rows int        // of the next transaction: fewer after one was too large
+	turn chan struct{} // who may read on has taken what is in it; guards rows
+	rows int           // of the next transaction: fewer after one was too large
+	wake chan struct{}
+}
+
+func (l *ledger) init() {
+	l.turn, l.wake = make(chan struct{}, 1), make(chan struct{}, 1)
+	l.rows = usage.MaxRows
 }
 
 // errMoved: somebody else has read on.
@@ -37,6 +42,7 @@ func (e *Engine) keepLedger(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-tick.C:
+		case <-e.ledger.wake:
 		}
 		if o, ok := e.holds(); ok {
 			o.release() // count takes it for a portion at a time: sealing does not wait for more
@@ -51,17 +57,32 @@ func (e *Engine) keepLedger(ctx context.Context) {
 	}
 }
 
-// counted brings the ledger up to the last record that was durable when it was asked for, for an operation that goes by it.
+// counted brings the ledger up to the last record that was durable when it was asked for, for an operation that goes by it. A dry run writes nothing, and goes
+// by what is there.
 func (w *work) counted(ctx context.Context) error {
+	if w.e.cfg.Log == nil {
+		return nil
+	}
+	if w.call.DryRun {
+		_, again, err := w.o.records.UsageRebuild(ctx, w.e.cfg.Log.Node())
+		if err == nil && again != 0 {
+			err = uncounted("the usage ledger is being counted anew from the audit log")
+		}
+		return err
+	}
 	patience, cancel := context.WithTimeout(ctx, ledgerWait)
 	defer cancel()
 	err := w.e.count(patience, w.o)
 	if err != nil && ctx.Err() == nil && patience.Err() != nil {
-		busy := kms.Errorf(kms.CodeBusy, "the usage ledger is still reading the audit log")
-		busy.RetryMS = ledgerEvery.Milliseconds()
-		return busy
+		return uncounted("the usage ledger is still reading the audit log")
 	}
 	return err
+}
+
+func uncounted(why string) error {
+	busy := kms.Errorf(kms.CodeBusy, "%s", why)
+	busy.RetryMS = ledgerEvery.Milliseconds()
+	return busy
 }
 
 // count reads what the log has that the ledger has not. held is what the caller holds, nil if it is to be held while a portion is read.
@@ -70,8 +91,12 @@ func (e *Engine) count(ctx context.Context, held *opened) error {
 		return nil
 	}
 	end := audit.Position{Node: e.cfg.Log.Node(), Epoch: e.cfg.Log.Epoch(), Seq: e.cfg.Log.Size()}
-	e.ledger.mu.Lock()
-	defer e.ledger.mu.Unlock()
+	select {
+	case e.ledger.turn <- struct{}{}:
+	case <-ctx.Done():
+		return kms.Errorf(kms.CodeCancelled, "others are reading the audit log").Because(ctx.Err())
+	}
+	defer func() { <-e.ledger.turn }()
 	for more := true; more; {
 		var err error
 		if more, err = e.countChunk(ctx, held, end); err != nil && !errors.Is(err, errMoved) {
@@ -81,7 +106,7 @@ func (e *Engine) count(ctx context.Context, held *opened) error {
 	return nil
 }
 
-// countChunk adds one transaction's worth, and tells whether there is more before end. While it runs the server is not sealed.
+// countChunk does one transaction's worth, and tells whether there is more before end. While it runs the server is not sealed.
 func (e *Engine) countChunk(ctx context.Context, o *opened, end audit.Position) (more bool, err error) {
 	if o == nil {
 		if o, err = e.hold(ctx); err != nil {
@@ -89,23 +114,46 @@ func (e *Engine) countChunk(ctx context.Context, o *opened, end audit.Position) 
 		}
 		defer o.release()
 	}
+	again, rev, err := o.records.UsageRebuild(ctx, end.Node)
+	switch {
+	case err != nil:
+		return false, err
+	case rev == 0:
+		return e.countOn(ctx, o, end, nil)
+	case !again.Counting:
+		return true, e.forgetUsage(ctx, o, end.Node)
+	}
+	if more, err = e.countOn(ctx, o, end, &again); more || err != nil {
+		return more, err
+	}
+	return false, e.endRebuild(ctx, o, end.Node)
+}
+
+// countOn adds records up. again is set while the ledger is being made anew.
+func (e *Engine) countOn(ctx context.Context, o *opened, end audit.Position, again *records.UsageRebuild) (more bool, err error) {
 	from, _, err := o.records.UsageEnd(ctx, end.Node)
 	if err != nil {
 		return false, err
 	}
-	if e.ledger.rows == 0 {
-		e.ledger.rows = usage.MaxRows
-	}
-	p := portion{fold: usage.New(e.ledger.rows), from: from, to: from}
+	p := portion{fold: usage.New(e.ledger.rows), from: from, to: from, again: again}
 	if more, err = p.read(ctx, e.cfg.Log, end); err != nil {
 		return false, err
 	}
-	if p.fold.Empty() && p.seen < ledgerSkip && !more {
+	if p.fold.Empty() && !p.erased && p.seen < ledgerSkip && !more {
 		return false, nil // nothing to write: these few are read again
+	}
+	if p.erased {
+		if err := e.forgetName(ctx, o, p.forget); err != nil {
+			return false, err
+		}
+	}
+	if again != nil {
+		again.Done += uint64(p.seen) //nolint:gosec // G115: a count
 	}
 	switch err = p.write(ctx, o.records, end.Node); kms.CodeOf(err) {
 	case 0:
 		e.ledger.rows = min(2*e.ledger.rows, usage.MaxRows)
+		e.showRebuild(again, p.to.Time)
 	case kms.CodeTooLarge: // many rows with many users each
 		if e.ledger.rows > 1 {
 			e.ledger.rows /= 2
@@ -120,6 +168,11 @@ type portion struct {
 	fold     *usage.Fold
 	from, to records.UsageEnd
 	seen     int
+	again    *records.UsageRebuild // the ledger is being made anew; nil: it is not
+
+	// Of a portion of one record that tells of an erasure: whose names are to be forgotten.
+	erased bool
+	forget [16]byte
 }
 
 // read adds records up until the portion is full or the log ends, and tells whether there is more before end.
@@ -137,6 +190,10 @@ func (p *portion) read(ctx context.Context, log *audit.Log, end audit.Position) 
 		}
 		for i := range page {
 			at, r := page[i].Position, &page[i].Record
+			alias, erased := audit.Erased(r)
+			if erased && p.seen > 0 {
+				return true, nil // a portion of its own: it is done when all before is written
+			}
 			p.to.Epoch, p.to.Seq, p.to.Time = at.Epoch, at.Seq, later(p.to.Time, r.Time)
 			p.to.Begun = first(p.to.Begun, r.Time)
 			after = at
@@ -146,7 +203,7 @@ func (p *portion) read(ctx context.Context, log *audit.Log, end audit.Position) 
 					return true, nil
 				}
 			}
-			if p.fold.Full() || p.seen == ledgerChunk {
+			if p.erased, p.forget = erased, alias; erased || p.fold.Full() || p.seen == ledgerChunk {
 				return at.Before(audit.Position{Epoch: end.Epoch, Seq: end.Seq - min(end.Seq, 1)}), nil
 			}
 		}
@@ -192,6 +249,11 @@ func (p *portion) write(ctx context.Context, r *records.Records, node string) er
 			}
 			p.fold.Into(&row)
 			if err := tx.PutUsage(row); err != nil {
+				return err
+			}
+		}
+		if p.again != nil {
+			if err := tx.PutUsageRebuild(node, *p.again); err != nil {
 				return err
 			}
 		}

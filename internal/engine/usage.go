@@ -123,13 +123,8 @@ func doReadUsage(ctx context.Context, w *work, in *UsageInput) (UsageOutput, err
 
 // ledgerEnd brings the ledger up to date and answers how far it is.
 func (w *work) ledgerEnd(ctx context.Context) (records.UsageEnd, error) {
-	if !w.call.DryRun { // which writes nothing
-		if err := w.counted(ctx); err != nil {
-			return records.UsageEnd{}, err
-		}
-	}
-	if w.e.cfg.Log == nil {
-		return records.UsageEnd{}, nil
+	if err := w.counted(ctx); err != nil || w.e.cfg.Log == nil {
+		return records.UsageEnd{}, err
 	}
 	end, _, err := w.o.records.UsageEnd(ctx, w.e.cfg.Log.Node())
 	return end, err

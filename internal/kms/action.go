@@ -112,6 +112,7 @@ const (
 	ScheduleNamespaceDestruction
 	CancelNamespaceDestruction
 	DestroyNamespace // performed by the system when the window ends
+	RebuildUsage     // the usage ledger is forgotten, and counted anew from the log
 
 	actionEnd
 )
@@ -244,6 +245,7 @@ var actions = [...]actionFacts{
 	ScheduleNamespaceDestruction: {"ScheduleNamespaceDestruction", AdminGroup, false},
 	CancelNamespaceDestruction:   {"CancelNamespaceDestruction", AdminGroup, false},
 	DestroyNamespace:             {"DestroyNamespace", OperatorGroup, false},
+	RebuildUsage:                 {"RebuildUsage", OperatorGroup, false},
 }
 
 // AllActions lists every action, for tables and tests that range over them.

@@ -62,12 +62,70 @@ type UsageEnd struct {
 	Begun time.Time `json:"begun"` // the earliest time of a record that the ledger knows: what was before is not in it
 }
 
+// UsageRebuild is that the ledger is made anew: what there is of it is removed first, then it counts as if it had never begun.
+type UsageRebuild struct {
+	Asked    time.Time `json:"asked"`
+	Counting bool      `json:"counting,omitzero"` // everything is removed
+	Done     uint64    `json:"done,omitzero"`     // records that were read since
+}
+
 func usagePrefix(id kms.ID) []byte { return append([]byte{byte(kindUsage)}, id[:]...) }
 
 func usagePath(id kms.ID, n uint32) []byte { return binary.BigEndian.AppendUint32(usagePrefix(id), n) }
 
 // usageEndPath cannot meet a row's: a node's name has no zero bytes, and ids of keys never start with 00.
 func usageEndPath(node string) []byte { return append([]byte{byte(kindUsage), 0}, node...) }
+
+// usageRebuildPath comes behind all others: ids of keys never start with ff.
+func usageRebuildPath(node string) []byte { return append([]byte{byte(kindUsage), 0xff}, node...) }
+
+// isUsageRow tells a row's path from those of nodes.
+func isUsageRow(path []byte) bool {
+	if len(path) != versionPathLen || path[1] == 0xff {
+		return false
+	}
+	id, _ := splitVersion(path)
+	return path[1] != 0 || id.IsZero()
+}
+
+// UsageRebuild reads whether the ledger is being made anew; a zero revision means that it is not.
+func (r *Records) UsageRebuild(ctx context.Context, node string) (UsageRebuild, kms.Rev, error) {
+	return load[UsageRebuild](ctx, r, usageRebuildPath(node))
+}
+
+// UsagePaths gives the places of at most n rows and ends of the ledger, whether or not they open.
+func (r *Records) UsagePaths(ctx context.Context, n int) (paths [][]byte, err error) {
+	recs, _, err := r.store.Scan(ctx, []byte{byte(kindUsage)}, nil, n)
+	for _, rec := range recs {
+		if rec.Key[1] != 0xff {
+			paths = append(paths, rec.Key)
+		}
+	}
+	return paths, storeError(err)
+}
+
+// AllUsage reads the rows among the next n records of the ledger, of whatever keys. next is what to pass as after, nil at the end.
+func (r *Records) AllUsage(ctx context.Context, after []byte, n int) (all []Usage, next []byte, err error) {
+	recs, _, err := r.store.Scan(ctx, []byte{byte(kindUsage)}, after, n)
+	if err != nil {
+		return nil, nil, storeError(err)
+	}
+	for _, rec := range recs {
+		if !isUsageRow(rec.Key) {
+			continue
+		}
+		u, err := decode[Usage](r, rec)
+		if err != nil {
+			return nil, nil, err
+		}
+		u.Key, u.Version = splitVersion(rec.Key)
+		all = append(all, u)
+	}
+	if len(recs) == n {
+		next = recs[n-1].Key
+	}
+	return all, next, nil
+}
 
 // Usage reads a page of a key's rows, by version. next is the version to pass as after, 0 at the end.
 func (r *Records) Usage(ctx context.Context, id kms.ID, after uint32, n int) (all []Usage, next uint32, err error) {
@@ -135,6 +193,25 @@ func (tx *Tx) UsageEnd(node string) (UsageEnd, error) {
 
 // PutUsageEnd writes how far it is.
 func (tx *Tx) PutUsageEnd(node string, e UsageEnd) error { return tx.put(usageEndPath(node), e) }
+
+// UsageRebuild reads whether the ledger is being made anew, within the transaction.
+func (tx *Tx) UsageRebuild(node string) (UsageRebuild, bool, error) {
+	u, _, ok, err := fetch[UsageRebuild](tx, usageRebuildPath(node))
+	return u, ok, err
+}
+
+// AskUsageRebuild has the ledger made anew, whatever was there before.
+func (tx *Tx) AskUsageRebuild(node string, u UsageRebuild) error {
+	return tx.write(usageRebuildPath(node), u, true)
+}
+
+// PutUsageRebuild writes how far that is.
+func (tx *Tx) PutUsageRebuild(node string, u UsageRebuild) error {
+	return tx.put(usageRebuildPath(node), u)
+}
+
+// EndUsageRebuild: it is done.
+func (tx *Tx) EndUsageRebuild(node string) error { return tx.remove(usageRebuildPath(node)) }
 
 func (r Usage) fields(w *writer) { // 1 and 2, the key's id and the version, are those of the path
 	for i := range r.Users {

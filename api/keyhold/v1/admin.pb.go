@@ -2609,6 +2609,96 @@ func (*RollEpochRequest) Descriptor() ([]byte, []int) {
 	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
+type RebuildUsageRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebuildUsageRequest) Reset() {
+	*x = RebuildUsageRequest{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildUsageRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildUsageRequest) ProtoMessage() {}
+
+func (x *RebuildUsageRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildUsageRequest.ProtoReflect.Descriptor instead.
+func (*RebuildUsageRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{40}
+}
+
+type RebuildUsageResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// When the first audit record was made that the ledger counted. Not set: that is not known.
+	Was *timestamppb.Timestamp `protobuf:"bytes,1,opt,name=was,proto3" json:"was,omitempty"`
+	// When the oldest audit record was made that there is. If it is later, what was counted before it is forgotten.
+	From          *timestamppb.Timestamp `protobuf:"bytes,2,opt,name=from,proto3" json:"from,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RebuildUsageResponse) Reset() {
+	*x = RebuildUsageResponse{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RebuildUsageResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RebuildUsageResponse) ProtoMessage() {}
+
+func (x *RebuildUsageResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RebuildUsageResponse.ProtoReflect.Descriptor instead.
+func (*RebuildUsageResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *RebuildUsageResponse) GetWas() *timestamppb.Timestamp {
+	if x != nil {
+		return x.Was
+	}
+	return nil
+}
+
+func (x *RebuildUsageResponse) GetFrom() *timestamppb.Timestamp {
+	if x != nil {
+		return x.From
+	}
+	return nil
+}
+
 type RotateRootRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2617,7 +2707,7 @@ type RotateRootRequest struct {
 
 func (x *RotateRootRequest) Reset() {
 	*x = RotateRootRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2629,7 +2719,7 @@ func (x *RotateRootRequest) String() string {
 func (*RotateRootRequest) ProtoMessage() {}
 
 func (x *RotateRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2642,7 +2732,7 @@ func (x *RotateRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRootRequest.ProtoReflect.Descriptor instead.
 func (*RotateRootRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 type RotateRootResponse struct {
@@ -2654,7 +2744,7 @@ type RotateRootResponse struct {
 
 func (x *RotateRootResponse) Reset() {
 	*x = RotateRootResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2666,7 +2756,7 @@ func (x *RotateRootResponse) String() string {
 func (*RotateRootResponse) ProtoMessage() {}
 
 func (x *RotateRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2679,7 +2769,7 @@ func (x *RotateRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRootResponse.ProtoReflect.Descriptor instead.
 func (*RotateRootResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *RotateRootResponse) GetStatus() *ServerStatus {
@@ -2697,7 +2787,7 @@ type CheckStoreRequest struct {
 
 func (x *CheckStoreRequest) Reset() {
 	*x = CheckStoreRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2709,7 +2799,7 @@ func (x *CheckStoreRequest) String() string {
 func (*CheckStoreRequest) ProtoMessage() {}
 
 func (x *CheckStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2722,7 +2812,7 @@ func (x *CheckStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStoreRequest.ProtoReflect.Descriptor instead.
 func (*CheckStoreRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 type CheckStoreResponse struct {
@@ -2743,7 +2833,7 @@ type CheckStoreResponse struct {
 
 func (x *CheckStoreResponse) Reset() {
 	*x = CheckStoreResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2755,7 +2845,7 @@ func (x *CheckStoreResponse) String() string {
 func (*CheckStoreResponse) ProtoMessage() {}
 
 func (x *CheckStoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2768,7 +2858,7 @@ func (x *CheckStoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStoreResponse.ProtoReflect.Descriptor instead.
 func (*CheckStoreResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *CheckStoreResponse) GetRecords() uint64 {
@@ -3014,7 +3104,11 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	" \x01(\rR\aversion\x12,\n" +
 	"\x03due\x18\v \x01(\v2\x1a.google.protobuf.TimestampR\x03due\x12\x1a\n" +
 	"\battempts\x18\f \x01(\rR\battempts\"\x12\n" +
-	"\x10RollEpochRequest\"\x13\n" +
+	"\x10RollEpochRequest\"\x15\n" +
+	"\x13RebuildUsageRequest\"t\n" +
+	"\x14RebuildUsageResponse\x12,\n" +
+	"\x03was\x18\x01 \x01(\v2\x1a.google.protobuf.TimestampR\x03was\x12.\n" +
+	"\x04from\x18\x02 \x01(\v2\x1a.google.protobuf.TimestampR\x04from\"\x13\n" +
 	"\x11RotateRootRequest\"F\n" +
 	"\x12RotateRootResponse\x120\n" +
 	"\x06status\x18\x01 \x01(\v2\x18.keyhold.v1.ServerStatusR\x06status\"\x13\n" +
@@ -3024,7 +3118,7 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\x04keys\x18\x02 \x01(\x04R\x04keys\x12\x1a\n" +
 	"\bversions\x18\x03 \x01(\x04R\bversions\x12\x18\n" +
 	"\adamaged\x18\x04 \x03(\tR\adamaged\x12#\n" +
-	"\rdamaged_count\x18\x05 \x01(\x04R\fdamagedCount2\xc8\r\n" +
+	"\rdamaged_count\x18\x05 \x01(\x04R\fdamagedCount2\x9b\x0e\n" +
 	"\fAdminService\x12T\n" +
 	"\x0fCreateNamespace\x12\".keyhold.v1.CreateNamespaceRequest\x1a\x1d.keyhold.v1.NamespaceResponse\x12T\n" +
 	"\x0fUpdateNamespace\x12\".keyhold.v1.UpdateNamespaceRequest\x1a\x1d.keyhold.v1.NamespaceResponse\x12X\n" +
@@ -3048,7 +3142,8 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\bListJobs\x12\x1b.keyhold.v1.ListJobsRequest\x1a\x1c.keyhold.v1.ListJobsResponse\x12G\n" +
 	"\tRollEpoch\x12\x1c.keyhold.v1.RollEpochRequest\x1a\x1c.keyhold.v1.ListJobsResponse\x12K\n" +
 	"\n" +
-	"RotateRoot\x12\x1d.keyhold.v1.RotateRootRequest\x1a\x1e.keyhold.v1.RotateRootResponse\x12K\n" +
+	"RotateRoot\x12\x1d.keyhold.v1.RotateRootRequest\x1a\x1e.keyhold.v1.RotateRootResponse\x12Q\n" +
+	"\fRebuildUsage\x12\x1f.keyhold.v1.RebuildUsageRequest\x1a .keyhold.v1.RebuildUsageResponse\x12K\n" +
 	"\n" +
 	"CheckStore\x12\x1d.keyhold.v1.CheckStoreRequest\x1a\x1e.keyhold.v1.CheckStoreResponseB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
 
@@ -3064,7 +3159,7 @@ func file_keyhold_v1_admin_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_admin_proto_rawDescData
 }
 
-var file_keyhold_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 45)
+var file_keyhold_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
 var file_keyhold_v1_admin_proto_goTypes = []any{
 	(*Namespace)(nil),                // 0: keyhold.v1.Namespace
 	(*Required)(nil),                 // 1: keyhold.v1.Required
@@ -3106,106 +3201,112 @@ var file_keyhold_v1_admin_proto_goTypes = []any{
 	(*ListJobsResponse)(nil),         // 37: keyhold.v1.ListJobsResponse
 	(*Job)(nil),                      // 38: keyhold.v1.Job
 	(*RollEpochRequest)(nil),         // 39: keyhold.v1.RollEpochRequest
-	(*RotateRootRequest)(nil),        // 40: keyhold.v1.RotateRootRequest
-	(*RotateRootResponse)(nil),       // 41: keyhold.v1.RotateRootResponse
-	(*CheckStoreRequest)(nil),        // 42: keyhold.v1.CheckStoreRequest
-	(*CheckStoreResponse)(nil),       // 43: keyhold.v1.CheckStoreResponse
-	nil,                              // 44: keyhold.v1.CanIRequest.ContextEntry
-	(*timestamppb.Timestamp)(nil),    // 45: google.protobuf.Timestamp
-	(*ApprovalRule)(nil),             // 46: keyhold.v1.ApprovalRule
-	(*AuditRecord)(nil),              // 47: keyhold.v1.AuditRecord
-	(*durationpb.Duration)(nil),      // 48: google.protobuf.Duration
-	(*ServerStatus)(nil),             // 49: keyhold.v1.ServerStatus
+	(*RebuildUsageRequest)(nil),      // 40: keyhold.v1.RebuildUsageRequest
+	(*RebuildUsageResponse)(nil),     // 41: keyhold.v1.RebuildUsageResponse
+	(*RotateRootRequest)(nil),        // 42: keyhold.v1.RotateRootRequest
+	(*RotateRootResponse)(nil),       // 43: keyhold.v1.RotateRootResponse
+	(*CheckStoreRequest)(nil),        // 44: keyhold.v1.CheckStoreRequest
+	(*CheckStoreResponse)(nil),       // 45: keyhold.v1.CheckStoreResponse
+	nil,                              // 46: keyhold.v1.CanIRequest.ContextEntry
+	(*timestamppb.Timestamp)(nil),    // 47: google.protobuf.Timestamp
+	(*ApprovalRule)(nil),             // 48: keyhold.v1.ApprovalRule
+	(*AuditRecord)(nil),              // 49: keyhold.v1.AuditRecord
+	(*durationpb.Duration)(nil),      // 50: google.protobuf.Duration
+	(*ServerStatus)(nil),             // 51: keyhold.v1.ServerStatus
 }
 var file_keyhold_v1_admin_proto_depIdxs = []int32{
-	45, // 0: keyhold.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
-	46, // 1: keyhold.v1.Namespace.approvals:type_name -> keyhold.v1.ApprovalRule
-	45, // 2: keyhold.v1.Namespace.destroy_at:type_name -> google.protobuf.Timestamp
-	45, // 3: keyhold.v1.Namespace.destroyed_at:type_name -> google.protobuf.Timestamp
-	45, // 4: keyhold.v1.Namespace.irrecoverable_at:type_name -> google.protobuf.Timestamp
-	46, // 5: keyhold.v1.CreateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	47, // 0: keyhold.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
+	48, // 1: keyhold.v1.Namespace.approvals:type_name -> keyhold.v1.ApprovalRule
+	47, // 2: keyhold.v1.Namespace.destroy_at:type_name -> google.protobuf.Timestamp
+	47, // 3: keyhold.v1.Namespace.destroyed_at:type_name -> google.protobuf.Timestamp
+	47, // 4: keyhold.v1.Namespace.irrecoverable_at:type_name -> google.protobuf.Timestamp
+	48, // 5: keyhold.v1.CreateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
 	1,  // 6: keyhold.v1.CreateNamespaceRequest.required:type_name -> keyhold.v1.Required
-	46, // 7: keyhold.v1.UpdateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	48, // 7: keyhold.v1.UpdateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
 	1,  // 8: keyhold.v1.UpdateNamespaceRequest.required:type_name -> keyhold.v1.Required
 	0,  // 9: keyhold.v1.NamespaceResponse.namespace:type_name -> keyhold.v1.Namespace
 	0,  // 10: keyhold.v1.ListNamespacesResponse.namespaces:type_name -> keyhold.v1.Namespace
-	45, // 11: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
+	47, // 11: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
 	8,  // 12: keyhold.v1.PolicyResponse.policy:type_name -> keyhold.v1.Policy
 	8,  // 13: keyhold.v1.ListPoliciesResponse.policies:type_name -> keyhold.v1.Policy
-	44, // 14: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
-	47, // 15: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
+	46, // 14: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
+	49, // 15: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
 	19, // 16: keyhold.v1.ExplainResponse.explanation:type_name -> keyhold.v1.Explanation
 	20, // 17: keyhold.v1.Explanation.permits:type_name -> keyhold.v1.PolicyReason
 	20, // 18: keyhold.v1.Explanation.forbids:type_name -> keyhold.v1.PolicyReason
 	20, // 19: keyhold.v1.Explanation.failed:type_name -> keyhold.v1.PolicyReason
 	20, // 20: keyhold.v1.Explanation.unmet:type_name -> keyhold.v1.PolicyReason
 	20, // 21: keyhold.v1.Explanation.manages:type_name -> keyhold.v1.PolicyReason
-	45, // 22: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
-	45, // 23: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
-	45, // 24: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
-	48, // 25: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	47, // 22: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
+	47, // 23: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
+	47, // 24: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
+	50, // 25: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
 	21, // 26: keyhold.v1.CreateTokenResponse.token:type_name -> keyhold.v1.Token
 	21, // 27: keyhold.v1.ListTokensResponse.tokens:type_name -> keyhold.v1.Token
 	21, // 28: keyhold.v1.TokenResponse.token:type_name -> keyhold.v1.Token
-	45, // 29: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
-	45, // 30: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
+	47, // 29: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
+	47, // 30: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
 	28, // 31: keyhold.v1.CredentialResponse.credential:type_name -> keyhold.v1.Credential
 	28, // 32: keyhold.v1.ListCredentialsResponse.credentials:type_name -> keyhold.v1.Credential
-	45, // 33: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
+	47, // 33: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
 	38, // 34: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
-	45, // 35: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
-	45, // 36: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
-	45, // 37: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
-	49, // 38: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
-	2,  // 39: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
-	3,  // 40: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
-	4,  // 41: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
-	6,  // 42: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
-	9,  // 43: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
-	10, // 44: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
-	11, // 45: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
-	12, // 46: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
-	14, // 47: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
-	16, // 48: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
-	17, // 49: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
-	22, // 50: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
-	24, // 51: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
-	26, // 52: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
-	29, // 53: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
-	31, // 54: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
-	33, // 55: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
-	34, // 56: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
-	36, // 57: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
-	39, // 58: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
-	40, // 59: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
-	42, // 60: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
-	5,  // 61: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	5,  // 62: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	5,  // 63: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
-	7,  // 64: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
-	13, // 65: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
-	13, // 66: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
-	13, // 67: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
-	13, // 68: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
-	15, // 69: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
-	18, // 70: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
-	18, // 71: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
-	23, // 72: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
-	25, // 73: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
-	27, // 74: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
-	30, // 75: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
-	32, // 76: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
-	30, // 77: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
-	35, // 78: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
-	37, // 79: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
-	37, // 80: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
-	41, // 81: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
-	43, // 82: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
-	61, // [61:83] is the sub-list for method output_type
-	39, // [39:61] is the sub-list for method input_type
-	39, // [39:39] is the sub-list for extension type_name
-	39, // [39:39] is the sub-list for extension extendee
-	0,  // [0:39] is the sub-list for field type_name
+	47, // 35: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
+	47, // 36: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
+	47, // 37: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
+	47, // 38: keyhold.v1.RebuildUsageResponse.was:type_name -> google.protobuf.Timestamp
+	47, // 39: keyhold.v1.RebuildUsageResponse.from:type_name -> google.protobuf.Timestamp
+	51, // 40: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
+	2,  // 41: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
+	3,  // 42: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
+	4,  // 43: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
+	6,  // 44: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
+	9,  // 45: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
+	10, // 46: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
+	11, // 47: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
+	12, // 48: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
+	14, // 49: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
+	16, // 50: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
+	17, // 51: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
+	22, // 52: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
+	24, // 53: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
+	26, // 54: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
+	29, // 55: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
+	31, // 56: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
+	33, // 57: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
+	34, // 58: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
+	36, // 59: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
+	39, // 60: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
+	42, // 61: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
+	40, // 62: keyhold.v1.AdminService.RebuildUsage:input_type -> keyhold.v1.RebuildUsageRequest
+	44, // 63: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
+	5,  // 64: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	5,  // 65: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	5,  // 66: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
+	7,  // 67: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
+	13, // 68: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 69: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 70: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 71: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
+	15, // 72: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
+	18, // 73: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
+	18, // 74: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
+	23, // 75: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
+	25, // 76: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
+	27, // 77: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
+	30, // 78: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
+	32, // 79: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
+	30, // 80: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
+	35, // 81: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
+	37, // 82: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
+	37, // 83: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
+	43, // 84: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
+	41, // 85: keyhold.v1.AdminService.RebuildUsage:output_type -> keyhold.v1.RebuildUsageResponse
+	45, // 86: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
+	64, // [64:87] is the sub-list for method output_type
+	41, // [41:64] is the sub-list for method input_type
+	41, // [41:41] is the sub-list for extension type_name
+	41, // [41:41] is the sub-list for extension extendee
+	0,  // [0:41] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_admin_proto_init() }
@@ -3224,7 +3325,7 @@ func file_keyhold_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_admin_proto_rawDesc), len(file_keyhold_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   45,
+			NumMessages:   47,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

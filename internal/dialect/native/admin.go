@@ -185,6 +185,11 @@ func (s adminService) RollEpoch(ctx context.Context, _ *connect.Request[keyholdv
 	return answer(&keyholdv1.ListJobsResponse{Jobs: each(out.Jobs, jobMessage)}, err)
 }
 
+func (s adminService) RebuildUsage(ctx context.Context, _ *connect.Request[keyholdv1.RebuildUsageRequest]) (*connect.Response[keyholdv1.RebuildUsageResponse], error) {
+	out, err := s.engine.RebuildUsage(ctx, callOf(ctx))
+	return answer(&keyholdv1.RebuildUsageResponse{Was: stamp(out.Was), From: stamp(out.From)}, err)
+}
+
 func (s adminService) RotateRoot(ctx context.Context, _ *connect.Request[keyholdv1.RotateRootRequest]) (*connect.Response[keyholdv1.RotateRootResponse], error) {
 	out, err := s.engine.RotateRoot(ctx, callOf(ctx))
 	return answer(&keyholdv1.RotateRootResponse{Status: statusMessage(&out, true)}, err)

@@ -176,6 +176,7 @@ var rpcs = []rpc{
 	{method: "AdminService/ListJobs", body: `{}`, by: "operator", other: "admin"},
 	{method: "AdminService/RollEpoch", body: `{}`, by: "operator", other: "admin"},
 	{method: "AdminService/RotateRoot", body: `{}`, by: "operator", other: "admin"},
+	{method: "AdminService/RebuildUsage", body: `{}`, by: "operator", other: "admin"},
 	{method: "AdminService/CheckStore", body: `{}`, by: "operator", other: "admin"},
 
 	{method: "AuditService/ListRecords", body: `{"action":"Encrypt","outcome":"denied","pageSize":1,"since":"2020-01-01T00:00:00Z"}`, by: "auditor", keep: `position="position": ?"([^"]+)"`, other: "user"},

@@ -87,6 +87,9 @@ const (
 	AdminServiceRollEpochProcedure = "/keyhold.v1.AdminService/RollEpoch"
 	// AdminServiceRotateRootProcedure is the fully-qualified name of the AdminService's RotateRoot RPC.
 	AdminServiceRotateRootProcedure = "/keyhold.v1.AdminService/RotateRoot"
+	// AdminServiceRebuildUsageProcedure is the fully-qualified name of the AdminService's RebuildUsage
+	// RPC.
+	AdminServiceRebuildUsageProcedure = "/keyhold.v1.AdminService/RebuildUsage"
 	// AdminServiceCheckStoreProcedure is the fully-qualified name of the AdminService's CheckStore RPC.
 	AdminServiceCheckStoreProcedure = "/keyhold.v1.AdminService/CheckStore"
 )
@@ -136,6 +139,9 @@ type AdminServiceClient interface {
 	RollEpoch(context.Context, *connect.Request[v1.RollEpochRequest]) (*connect.Response[v1.ListJobsResponse], error)
 	// RotateRoot makes a new root key and seals it to the same recipients.
 	RotateRoot(context.Context, *connect.Request[v1.RotateRootRequest]) (*connect.Response[v1.RotateRootResponse], error)
+	// RebuildUsage forgets the usage ledger and counts it anew from all the audit records there are. It goes on in the background; until it is done, what goes by
+	// the ledger is refused as busy.
+	RebuildUsage(context.Context, *connect.Request[v1.RebuildUsageRequest]) (*connect.Response[v1.RebuildUsageResponse], error)
 	// CheckStore opens every record and loads every key, and names what is damaged.
 	CheckStore(context.Context, *connect.Request[v1.CheckStoreRequest]) (*connect.Response[v1.CheckStoreResponse], error)
 }
@@ -277,6 +283,12 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("RotateRoot")),
 			connect.WithClientOptions(opts...),
 		),
+		rebuildUsage: connect.NewClient[v1.RebuildUsageRequest, v1.RebuildUsageResponse](
+			httpClient,
+			baseURL+AdminServiceRebuildUsageProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("RebuildUsage")),
+			connect.WithClientOptions(opts...),
+		),
 		checkStore: connect.NewClient[v1.CheckStoreRequest, v1.CheckStoreResponse](
 			httpClient,
 			baseURL+AdminServiceCheckStoreProcedure,
@@ -309,6 +321,7 @@ type adminServiceClient struct {
 	listJobs          *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
 	rollEpoch         *connect.Client[v1.RollEpochRequest, v1.ListJobsResponse]
 	rotateRoot        *connect.Client[v1.RotateRootRequest, v1.RotateRootResponse]
+	rebuildUsage      *connect.Client[v1.RebuildUsageRequest, v1.RebuildUsageResponse]
 	checkStore        *connect.Client[v1.CheckStoreRequest, v1.CheckStoreResponse]
 }
 
@@ -417,6 +430,11 @@ func (c *adminServiceClient) RotateRoot(ctx context.Context, req *connect.Reques
 	return c.rotateRoot.CallUnary(ctx, req)
 }
 
+// RebuildUsage calls keyhold.v1.AdminService.RebuildUsage.
+func (c *adminServiceClient) RebuildUsage(ctx context.Context, req *connect.Request[v1.RebuildUsageRequest]) (*connect.Response[v1.RebuildUsageResponse], error) {
+	return c.rebuildUsage.CallUnary(ctx, req)
+}
+
 // CheckStore calls keyhold.v1.AdminService.CheckStore.
 func (c *adminServiceClient) CheckStore(ctx context.Context, req *connect.Request[v1.CheckStoreRequest]) (*connect.Response[v1.CheckStoreResponse], error) {
 	return c.checkStore.CallUnary(ctx, req)
@@ -467,6 +485,9 @@ type AdminServiceHandler interface {
 	RollEpoch(context.Context, *connect.Request[v1.RollEpochRequest]) (*connect.Response[v1.ListJobsResponse], error)
 	// RotateRoot makes a new root key and seals it to the same recipients.
 	RotateRoot(context.Context, *connect.Request[v1.RotateRootRequest]) (*connect.Response[v1.RotateRootResponse], error)
+	// RebuildUsage forgets the usage ledger and counts it anew from all the audit records there are. It goes on in the background; until it is done, what goes by
+	// the ledger is refused as busy.
+	RebuildUsage(context.Context, *connect.Request[v1.RebuildUsageRequest]) (*connect.Response[v1.RebuildUsageResponse], error)
 	// CheckStore opens every record and loads every key, and names what is damaged.
 	CheckStore(context.Context, *connect.Request[v1.CheckStoreRequest]) (*connect.Response[v1.CheckStoreResponse], error)
 }
@@ -604,6 +625,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("RotateRoot")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceRebuildUsageHandler := connect.NewUnaryHandler(
+		AdminServiceRebuildUsageProcedure,
+		svc.RebuildUsage,
+		connect.WithSchema(adminServiceMethods.ByName("RebuildUsage")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceCheckStoreHandler := connect.NewUnaryHandler(
 		AdminServiceCheckStoreProcedure,
 		svc.CheckStore,
@@ -654,6 +681,8 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceRollEpochHandler.ServeHTTP(w, r)
 		case AdminServiceRotateRootProcedure:
 			adminServiceRotateRootHandler.ServeHTTP(w, r)
+		case AdminServiceRebuildUsageProcedure:
+			adminServiceRebuildUsageHandler.ServeHTTP(w, r)
 		case AdminServiceCheckStoreProcedure:
 			adminServiceCheckStoreHandler.ServeHTTP(w, r)
 		default:
@@ -747,6 +776,10 @@ func (UnimplementedAdminServiceHandler) RollEpoch(context.Context, *connect.Requ
 
 func (UnimplementedAdminServiceHandler) RotateRoot(context.Context, *connect.Request[v1.RotateRootRequest]) (*connect.Response[v1.RotateRootResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.RotateRoot is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) RebuildUsage(context.Context, *connect.Request[v1.RebuildUsageRequest]) (*connect.Response[v1.RebuildUsageResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.RebuildUsage is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) CheckStore(context.Context, *connect.Request[v1.CheckStoreRequest]) (*connect.Response[v1.CheckStoreResponse], error) {
