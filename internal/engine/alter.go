@@ -244,6 +244,7 @@ func (e *Engine) tell(touched []Touch) {
 			o.ring.Forget(t)
 			o.rules.forget(t)
 			o.who.forget(t)
+			o.shelf.forget(t)
 		}
 		for _, f := range e.cfg.Forget {
 			f(t)

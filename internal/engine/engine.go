@@ -109,6 +109,7 @@ type opened struct {
 	rules   *rulebook
 	shown   *cache.Cache[shownAt, []kms.Version]
 	who     *accesses
+	shelf   *shelf
 	root    *seal.Root
 	chain   *seal.Keychain
 	epochs  *seal.Epochs

@@ -13,7 +13,7 @@ import (
 )
 
 // Limits of one request to the inventory. What is asked for may select one key of a million, and records are sealed, so that the store cannot look for it: a
-// request ends when it has taken its time, and says where to go on.
+// request ends when it has taken its time, and says where to go on. Outlines in memory keep most filters from that.
 const (
 	inventoryTime  = 40 * time.Millisecond
 	inventoryKeys  = 20_000  // keys that it looks at
@@ -72,6 +72,9 @@ type census struct {
 	known  map[[32]byte]bool // which keys the caller may describe, by what the rules can tell
 	who    *crowd            // nil: the caller may not see who may use a key
 	bytes  int               // of the rows so far
+
+	outlines *outlines // nil: they tell nothing about what the filter asks for
+	wanted   wanted
 }
 
 func (w *work) census(ctx context.Context, f *InventoryFilter) (c *census, err error) {
@@ -82,7 +85,14 @@ func (w *work) census(ctx context.Context, f *InventoryFilter) (c *census, err e
 		}
 	}
 	if w.maySeeAccess() {
-		c.who, err = w.crowd(ctx)
+		if c.who, err = w.crowd(ctx); err != nil {
+			return nil, err
+		}
+	}
+	if f.outlined() {
+		c.outlines = w.o.shelf.of(w.call.Namespace, w.now)
+		c.wanted = c.outlines.wanted(f, w.now)
+		err = c.outlines.refresh(ctx, w.o.records, w.call.Namespace)
 	}
 	return c, err
 }
@@ -93,7 +103,7 @@ func (w *work) maySeeAccess() bool {
 }
 
 // each shows the rows that the filter selects until full tells that there are enough, or the request has done its part. next is where to go on.
-func (c *census) each(ctx context.Context, page string, wanted int, full func(*InventoryRow) bool) (next string, scanned int, err error) {
+func (c *census) each(ctx context.Context, page string, atOnce int, full func(*InventoryRow) bool) (next string, scanned int, err error) {
 	var after kms.ID
 	if page != "" {
 		var ok bool
@@ -101,32 +111,74 @@ func (c *census) each(ctx context.Context, page string, wanted int, full func(*I
 			return "", 0, badPage()
 		}
 	}
-	w := c.w
-	for scanned < inventoryKeys {
-		keys, more, err := w.o.records.Keys(ctx, w.call.Namespace, after, min(max(wanted, scanned), scanPage))
+	read, enough := 0, false
+	for begun := false; !begun || read < inventoryKeys && !c.over(); begun = true { // however long it took to begin: one portion, so that it goes on
+		p, err := c.next(ctx, after, min(max(atOnce, read), scanPage))
 		if err != nil {
 			return "", scanned, err
 		}
-		for i := range keys {
-			k := &keys[i]
-			after = k.ID
-			scanned++
-			row, err := c.row(ctx, k)
+		for i := range p.keys {
+			read++
+			row, err := c.row(ctx, &p.keys[i])
 			if err != nil {
 				return "", scanned, err
 			}
-			if row != nil && full(row) || time.Since(w.began) > inventoryTime || c.bytes > inventoryBytes {
-				if more.IsZero() && i == len(keys)-1 {
-					return "", scanned, nil
+			if enough = row != nil && full(row) || c.over(); enough {
+				if i < len(p.keys)-1 {
+					return pageOf(p.keys[i].ID), scanned + i + 1, nil
 				}
-				return pageOf(after), scanned, nil
+				break
 			}
 		}
-		if more.IsZero() {
+		scanned += p.looked
+		if p.last {
 			return "", scanned, nil
+		}
+		if after = p.at; enough {
+			break
 		}
 	}
 	return pageOf(after), scanned, nil
+}
+
+// over tells whether the request has done its part.
+func (c *census) over() bool {
+	return time.Since(c.w.began) > inventoryTime || c.bytes > inventoryBytes
+}
+
+// inventoryPortion is what a census looks at next.
+type inventoryPortion struct {
+	keys   []kms.Key
+	at     kms.ID // where to go on
+	looked int    // keys that this stands for
+	last   bool   // there are no more
+}
+
+// next reads the keys after one: those that outlines tell the filter may select, then all.
+func (c *census) next(ctx context.Context, after kms.ID, n int) (p inventoryPortion, err error) {
+	w := c.w
+	if c.outlines != nil {
+		ids, at, looked := c.outlines.seek(&c.wanted, after, min(n, keysAtOnce))
+		for part := range slices.Chunk(ids, keysAtOnce) {
+			keys, err := w.o.records.KeysOf(ctx, w.call.Namespace, part)
+			if err != nil {
+				return p, err
+			}
+			p.keys = append(p.keys, keys...)
+		}
+		if looked > 0 {
+			p.at, p.looked = at, looked
+			return p, nil
+		}
+	}
+	keys, more, err := w.o.records.Keys(ctx, w.call.Namespace, after, n)
+	if err != nil {
+		return p, err
+	}
+	if c.outlines != nil && w.o.shelf.room(c.outlines, len(keys)) {
+		c.outlines.extend(after, keys)
+	}
+	return inventoryPortion{keys: keys, at: more, looked: len(keys), last: more.IsZero()}, nil
 }
 
 // row is what is known of a key so far as the filter and a summary want it; nil if the filter does not select it or the caller may not see it. What is

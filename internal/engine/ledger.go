@@ -45,6 +45,7 @@ func (e *Engine) keepLedger(ctx context.Context) {
 		case <-e.ledger.wake:
 		}
 		if o, ok := e.holds(); ok {
+			o.shelf.tidy(e.now())
 			o.release() // count takes it for a portion at a time: sealing does not wait for more
 			e.do(jobLedger, func() error {
 				err := e.count(ctx, nil)

@@ -91,6 +91,31 @@ func (r *Records) Keys(ctx context.Context, ns kms.Namespace, after kms.ID, n in
 	return keys, next, err
 }
 
+// KeysOf reads keys by their ids, at most store.MaxOps together, in that order. One that there is not is left out.
+func (r *Records) KeysOf(ctx context.Context, ns kms.Namespace, ids []kms.ID) ([]kms.Key, error) {
+	paths := make([][]byte, len(ids))
+	for i, id := range ids {
+		paths[i] = keyPath(ns, id)
+	}
+	recs, _, err := r.store.Get(ctx, paths...)
+	if err != nil {
+		return nil, storeError(err)
+	}
+	keys := make([]kms.Key, 0, len(recs))
+	for _, rec := range recs {
+		if rec.Rev == 0 {
+			continue
+		}
+		k, err := decode[Key](r, rec)
+		if err != nil {
+			return nil, err
+		}
+		k.Rev = rec.Rev
+		keys = append(keys, k.Key)
+	}
+	return keys, nil
+}
+
 // Namespace reads a namespace; a zero Rev means there is none.
 func (r *Records) Namespace(ctx context.Context, ns kms.Namespace) (Namespace, error) {
 	n, rev, err := load[Namespace](ctx, r, namespacePath(ns))
