@@ -198,6 +198,9 @@ func (e *Engine) Health() *kms.Error {
 	if _, err := e.cfg.Store.Confirm(context.Background()); err != nil {
 		return kms.Errorf(kms.CodeStoreUnavailable, "the store does not answer").Because(err)
 	}
+	if err := e.cfg.Provider.Healthy(); err != nil { // what there is can still be used; nothing new should come here
+		return kms.AsError(err)
+	}
 	return nil
 }
 

@@ -76,6 +76,8 @@ type Provider interface {
 	Export(s Sealed, to Receiver) (Exported, error)
 	// Random gives n random bytes.
 	Random(n int) ([]byte, error)
+	// Healthy tells whether keys can be made: CodeRandomness if the random source fails. It asks the source now, so that one that came back is seen.
+	Healthy() error
 }
 
 // Handle uses one version's material. It is safe for concurrent use, and consults the algorithm table at its own door.

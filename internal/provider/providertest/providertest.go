@@ -120,6 +120,9 @@ func flips(b []byte, all bool) func(func(at int, flipped []byte) bool) {
 }
 
 func random(t *testing.T, p provider.Provider) {
+	if err := p.Healthy(); err != nil {
+		t.Errorf("it is not well: %v", err)
+	}
 	seen := map[string]bool{}
 	for range 64 {
 		b, err := p.Random(32)

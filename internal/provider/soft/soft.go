@@ -91,6 +91,9 @@ func New(c Config) (*Provider, error) {
 	return p, nil
 }
 
+// Healthy tells whether keys can be made: a sample of the random source passes its health tests now, and all before did. CodeRandomness.
+func (p *Provider) Healthy() error { return p.random.sample() }
+
 // Random gives n random bytes, 1 to MaxRandom, that passed the health tests.
 func (p *Provider) Random(n int) ([]byte, error) {
 	if n < 1 {
