@@ -70,6 +70,25 @@ func (t *tenure) GiveBack() { t.giveBack() }
 // Progress tells how far it is.
 func (t *task) Progress(done, total uint64) { t.progress(done, total) }
 
+// Part is a transaction of long work before its last one: it leaves a row, unless that is there. did is called once it stands.
+func (t *task) Part(ctx context.Context, d records.Due, did func()) error {
+	there := false
+	_, _, err := t.o.records.Update(ctx, func(tx *records.Tx) error {
+		if err := t.fence(tx); err != nil {
+			return err
+		}
+		var err error
+		if there, err = tx.TakeDue(d); err != nil {
+			return err
+		}
+		return tx.PutDue(d)
+	})
+	if err == nil && !there {
+		did()
+	}
+	return err
+}
+
 // Settle waits until nothing long is under way.
 func (e *Engine) Settle() {
 	for {
