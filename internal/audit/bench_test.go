@@ -55,3 +55,29 @@ func processCPU(b *testing.B) int64 {
 	}
 	return u.Utime.Nano() + u.Stime.Nano()
 }
+
+// BenchmarkFollow reports what reading on costs for each record: what a reader such as the usage ledger pays before it adds anything up.
+func BenchmarkFollow(b *testing.B) {
+	cfg := testConfig(b)
+	cfg.FS, cfg.SegmentBytes = unsynced{}, DefaultSegment
+	k, _ := testKeys(b)
+	l := opened(b, cfg, k)
+	synthetic(b, l, 50_000)
+	var after Position
+	b.ReportAllocs()
+	cpu := processCPU(b)
+	for left := 0; b.Loop(); left-- {
+		if left > 0 {
+			continue
+		}
+		page, more, err := l.Follow(b.Context(), after, MaxPage)
+		if err != nil {
+			b.Fatal(err)
+		}
+		left, after = len(page), page[len(page)-1].Position
+		if !more {
+			after = Position{}
+		}
+	}
+	b.ReportMetric(float64(processCPU(b)-cpu)/float64(b.N)/1e3, "cpu-µs/op")
+}

@@ -52,42 +52,53 @@ func timeOf(body []byte) int64 { return int64(binary.BigEndian.Uint64(body[timeA
 // Decode reads a record from its two parts and checks the annex against the body. An annex of zeros (or of no bytes) gives a
 // record with Erased set. Errors: ErrMalformed, ErrAnnex. The record shares no memory with its input.
 func Decode(body, annex []byte) (Record, error) {
-	r, err := DecodeBody(body)
-	if err != nil {
-		return Record{}, err
-	}
-	switch CheckAnnex(body, annex) {
-	case AnnexErased:
-		r.Erased = true
-		return r, nil
-	case AnnexAltered:
-		return Record{}, ErrAnnex
-	}
-	if err := decodeAnnex(&r, annex); err != nil {
+	var r Record
+	if err := decode(&r, body, annex); err != nil {
 		return Record{}, err
 	}
 	return r, nil
 }
 
+// decode is Decode into an empty record: it is large, and many are read in a row. What it holds after an error is nothing to go by.
+func decode(r *Record, body, annex []byte) error {
+	if err := decodeBody(r, body); err != nil {
+		return err
+	}
+	switch CheckAnnex(body, annex) {
+	case AnnexErased:
+		r.Erased = true
+		return nil
+	case AnnexAltered:
+		return ErrAnnex
+	}
+	return decodeAnnex(r, annex)
+}
+
 // DecodeBody reads the part that the leaf hash covers. The only error is ErrMalformed.
 func DecodeBody(body []byte) (Record, error) {
+	var r Record
+	if err := decodeBody(&r, body); err != nil {
+		return Record{}, err
+	}
+	return r, nil
+}
+
+func decodeBody(r *Record, body []byte) error {
 	if len(body) < minBody || len(body) > MaxBody || body[0] != bodyVersion {
-		return Record{}, ErrMalformed
+		return ErrMalformed
 	}
-	r := Record{
-		Commit:  CommitOf(body),
-		Action:  kms.Action(body[fixedAt]),
-		Outcome: Outcome(body[fixedAt+1]),
-		Dialect: kms.Dialect(body[fixedAt+2]),
-		Method:  kms.AuthMethod(body[fixedAt+3]),
-		Scheme:  kms.Scheme(body[fixedAt+4]),
-		ID:      kms.ID(body[idAt:timeAt]),
-		Alias:   [16]byte(body[aliasAt:variantAt]),
-	}
+	r.Commit = CommitOf(body)
+	r.Action = kms.Action(body[fixedAt])
+	r.Outcome = Outcome(body[fixedAt+1])
+	r.Dialect = kms.Dialect(body[fixedAt+2])
+	r.Method = kms.AuthMethod(body[fixedAt+3])
+	r.Scheme = kms.Scheme(body[fixedAt+4])
+	r.ID = kms.ID(body[idAt:timeAt])
+	r.Alias = [16]byte(body[aliasAt:variantAt])
 	has := binary.BigEndian.Uint16(body[fixedAt+5:])
 	r.Time = time.Unix(0, int64(binary.BigEndian.Uint64(body[timeAt:]))).UTC() //nolint:gosec // G115: checked next
 	if r.Time.Before(firstTime) || r.Time.After(lastTime) || has >= presenceEnd {
-		return Record{}, ErrMalformed
+		return ErrMalformed
 	}
 	d := reader{b: body[variantAt:]}
 	r.Namespace = kms.Namespace(d.string(maxNamespace))
@@ -101,11 +112,11 @@ func DecodeBody(body []byte) (Record, error) {
 	}
 	r.Bytes = d.uvarint(1<<64 - 1)
 	r.PolicyRev = kms.Rev(d.uvarint(1<<64 - 1))
-	d.optional(&r, has)
+	d.optional(r, has)
 	if d.bad || len(d.b) != 0 {
-		return Record{}, ErrMalformed
+		return ErrMalformed
 	}
-	return r, nil
+	return nil
 }
 
 // optional reads the fields whose presence bit is set.

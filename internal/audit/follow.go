@@ -58,7 +58,11 @@ func (l *Log) Follow(ctx context.Context, after Position, limit int) (entries []
 		if err != nil {
 			return nil, false, err
 		}
-		entries = append(entries, got...)
+		if entries == nil {
+			entries = got
+		} else {
+			entries = append(entries, got...)
+		}
 		if left {
 			return entries, true, nil
 		}
@@ -102,6 +106,7 @@ func (l *Log) oldest(dir string, size uint64) (uint64, error) {
 // follow gives records [from, size) of an epoch, as many as there is room for.
 func (l *Log) follow(ctx context.Context, epoch uint64, dir string, from, size uint64, limit int, room *int) (got []Entry, left bool, err error) {
 	bad := error(nil)
+	got = make([]Entry, 0, min(uint64(limit), size-from)) //nolint:gosec // G115: at most MaxPage
 	err = l.eachFrom(dir, from, size, func(seq uint64, f segment.Frame) bool {
 		at := Position{l.cfg.Node, epoch, seq}
 		if ctx.Err() != nil {
@@ -112,13 +117,12 @@ func (l *Log) follow(ctx context.Context, epoch uint64, dir string, from, size u
 			left = true
 			return false
 		}
-		r, err := Decode(f.Body(), f.Annex)
-		if err != nil {
+		got = append(got, Entry{Position: at}) // there is room: it is decoded in its place
+		if err := decode(&got[len(got)-1].Record, f.Body(), f.Annex); err != nil {
 			bad = unreadable(at, err)
 			return false
 		}
 		*room -= segment.FrameSize + len(f.Body()) + len(f.Annex)
-		got = append(got, Entry{at, r})
 		return true
 	})
 	switch {

@@ -236,6 +236,64 @@ func FuzzFold(f *testing.F) {
 	})
 }
 
+// FuzzMixedBatch: whatever versions the items of a batch used, and however large folds are, each item counts once, for its version.
+func FuzzMixedBatch(f *testing.F) {
+	f.Add([]byte{1, 1, 2, 2, 1, 0, 3, 1}, uint8(1), byte(kms.Decrypt))
+	f.Add([]byte{9, 8, 7, 6, 5, 4, 3, 2, 1, 0}, uint8(3), byte(kms.ReEncrypt))
+	f.Add([]byte{200, 200, 200}, uint8(0), byte(kms.Verify))
+	f.Fuzz(func(t *testing.T, b []byte, rows uint8, action byte) {
+		r := did("a", kms.Action(action), noon, of(key(1), 1), of(key(2), 1))
+		if len(b) == 0 || len(b) > audit.MaxItems || usage.Counts(r.Action) && !r.Action.OnKey() {
+			return
+		}
+		want, bytes := map[uint32]uint64{}, map[uint32]uint64{}
+		for _, v := range b {
+			r.Items = append(r.Items, audit.Item{Code: kms.Code(v % 3), Bytes: uint32(v)})
+			if n := len(r.Versions); n == 0 || r.Versions[n-1].Version != uint32(v) {
+				r.Versions = append(r.Versions, audit.Run{Version: uint32(v)})
+			}
+			r.Versions[len(r.Versions)-1].Items++
+			want[uint32(v)]++
+			bytes[uint32(v)] += uint64(v)
+		}
+		if len(r.Versions) == 1 {
+			r.Keys[0].Version, r.Versions = r.Versions[0].Version, nil
+		}
+		if _, _, err := audit.Encode(&r); err != nil {
+			t.Fatalf("the batch cannot be recorded: %v", err)
+		}
+		ledger := map[usage.At]*records.Usage{}
+		for rest, first := 0, true; first || rest > 0; first = false {
+			fold := usage.New(int(rows))
+			if next := fold.Add(&r, rest); next > 0 && next <= rest {
+				t.Fatalf("a fold from part %d ends at part %d", rest, next)
+			} else {
+				rest = next
+			}
+			for _, at := range fold.Rows() {
+				if ledger[at] == nil {
+					ledger[at] = &records.Usage{Key: at.Key, Version: at.Version}
+				}
+				fold.Into(ledger[at])
+			}
+		}
+		if r.Action != kms.ReEncrypt && !usage.Counts(r.Action) {
+			return
+		}
+		for v, n := range want {
+			var got, size uint64
+			if row := ledger[usage.At{Key: key(1), Version: v}]; row != nil {
+				for _, l := range row.Lines {
+					got, size = got+l.N, size+l.Bytes
+				}
+			}
+			if got != n || size != bytes[v] {
+				t.Fatalf("version %d: got %d items of %d bytes, want %d of %d", v, got, size, n, bytes[v])
+			}
+		}
+	})
+}
+
 // BenchmarkFold measures what a record costs: a few keys, a few principals.
 func BenchmarkFold(b *testing.B) {
 	var rs []audit.Record
