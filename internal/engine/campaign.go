@@ -14,7 +14,7 @@ import (
 // MaxCampaignRate is the highest rate that can be asked for, in data keys a second.
 const MaxCampaignRate = 1_000_000
 
-// The descriptors of campaigns. What a campaign does by itself is in campaign_run.go.
+// The descriptors of campaigns. What a campaign does by itself begins in campaign_run.go.
 var (
 	startCampaign = change[CampaignInput, CampaignOutput]{
 		name:  kms.RewrapDataKeys,
