@@ -41,7 +41,9 @@ func newRequest(t *store.Txn) *request {
 	for i := range t.If {
 		r.size += len(t.If[i].Key)
 	}
+	keys := 0
 	for i := range t.Then {
+		keys += len(t.Then[i].Key)
 		r.size += len(t.Then[i].Key) + len(t.Then[i].Value)
 	}
 	own := make([]byte, 0, r.size)
@@ -58,7 +60,7 @@ func newRequest(t *store.Txn) *request {
 	for i, w := range t.Then {
 		r.txn.Then[i] = store.Write{Key: clone(w.Key), Value: clone(w.Value), Delete: w.Delete}
 	}
-	r.events = appendFeedEvents(make([]byte, 0, len(t.Then)*feedEntry+r.size), r.txn.Then)
+	r.events = appendFeedEvents(make([]byte, 0, len(t.Then)*feedEntry+keys), r.txn.Then)
 	return r
 }
 
