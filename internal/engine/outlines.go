@@ -209,7 +209,6 @@ func (x *outlines) seek(w *wanted, after kms.ID, n int) (ids []kms.ID, at kms.ID
 	if x.over || !before(after, x.through) {
 		return nil, after, 0
 	}
-	at = after
 	for c := x.chunk(after); c < len(x.chunks); c++ {
 		chunk := x.chunks[c]
 		i, there := slices.BinarySearchFunc(chunk, after, byID)
