@@ -72,7 +72,7 @@ var assessKey = change[AssessInput, AssessOutput]{
 			a.Change = leaf
 			return tx.PutAssessment(a)
 		})
-		return AssessOutput{Report: a.Report, Digest: a.Digest, Unknown: unknowable(w.keys[0].Algorithm)}, nil
+		return AssessOutput{Report: w.discreetReport(a.Report), Digest: a.Digest, Unknown: unknowable(w.keys[0].Algorithm)}, nil
 	},
 }
 

@@ -66,7 +66,7 @@ func doObserve(ctx context.Context, w *work, in *ObserveInput) (ObserveOutput, e
 	for i := range versions {
 		out.Callers = append(out.Callers, callers(&versions[i], out.Pending, out.Since)...)
 	}
-	out.Callers = joinUsers(out.Callers)
+	out.Callers = w.discreet(joinUsers(out.Callers))
 	return out, nil
 }
 

@@ -116,7 +116,9 @@ func doReadUsage(ctx context.Context, w *work, in *UsageInput) (UsageOutput, err
 		return UsageOutput{}, err
 	}
 	for i := range rows {
-		out.Versions = append(out.Versions, versionUsage(&rows[i]))
+		v := versionUsage(&rows[i])
+		v.Users = w.discreet(v.Users)
+		out.Versions = append(out.Versions, v)
 	}
 	return out, nil
 }

@@ -262,3 +262,57 @@ func TestWhatProtectsIsExposedByACompromise(t *testing.T) {
 		}
 	}
 }
+
+// TestNamesOfUsersAreForThoseWhoMayKnow: a reader of a key sees its own use, and that of all others together; the counts are whole.
+func TestNamesOfUsersAreForThoseWhoMayKnow(t *testing.T) {
+	w := newWorld(t)
+	w.create("k", kms.AES256GCM, 0)
+	other := as("svc/other", kms.RoleUser)
+	c := w.encrypt("k", "x", nil)
+	for range 2 {
+		if _, err := w.decrypt(other, c, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	read := func(c kms.Call) (names []string, done uint64) {
+		t.Helper()
+		out, err := w.e.ReadUsage(t.Context(), c, engine.UsageInput{Key: "k"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, v := range out.Versions {
+			for _, u := range v.Users {
+				if u.Others {
+					u.Name = "(others)"
+				}
+				names, done = append(names, u.Name), done+u.Done
+			}
+		}
+		slices.Sort(names)
+		return names, done
+	}
+	for _, c := range []struct {
+		who  kms.Call
+		want string
+	}{{admin, "svc/orders svc/other"}, {as("auditor", kms.RoleAuditor), "svc/orders svc/other"}, {user, "(others) svc/orders"}, {as("svc/third", kms.RoleUser), "(others)"}} {
+		names, done := read(c.who)
+		if got := strings.Join(names, " "); got != c.want || done != 3 {
+			t.Errorf("%s: got %s, %d uses; want %s, 3", c.who.Principal.Name, got, done, c.want)
+		}
+		seen, err := w.e.ObserveKey(t.Context(), c.who, engine.ObserveInput{Key: "k"})
+		if err != nil || len(seen.Callers) != len(strings.Fields(c.want)) {
+			t.Errorf("%s observes %+v, %v", c.who.Principal.Name, seen.Callers, err)
+		}
+		report, err := w.e.AssessKey(t.Context(), c.who, engine.AssessInput{Key: "k"})
+		if err != nil || report.Report.Done != 3 {
+			t.Fatalf("%+v %v", report, err)
+		}
+		if named := len(report.Report.Users) > 0; named == strings.Contains(c.want, "(others)") || !named && report.Report.Others != 3 {
+			t.Errorf("%s is told %+v", c.who.Principal.Name, report.Report)
+		}
+	}
+	// The report that was made last, by somebody who may not know, still lets a destruction go: what is stored names everybody.
+	if _, err := w.e.ScheduleKeyDestruction(t.Context(), admin, engine.DestroyInput{Key: "k"}); err != nil {
+		t.Error(err)
+	}
+}
