@@ -10,6 +10,8 @@
 // again and passes a pairwise consistency test (FIPS 140-3 IG 10.3.A; SP 800-56A rev. 3 §5.6.2.1.4; SP 800-56B rev. 2 §6.4.1.1)
 // or, for a symmetric key, a round trip.
 //
+// Before the first key, each implementation that is not in Go's module gives a known answer of a published vector; the module tests itself.
+//
 // It refuses: what the algorithm table of package kms refuses under its profile, at the door of every method; to make
 // anything when its random source fails a health test; to wait without limit for a place to generate a slow key. It
 // knows nothing of states, policy or storage, and cannot know a key's usage: that an RSA key made to sign is not asked to

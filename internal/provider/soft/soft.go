@@ -54,7 +54,8 @@ type Provider struct {
 
 var _ provider.Provider = (*Provider)(nil)
 
-// New makes a provider and runs the start-up health test on its random source: CodeRandomness if that fails.
+// New makes a provider and runs the start-up health test on its random source, CodeRandomness if that fails, and, the first time in a process, the known-answer tests of what is
+// not in Go's FIPS module: CodeSelfTest.
 func New(c Config) (*Provider, error) {
 	if c.Profile != kms.ProfileDefault && c.Profile != kms.ProfileFIPS {
 		return nil, fmt.Errorf("software provider: there is no profile %d", c.Profile)
@@ -86,6 +87,9 @@ func New(c Config) (*Provider, error) {
 		pool:   newPool(c.Workers, c.Queue),
 	}
 	if err := p.random.start(); err != nil {
+		return nil, err
+	}
+	if err := knownAnswersOf(c.Profile); err != nil {
 		return nil, err
 	}
 	return p, nil
