@@ -7,7 +7,7 @@ cd "$(dirname "$0")/.."
 race=(./internal/audit/... ./internal/authn ./internal/cache ./internal/engine ./internal/keyring ./internal/node ./internal/records
   ./internal/dialect/... ./internal/seal ./internal/secret/... ./internal/server ./internal/store/... ./client/...)
 # Packages that compute with keys: they run again on Go's certified module, with everything else forbidden.
-fips=(./internal/box/... ./internal/mode ./internal/provider/... ./internal/seal/... ./internal/wire/...)
+fips=(./internal/box/... ./internal/kdf ./internal/mode ./internal/provider/... ./internal/seal/... ./internal/wire/...)
 # Other modules in this repository.
 modules=(tools test/otlp test/vectors test/witness bench)
 

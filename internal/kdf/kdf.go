@@ -3,7 +3,8 @@
 // It is HMAC (RFC 2104) and HKDF (RFC 5869) over Go's hashes. Go's crypto/hmac keeps a key twice on the heap, masked with constants, until the collector
 // comes by: a key that is used all the time would always be in memory that can be read, wherever else it is kept with so much care. Here the key is hashed
 // from a block on the stack, which is erased when the derivation ends (secret.Do), and nothing is allocated. A key that is longer than a block goes to
-// crypto/hmac, and so does every key where Go's certified module is in force: there the whole derivation has to be the module's.
+// crypto/hmac, and so does every key where Go's certified module is in force: there the whole derivation has to be the module's, which refuses keys and
+// salts of less than 112 bits. None here is shorter.
 package kdf
 
 import (
