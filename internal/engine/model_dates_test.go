@@ -84,6 +84,42 @@ func (p *player) reach() {
 	}
 }
 
+// spend counts what a version protects: every item, also of what fails afterwards. At 80 % of the limit the version asks for a rotation, also by what is refused.
+func (p *player) spend(k *mKey, v uint32, n int) (code kms.Code) {
+	if k.limit == 0 {
+		return 0
+	}
+	if k.used[v]+uint64(n) > k.limit {
+		code = kms.CodeCryptoperiod
+	} else {
+		k.used[v] += uint64(n)
+	}
+	if _, asked := k.asked[v]; !asked && v == k.primary() && 5*k.used[v] >= 4*k.limit {
+		k.asked[v] = p.m.e.Now()
+	}
+	return code
+}
+
+// limited is a key that encrypts under a limit; nil: there is none.
+func (m *model) limited(r uint32) *mKey {
+	return pick(slices.DeleteFunc(slices.Clone(m.keys), func(k *mKey) bool { return k.limit == 0 || k.usage != kms.EncryptDecrypt }), r)
+}
+
+// askedBy tells whether a limit asked for a rotation that is still wanted, and forgets what asked by a moment.
+func (k *mKey) askedBy(by time.Time) (wanted bool) {
+	for v, at := range k.asked {
+		if at.After(by) {
+			continue
+		}
+		if v == k.primary() && k.limit != 0 && k.position == kms.Enabled {
+			wanted = true
+		} else {
+			delete(k.asked, v)
+		}
+	}
+	return wanted
+}
+
 // writeDown is what the server does by date in one round: it stores what dates have brought by the mark, and rotates what is due by the time.
 func (p *player) writeDown(c *engine.ClockStatus) {
 	now := p.m.e.Now()
@@ -93,6 +129,7 @@ func (p *player) writeDown(c *engine.ClockStatus) {
 		if due {
 			k.wanted = false
 		}
+		byUse := k.askedBy(by)
 		tookOver := k.next != 0 && reached(k.nextAt, now)
 		if !c.Suspended {
 			for i := range k.stored {
@@ -105,7 +142,8 @@ func (p *player) writeDown(c *engine.ClockStatus) {
 				p.byDate[fmt.Sprintf("%s:%d", p.label[k.id], n)] = true
 			}
 		}
-		if due && !tookOver && k.position == kms.Enabled {
+		if due && !tookOver && k.position == kms.Enabled || byUse {
+			k.settle(now)
 			k.protects(k.add(kms.Active, mDates{}), now)
 			p.expect("RotateKey ok %s change by keyhold", strings.TrimSpace(p.on(true, k, k.latest())))
 		}
@@ -290,15 +328,16 @@ func (p *player) scheduleRotation(r [4]uint32) (string, error) {
 	call := p.call(c, ns)
 	call.DryRun = r[2]%16 == 0
 	every := pick([]time.Duration{0, time.Minute, 36 * time.Hour, 5 * day, 40 * day}, r[3])
-	out, err := p.m.e.ScheduleRotation(p.m.t.Context(), call, engine.ScheduleRotationInput{Key: ref, Period: kms.Period{Every: kms.Seconds(every / time.Second)}})
-	what := fmt.Sprintf("%s in %s has %s rotated every %s, dry run %v", c.name, ns, ref, every, call.DryRun)
+	limit := pick([]uint64{0, 10, 12, 40}, r[3]>>8)
+	out, err := p.m.e.ScheduleRotation(p.m.t.Context(), call, engine.ScheduleRotationInput{Key: ref, Period: kms.Period{Every: kms.Seconds(every / time.Second), Operations: limit}})
+	what := fmt.Sprintf("%s in %s has %s rotated every %s and %d operations, dry run %v", c.name, ns, ref, every, limit, call.DryRun)
 	code, named := p.model.admit(c, ns, k, kms.ScheduleRotation, manage)
 	if code != 0 {
 		return what, p.use(c, err, code, kms.ScheduleRotation, 0, p.on(named, k, 0))
 	}
 	keys, o := p.on(true, k, 0), audit.OK
 	switch {
-	case every == k.period:
+	case every == k.period && limit == k.limit:
 		if call.DryRun {
 			o = audit.DryRun
 		}
@@ -308,7 +347,7 @@ func (p *player) scheduleRotation(r [4]uint32) (string, error) {
 		o = audit.DryRun
 	default:
 		keys += " change"
-		k.period, k.wanted = every, false
+		k.period, k.limit, k.wanted = every, limit, false
 		k.plan(k.since)
 	}
 	if err := p.use(c, err, code, kms.ScheduleRotation, o, keys); err != nil || code != 0 || call.DryRun {

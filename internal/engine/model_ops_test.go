@@ -105,7 +105,7 @@ var onKeys = []operation{
 
 var everything = append(slices.Clone(onKeys),
 	operation{"rotate later", 3, (*player).rotateLater}, operation{"activate", 4, (*player).activate}, operation{"deactivate later", 3, (*player).deactivateLater},
-	operation{"schedule rotation", 4, (*player).scheduleRotation},
+	operation{"schedule rotation", 8, (*player).scheduleRotation},
 	operation{"list", 2, (*player).list}, operation{"policy", 3, (*player).policy}, operation{"token", 3, (*player).token},
 	operation{"look up", 3, (*player).lookUp}, operation{"time", 9, (*player).time}, operation{"clock", 2, (*player).clock},
 	operation{"confirm", 2, (*player).confirm}, operation{"roll", 1, (*player).roll}, operation{"root", 1, (*player).root},
@@ -355,7 +355,7 @@ func (p *player) create(r [4]uint32) (string, error) {
 	if code != 0 || call.DryRun {
 		return what, p.use(c, err, code, kms.CreateKey, audit.DryRun, "")
 	}
-	k := &mKey{id: out.Key.ID, ns: ns, name: name, aliases: in.Aliases, algorithm: a, usage: u, labels: maps.Clone(in.Labels), position: kms.Enabled, idle: map[uint32]bool{}}
+	k := &mKey{id: out.Key.ID, ns: ns, name: name, aliases: in.Aliases, algorithm: a, usage: u, labels: maps.Clone(in.Labels), position: kms.Enabled, idle: map[uint32]bool{}, used: map[uint32]uint64{}, asked: map[uint32]time.Time{}}
 	switch {
 	case in.Dates.PreActive:
 		k.protects(k.add(kms.PreActive, mDates{}), time.Time{})
@@ -448,6 +448,9 @@ func plaintext(r uint32) []byte { return bytes.Repeat([]byte{byte(r)}, int(r>>8)
 
 func (p *player) encrypt(r [4]uint32) (string, error) {
 	k, ref := p.aKeyFor(r[0], kms.EncryptDecrypt)
+	if l := p.model.limited(r[0] >> 5); l != nil && r[0]%2 == 0 {
+		k, ref = l, kms.Ref(l.name)
+	}
 	c, ns := p.someone(r[1], kms.RoleUser, ns(k))
 	k = p.model.resolve(ns, ref)
 	call := p.call(c, ns)
@@ -455,6 +458,9 @@ func (p *player) encrypt(r [4]uint32) (string, error) {
 	n := 1
 	if r[2]%4 == 1 {
 		n = int(r[2]>>8)%4 + 1
+	}
+	if k != nil && k.limit != 0 { // so that limits are reached
+		n = int(r[2]>>8)%8 + 1
 	}
 	if r[2]%64 == 2 {
 		n = 0
@@ -479,6 +485,9 @@ func (p *player) encrypt(r [4]uint32) (string, error) {
 		return what, p.use(c, err, code, kms.Encrypt, audit.DryRun, p.on(named, k, 0))
 	}
 	v, code := k.version(in.Version, protect)
+	if code == 0 {
+		code = p.spend(k, v, n)
+	}
 	if code == 0 && k.usage != kms.EncryptDecrypt {
 		code = kms.CodeUsage
 	}
@@ -629,7 +638,11 @@ func (p *player) reEncrypt(r [4]uint32) (string, error) {
 	if code != 0 {
 		return what, p.use(c, err, code, kms.ReEncrypt, 0, keys+p.on(named, to, 0))
 	}
-	if _, code := to.version(0, protect); code != 0 {
+	_, code = to.version(0, protect)
+	if code == 0 {
+		code = p.spend(to, to.primary(), 1)
+	}
+	if code != 0 {
 		return what, p.use(c, err, code, kms.ReEncrypt, 0, p.on(true, x.key, 0)+p.on(true, to, to.primary()))
 	}
 	v, code := x.opened(x.key, ctx, spoilt)
@@ -664,7 +677,10 @@ func (p *player) dataKey(r [4]uint32) (string, error) {
 	if k.algorithm.Facts().Asymmetric {
 		return what, p.use(c, err, kms.CodeAlgorithm, a, 0, p.on(true, k, 0))
 	}
-	if _, code = k.version(0, protect); code == 0 && k.usage != kms.EncryptDecrypt {
+	if _, code = k.version(0, protect); code == 0 {
+		code = p.spend(k, k.primary(), max(in.Count, 1))
+	}
+	if code == 0 && k.usage != kms.EncryptDecrypt {
 		code = kms.CodeUsage
 	}
 	if code != 0 {
@@ -717,7 +733,10 @@ func (p *player) make(r [4]uint32, a kms.Action, u kms.Usage, all *[]*made, do f
 	if code != 0 {
 		return what, p.use(c, err, code, a, 0, p.on(named, k, 0))
 	}
-	if _, code = k.version(0, protect); code == 0 && k.usage != u {
+	if _, code = k.version(0, protect); code == 0 {
+		code = p.spend(k, k.primary(), 1)
+	}
+	if code == 0 && k.usage != u {
 		code = kms.CodeUsage
 	}
 	if err := p.use(c, err, code, a, audit.OK, p.on(true, k, k.primary())); err != nil || code != 0 {

@@ -433,7 +433,7 @@ func (p *player) end() error {
 // and clocks that are set, and compares results, states and records with the model's. KEYHOLD_SEED plays one seed;
 // KEYHOLD_LONG more than a hundred thousand operations.
 func TestTheServerDoesWhatTheModelSays(t *testing.T) {
-	seeds, n := 6, 250
+	seeds, n := 5, 400
 	if os.Getenv("KEYHOLD_LONG") == "1" {
 		seeds, n = 60, 2000
 	}

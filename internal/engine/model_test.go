@@ -38,8 +38,11 @@ type mKey struct {
 	since              time.Time // when the primary version began to serve, or will; zero: not known
 	period             time.Duration
 	rotateAt           time.Time
-	wanted             bool            // it is in the index
-	idle               map[uint32]bool // versions that were compromised before they were active
+	wanted             bool   // it is in the index
+	limit              uint64 // of operations of a version; 0: none, and nothing is counted
+	used               map[uint32]uint64
+	asked              map[uint32]time.Time // versions for which a limit asked for a rotation, and when
+	idle               map[uint32]bool      // versions that were compromised before they were active
 }
 
 func (k *mKey) primary() uint32 { return k.prime }
