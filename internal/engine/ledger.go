@@ -100,7 +100,10 @@ func (e *Engine) count(ctx context.Context, held *opened) error {
 	defer func() { <-e.ledger.turn }()
 	for more := true; more; {
 		var err error
-		if more, err = e.countChunk(ctx, held, end); err != nil && !errors.Is(err, errMoved) {
+		switch more, err = e.countChunk(ctx, held, end); {
+		case errors.Is(err, errMoved):
+			more = true // from where it is now
+		case err != nil:
 			return err
 		}
 	}
@@ -254,6 +257,13 @@ func (p *portion) write(ctx context.Context, r *records.Records, node string) er
 			}
 		}
 		if p.again != nil {
+			now, asked, err := tx.UsageRebuild(node)
+			if err != nil {
+				return err
+			}
+			if !asked || !now.Counting || !now.Asked.Equal(p.again.Asked) {
+				return errMoved // it was asked for once more
+			}
 			if err := tx.PutUsageRebuild(node, *p.again); err != nil {
 				return err
 			}

@@ -88,7 +88,16 @@ func (e *Engine) forgetUsage(ctx context.Context, o *opened, node string) error 
 
 // endRebuild: the ledger has everything again.
 func (e *Engine) endRebuild(ctx context.Context, o *opened, node string) error {
-	_, _, err := o.records.Update(context.WithoutCancel(ctx), func(tx *records.Tx) error { return tx.EndUsageRebuild(node) })
+	_, _, err := o.records.Update(context.WithoutCancel(ctx), func(tx *records.Tx) error {
+		now, asked, err := tx.UsageRebuild(node)
+		if err == nil && asked && !now.Counting {
+			return errMoved // it was asked for once more
+		}
+		if err != nil || !asked {
+			return err
+		}
+		return tx.EndUsageRebuild(node)
+	})
 	if err == nil {
 		e.jobs.set(jobLedger, func(i *JobInfo) { i.State, i.LastNote = "idle", fmt.Sprintf("counted anew: %d records", i.Done) })
 	}
