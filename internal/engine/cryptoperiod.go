@@ -173,11 +173,11 @@ func (t *task) rotate(ctx context.Context) error {
 				return err
 			}
 			if !home.Destroyed.IsZero() { // and its keys with it
-				return t.drop(ctx)
+				return t.drop(ctx, nil)
 			}
 			k, err := t.o.ring.Key(ctx, t.Namespace, t.Key)
 			if kms.CodeOf(err) == kms.CodeKeyNotFound || err == nil && !t.wanted(&k.Key) {
-				return t.drop(ctx)
+				return t.drop(ctx, t.wanted)
 			}
 			if err != nil {
 				return err
@@ -230,9 +230,19 @@ func (t *task) wanted(k *kms.Key) bool {
 	return primary == k.Primary && k.RotateAt.Equal(t.Date()) // a version that took over by its date begins its period when that is written down
 }
 
-// drop forgets a row that asks for nothing any more. If it came from a limit, that may ask again.
-func (t *task) drop(ctx context.Context) error {
+// drop forgets a row that asks for nothing any more. If it came from a limit, that may ask again. What is in memory may be older than what another node has
+// written: where the key as it is stored still wants it, nothing is forgotten, and the answer is errStale.
+func (t *task) drop(ctx context.Context, wanted func(*kms.Key) bool) error {
 	_, _, err := t.o.records.Update(ctx, func(tx *records.Tx) error {
+		if wanted != nil {
+			k, there, err := tx.Key(t.Namespace, t.Key)
+			if err != nil {
+				return err
+			}
+			if there && wanted(&k.Key) {
+				return errStale
+			}
+		}
 		if err := t.take(tx); err != nil || t.Version == 0 {
 			return err
 		}

@@ -99,6 +99,9 @@ func TestWhatIsDueIsDoneOnceByTwoNodes(t *testing.T) {
 		t.Fatal(err)
 	}
 	together(t, one, two)
+	if t.Failed() || len(rotationsOn(one, two)) != keys*3 { // what the nodes say of it
+		t.Logf("%s\n%s", one.output, two.output)
+	}
 	if got := len(rotationsOn(one, two)); got != keys*3 {
 		t.Errorf("without the first node: %d rotations, want %d", got, keys*3)
 	}
