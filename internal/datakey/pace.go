@@ -15,8 +15,9 @@ const (
 	MaxRest = 60 * time.Millisecond
 
 	busyShare = 3                    // beside other operations a campaign rests this many times as long as its page took on the processor, at least …
-	busyRest  = 4 * time.Millisecond // … and this long
+	busyRest  = 3 * time.Millisecond // … and this long
 	slack     = 3                    // a page that takes this many times as long as an undisturbed one says that something waits
+	company   = 100                  // pages that meet none are as if one was there, after one that met one: operations are short
 	late      = 2 * time.Millisecond // a rest that lasted this much longer than it was to says that the processors are taken
 )
 
@@ -32,13 +33,18 @@ type Sample struct {
 type Pacer struct {
 	base time.Duration // what an undisturbed page takes, as learnt
 	rest time.Duration // the last one
+	busy int           // pages for which the server is taken to do other things as well
 }
 
 // Next takes the measure of a page and answers how long to rest. rate is the operator's limit in rows a second; 0: none.
 func (p *Pacer) Next(s Sample, rate uint32) time.Duration {
 	p.learn(s.Took)
+	busy := p.busy > 0
+	if p.busy = max(p.busy-1, 0); s.Others > 0 {
+		busy, p.busy = true, company
+	}
 	switch disturbed := s.Took > slack*p.base || s.Overrun > late; {
-	case disturbed && s.Others > 0:
+	case disturbed && busy:
 		p.rest += p.rest/4 + MinRest
 	case disturbed: // slow by itself: nobody waits but the campaign
 		p.rest -= p.rest / 16
@@ -46,7 +52,7 @@ func (p *Pacer) Next(s Sample, rate uint32) time.Duration {
 		p.rest -= p.rest / 4
 	}
 	least := MinRest
-	if s.Others > 0 {
+	if busy {
 		least = max(busyRest, min(s.Took, p.base)/busyShare)
 	}
 	p.rest = min(max(p.rest, least), MaxRest)

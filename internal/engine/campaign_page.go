@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/audit"
@@ -16,7 +17,7 @@ import (
 
 // A page is one transaction and one audit record: of each data key a condition, its row and two of the index, beside the outbox, the key and the campaign.
 const (
-	rewrapPage = 50               // data keys in one page
+	rewrapPage = 25               // data keys in one page
 	workedGap  = 10 * time.Second // between two pages, beyond which a campaign is taken not to have worked
 )
 
@@ -112,6 +113,7 @@ func (s *step) rewrap(ctx context.Context, from, to *keyring.Version, ids []kms.
 			if d.Rev == 0 || d.State != records.DataKeyActive || d.Version != from.Number {
 				continue // revoked or re-wrapped meanwhile
 			}
+			runtime.Gosched() // who waits for an answer goes first
 			wrapped, err := s.e.rewrapOne(&share, &s.key.Key, from, to, &d)
 			item := audit.Item{Bytes: uint32(len(d.Wrapped))} //nolint:gosec // G115: at most a stored value
 			if err != nil {
