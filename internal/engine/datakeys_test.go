@@ -209,7 +209,7 @@ func (w *world) rewrapRecords() (all []engine.AuditEntry) {
 func TestARotationRewrapsEveryDataKey(t *testing.T) { // LIF-6, W3, P4
 	w := newWorld(t)
 	w.create("kek", kms.AES256GCM, 0)
-	const n = 123 // two full pages and a part
+	const n = 123 // four full pages and a part
 	plain := map[string][]byte{}
 	for i := range n {
 		d, p := w.register("kek", fmt.Sprintf("d%d", i))
@@ -218,7 +218,7 @@ func TestARotationRewrapsEveryDataKey(t *testing.T) { // LIF-6, W3, P4
 	w.rotate("kek")
 	w.e.Upkeep(t.Context())
 	c := w.campaign("kek")
-	if c.State != "done" || c.Done != n || c.Total != n || c.Left != 0 || c.Pages != 3 || c.Target != 2 || !strings.Contains(c.Note, "0 data keys left") {
+	if c.State != "done" || c.Done != n || c.Total != n || c.Left != 0 || c.Pages != 5 || c.Target != 2 || !strings.Contains(c.Note, "0 data keys left") {
 		t.Errorf("got %+v", c)
 	}
 	for id, p := range plain {
@@ -236,8 +236,8 @@ func TestARotationRewrapsEveryDataKey(t *testing.T) { // LIF-6, W3, P4
 			pages, items = pages+1, items+len(e.Record.Items)
 		}
 	}
-	if items != n || pages != 3 {
-		t.Errorf("%d items in %d records, want %d in 3", items, pages, n)
+	if items != n || pages != 5 {
+		t.Errorf("%d items in %d records, want %d in 5", items, pages, n)
 	}
 	// A rotation of a key without data keys begins nothing.
 	w.create("lone", kms.AES256GCM, 0)
