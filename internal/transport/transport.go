@@ -196,6 +196,9 @@ func openRSA(t kms.Transport, key *rsa.PrivateKey, parcel []byte) ([]byte, error
 }
 
 func decryptOAEP(h hash.Hash, key *rsa.PrivateKey, sealed []byte) ([]byte, error) {
+	if len(sealed) != key.Size() { // RFC 8017 §7.1.2 step 1b
+		return nil, ErrOpen
+	}
 	raw, err := rsa.DecryptOAEP(h, nil, key, sealed, nil)
 	if err != nil {
 		return nil, ErrOpen

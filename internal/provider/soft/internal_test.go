@@ -627,3 +627,25 @@ func TestDigestsAreThoseOfTheTablesHashes(t *testing.T) {
 		t.Errorf("only %d schemes sign digests", seen)
 	}
 }
+
+// An RSA ciphertext is as long as the modulus (RFC 8017 §7.1.2): one of 256 begins with a zero, and without it is no ciphertext.
+func TestAnRSACiphertextHasItsLength(t *testing.T) {
+	_, _, h, _ := generate(t, kms.RSA2048)
+	for range 5000 {
+		sealed, err := h.Seal(nil, nil, []byte("m"), nil, kms.SchemeOAEPSHA256)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if sealed[0] != 0 {
+			continue
+		}
+		if _, err := h.Open(nil, nil, sealed[1:], nil, kms.SchemeOAEPSHA256); kms.CodeOf(err) != kms.CodeDecryptFailed {
+			t.Errorf("without the zero in front: got %v want %s", err, kms.CodeDecryptFailed)
+		}
+		if _, err := h.Open(nil, nil, sealed, nil, kms.SchemeOAEPSHA256); err != nil {
+			t.Errorf("with it: %v", err)
+		}
+		return
+	}
+	t.Fatal("of 5000 ciphertexts none begins with a zero")
+}

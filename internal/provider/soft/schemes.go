@@ -220,7 +220,11 @@ func oaepSeal(k *key, s *scheme, dst, _, plaintext, label []byte) ([]byte, error
 }
 
 func oaepOpen(k *key, s *scheme, dst, _, sealed, label []byte) ([]byte, error) {
-	plaintext, err := rsa.DecryptOAEP(s.hash.New(), nil, k.private.(*rsa.PrivateKey), sealed, label)
+	private := k.private.(*rsa.PrivateKey)
+	if len(sealed) != private.Size() { // RFC 8017 §7.1.2 step 1b; Go takes one whose zeros in front are missing
+		return nil, decryptFailed()
+	}
+	plaintext, err := rsa.DecryptOAEP(s.hash.New(), nil, private, sealed, label)
 	if err != nil {
 		return nil, decryptFailed()
 	}
