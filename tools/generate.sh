@@ -4,3 +4,4 @@ set -eu
 cd "$(dirname "$0")"
 go run ./apigen -root ..
 gofmt -w ../api
+go run ./awsgen -model ../internal/dialect/aws/testdata/model/model.json -out ../internal/dialect/aws/shapes.go

@@ -34,6 +34,7 @@ var table = []layer{
 		{path: "internal/config", may: []string{"internal/kms"}, ext: []string{"go.yaml.in/yaml/v3"}},
 	}},
 	{"edge: who calls, and in which words", []row{
+		{path: "internal/dialect/aws", may: []string{"internal/authn", "internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/dialect/native", may: []string{"api/keyhold/v1", "api/keyhold/v1/keyholdv1connect", "internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"},
 			ext: []string{"connectrpc.com/connect", "google.golang.org/protobuf"}},
 		{path: "internal/authn", may: []string{"internal/kms", "internal/wire/token"}, ext: []string{"github.com/spiffe/go-spiffe/v2/spiffeid", "golang.org/x/time"}},
@@ -141,6 +142,7 @@ var readers = map[string]string{
 // releasers may read what an operation gives out by design.
 var releasers = map[string]string{
 	"internal/secret":         "defines the type that the permission is for",
+	"internal/dialect/aws":    "writes answers to their callers",
 	"internal/dialect/native": "writes answers to their callers",
 	"internal/node":           "writes the shares and the token of a development server to its files",
 }

@@ -32,6 +32,7 @@ type EncryptInput struct {
 	Version uint32     // 0: the primary version
 	Scheme  kms.Scheme // 0: the algorithm's default
 	Raw     bool       // RSA only: answer the bare OAEP ciphertext, without key and version in front
+	Boxed   bool       // refuse a key whose ciphertexts do not bind context and additional data: RSA
 	Items   []EncryptItem
 }
 
@@ -61,6 +62,7 @@ type DecryptInput struct {
 	Version uint32     // for raw RSA ciphertexts, which do not carry their version
 	Scheme  kms.Scheme // for raw RSA ciphertexts; 0: the default
 	Raw     bool
+	Unseen  bool // of a rehearsal: the ciphertexts are not looked at
 	Items   []DecryptItem
 }
 
@@ -89,6 +91,13 @@ type ReEncryptInput struct {
 	From  kms.Ref // may be empty: the first ciphertext names its key
 	To    kms.Ref
 	Items []ReEncryptItem
+
+	FromScheme kms.Scheme // of raw RSA ciphertexts; 0: the default
+	FromRaw    bool
+	ToScheme   kms.Scheme // 0: the algorithm's default
+	ToRaw      bool       // RSA only
+	ToBoxed    bool       // refuse a key whose ciphertexts do not bind context and additional data: RSA
+	Unseen     bool       // of a rehearsal: the ciphertexts are not looked at
 }
 
 // ReEncryptItem is one ciphertext, the context it was made with, and the context it gets.
@@ -102,9 +111,10 @@ type ReEncryptItem struct {
 
 // ReEncryptOutput answers item by item.
 type ReEncryptOutput struct {
-	From, To kms.ID
-	Version  uint32 // of To
-	Items    []EncryptedItem
+	From, To    kms.ID
+	Version     uint32 // of To
+	FromVersion uint32 // of the last item's ciphertext
+	Items       []EncryptedItem
 }
 
 // DataKeyInput asks for data keys: random bytes, each with its encryption under a key.
@@ -188,6 +198,7 @@ type VerifiedItem struct{ Err *kms.Error }
 type MACInput struct {
 	Key     kms.Ref
 	Version uint32
+	Scheme  kms.Scheme // 0: the algorithm's default
 	Items   []MACItem
 }
 
@@ -212,6 +223,7 @@ type MadeMAC struct {
 type VerifyMACInput struct {
 	Key     kms.Ref
 	Version uint32
+	Scheme  kms.Scheme // 0: the algorithm's default
 	Items   []VerifyMACItem
 }
 

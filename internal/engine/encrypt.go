@@ -58,7 +58,7 @@ var (
 		},
 		roles: []role[ReEncryptInput]{
 			{action: kms.ReEncryptFrom, need: lifecycle.Process,
-				key: func(in *ReEncryptInput) (kms.Ref, error) { return keyOf(in.From, in.Items[0].Ciphertext, false) },
+				key: func(in *ReEncryptInput) (kms.Ref, error) { return keyOf(in.From, in.Items[0].Ciphertext, in.FromRaw) },
 				items: func(in *ReEncryptInput) items {
 					return items{len(in.Items), func(i int) (kms.Context, []byte) { return in.Items[i].FromContext, in.Items[i].FromAAD }}
 				}},
@@ -110,6 +110,9 @@ func doEncrypt(ctx context.Context, w *work, in *EncryptInput) (EncryptOutput, e
 	if err != nil {
 		return EncryptOutput{}, err
 	}
+	if in.Boxed && !blob.Of(s).Boxed() {
+		return EncryptOutput{}, notBoxed(&k.Key.Key)
+	}
 	out := EncryptOutput{Key: k.ID, Version: v.Number, Items: make([]EncryptedItem, len(in.Items))}
 	total := 0
 	for i := range in.Items {
@@ -125,6 +128,10 @@ func doEncrypt(ctx context.Context, w *work, in *EncryptInput) (EncryptOutput, e
 		}
 	}
 	return out, nil
+}
+
+func notBoxed(k *kms.Key) error {
+	return kms.Errorf(kms.CodeAlgorithm, "the key is of algorithm %s, whose ciphertexts bind no context: a symmetric one is wanted", k.Algorithm)
 }
 
 // sealedSize is what a ciphertext is longer than its plaintext, for most suites.
@@ -162,6 +169,9 @@ func sealItem(share *shared, k admitted, v *keyring.Version, s kms.Scheme, raw b
 
 func doDecrypt(ctx context.Context, w *work, in *DecryptInput) (DecryptOutput, error) {
 	out := DecryptOutput{Key: w.keys[0].ID, Items: make([]DecryptedItem, len(in.Items))}
+	if in.Unseen {
+		return out, w.unseen(ctx)
+	}
 	var share shared
 	for i := range in.Items {
 		it := &in.Items[i]
@@ -172,6 +182,15 @@ func doDecrypt(ctx context.Context, w *work, in *DecryptInput) (DecryptOutput, e
 		}
 	}
 	return out, nil
+}
+
+// unseen is what a rehearsal of a decryption does without looking at the ciphertext.
+func (w *work) unseen(ctx context.Context) error {
+	if !w.call.DryRun {
+		return kms.Errorf(kms.CodeBadRequest, "only a rehearsal does not look at the ciphertext")
+	}
+	_, err := w.version(ctx, 0, 0)
+	return err
 }
 
 // openItem decrypts one ciphertext of the first key with the version that made it, and tells which one that is, also where it fails; 0: the ciphertext
@@ -223,16 +242,24 @@ func doReEncrypt(ctx context.Context, w *work, in *ReEncryptInput) (ReEncryptOut
 	if err != nil {
 		return ReEncryptOutput{}, err
 	}
+	s, err := w.scheme(to, v.Algorithm, kms.EncryptDecrypt, in.ToScheme, true)
+	if err != nil {
+		return ReEncryptOutput{}, err
+	}
+	if in.ToBoxed && !blob.Of(s).Boxed() {
+		return ReEncryptOutput{}, notBoxed(&to.Key.Key)
+	}
 	out := ReEncryptOutput{From: w.keys[0].ID, To: to.ID, Version: v.Number, Items: make([]EncryptedItem, len(in.Items))}
+	if in.Unseen {
+		return out, w.unseen(ctx)
+	}
 	var from, made shared
 	for i := range in.Items {
 		it := &in.Items[i]
-		plain, n, err := w.openItem(ctx, &from, it.Ciphertext, it.FromContext, it.FromAAD, false, 0, kms.NoScheme)
+		plain, n, err := w.openItem(ctx, &from, it.Ciphertext, it.FromContext, it.FromAAD, in.FromRaw, 0, in.FromScheme)
 		if err == nil {
-			var s kms.Scheme
-			if s, err = w.scheme(to, v.Algorithm, kms.EncryptDecrypt, kms.NoScheme, true); err == nil {
-				out.Items[i].Ciphertext, err = sealItem(&made, to, v, s, false, plain, it.ToContext, it.ToAAD)
-			}
+			out.FromVersion = n
+			out.Items[i].Ciphertext, err = sealItem(&made, to, v, s, in.ToRaw, plain, it.ToContext, it.ToAAD)
 			clear(plain)
 		}
 		if out.Items[i].Err, err = w.note(len(in.Items), n, len(it.Ciphertext), err); err != nil {

@@ -38,12 +38,13 @@ func use[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *op[In, Out]
 	if err = w.enter(ctx); err != nil {
 		return out, err
 	}
-	if err = admit(ctx, w, d.roles, d.check, d.authorize, in); err == nil && c.DryRun {
-		w.rec.Outcome = audit.DryRun
-	} else if err == nil {
+	if err = admit(ctx, w, d.roles, d.check, d.authorize, in); err == nil && (!c.DryRun || d.rehearsed()) {
 		out, err = perform(ctx, w, d, in)
 	}
-	if err = w.settle(ctx, err); err != nil {
+	if err == nil && c.DryRun {
+		w.rec.Outcome = audit.DryRun
+	}
+	if err = w.settle(ctx, err); err != nil || c.DryRun {
 		if d.erase != nil {
 			d.erase(&out)
 		}
@@ -53,6 +54,9 @@ func use[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *op[In, Out]
 	return out, nil
 }
 
+// rehearsed tells whether a rehearsal goes all the way: cryptography with a key is done, and its result erased, so that what would fail shows.
+func (d *op[In, Out]) rehearsed() bool { return d.name.Group() == kms.UseGroup && d.name.OnKey() }
+
 // perform calls do and turns a panic into an error, so that it is recorded like any other failure.
 func perform[In, Out any](ctx context.Context, w *work, d *op[In, Out], in *In) (out Out, err error) {
 	defer func() {
@@ -60,7 +64,7 @@ func perform[In, Out any](ctx context.Context, w *work, d *op[In, Out], in *In) 
 			err = w.e.panicked(d.name, p)
 		}
 	}()
-	if w.limited() {
+	if w.limited() && !w.call.DryRun {
 		w.cost = cost(1, 0)
 		if d.cost != nil {
 			w.cost = d.cost(in)
@@ -136,7 +140,17 @@ func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lif
 	}
 	w.keys[w.n] = admitted{Key: k, action: a, need: need, items: its}
 	w.n++
-	return lifecycle.KeyPermits(k.Switch, need, lifecycle.Terms{Freeze: k.Freeze})
+	return about(k.ID, lifecycle.KeyPermits(k.Switch, need, lifecycle.Terms{Freeze: k.Freeze}))
+}
+
+// about says of which key a refusal is, for dialects that name it.
+func about(id kms.ID, err error) error {
+	if err == nil {
+		return nil
+	}
+	told := *kms.AsError(err)
+	told.Key = id
+	return &told
 }
 
 // version opens a version of an admitted key, if its state permits what the role needs. 0 stands for the primary.
@@ -154,7 +168,7 @@ func (w *work) version(ctx context.Context, i int, n uint32) (*keyring.Version, 
 	}
 	if err := w.permits(k, &v.Version, k.need); err != nil {
 		v.Release()
-		return nil, err
+		return nil, about(k.ID, err)
 	}
 	if v.Handle == nil { // in the archive, and it may be opened
 		if v, err = w.o.ring.Archived(ctx, k.Key, n); err != nil {

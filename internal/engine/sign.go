@@ -104,7 +104,7 @@ func doMAC(ctx context.Context, w *work, in *MACInput) (MACOutput, error) {
 	if err != nil {
 		return MACOutput{}, err
 	}
-	s, err := w.scheme(k, v.Algorithm, kms.MAC, kms.NoScheme, true)
+	s, err := w.scheme(k, v.Algorithm, kms.MAC, in.Scheme, true)
 	if err != nil {
 		return MACOutput{}, err
 	}
@@ -125,7 +125,7 @@ func doVerifyMAC(ctx context.Context, w *work, in *VerifyMACInput) (VerifyOutput
 	if err != nil {
 		return VerifyOutput{}, err
 	}
-	s, err := w.scheme(k, v.Algorithm, kms.MAC, kms.NoScheme, false)
+	s, err := w.scheme(k, v.Algorithm, kms.MAC, in.Scheme, false)
 	if err != nil {
 		return VerifyOutput{}, err
 	}

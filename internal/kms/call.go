@@ -108,6 +108,7 @@ type Call struct {
 	Principal *Principal
 	Namespace Namespace
 	Dialect   Dialect
+	Region    string         // in which a key is asked for; empty: in whichever it is
 	RequestID string         // at most 64 bytes; for correlation, chosen by server or client
 	Remote    netip.AddrPort // invalid for the local socket
 	Token     string         // idempotency token of a change, chosen by the client; at most 128 bytes

@@ -278,6 +278,7 @@ type Error struct {
 	Next     string // what to do; empty: the code's own advice
 	Decision string // the decision's id, for denials
 	Approval ID     // under which approvals were asked for, with CodeApprovalRequired
+	Key      ID     // the key whose state refuses it; zero: none, or not for the caller to know
 	RetryMS  int64  // milliseconds after which a retry makes sense; 0: unknown
 	cause    error
 }

@@ -1,0 +1,110 @@
+package aws
+
+import (
+	"context"
+)
+
+// works says how much of an operation there is.
+type works uint8
+
+const (
+	wholly   works = iota
+	partly         // how says what is missing
+	notAtAll       // how says why; it answers UnsupportedOperationException
+)
+
+// operation is one row of the table.
+type operation struct {
+	name  string
+	works works
+	how   string
+	run   func(context.Context, *exchange) *fault
+}
+
+// input and output are what the generated shapes have in common.
+type input[In any] interface {
+	*In
+	decode(*decoder)
+	check(*problems)
+}
+
+type output[Out any] interface {
+	*Out
+	encode(*encoder)
+}
+
+// op is an operation that works: its request is read and held to the model, then do does it. A nil output stands for an empty answer.
+func op[In, Out any, PI input[In], PO output[Out]](name string, do func(*exchange, context.Context, PI) (PO, error)) operation {
+	return operation{name: name, run: func(ctx context.Context, x *exchange) *fault {
+		in := PI(new(In))
+		if f := take(x, in.decode, in.check); f != nil {
+			return f
+		}
+		out, err := do(x, ctx, in)
+		switch {
+		case err != nil:
+			return x.fault(err)
+		case out == nil:
+			x.e.open()
+			x.e.close()
+		default:
+			out.encode(&x.e)
+		}
+		return nil
+	}}
+}
+
+// limited is an operation of which something is missing.
+func limited(how string, o operation) operation {
+	o.works, o.how = partly, how
+	return o
+}
+
+// without is an operation that there is not. What is asked is held to the model all the same.
+func without[In any, PI input[In]](name, why string) operation {
+	return operation{name: name, works: notAtAll, how: why, run: func(_ context.Context, x *exchange) *fault {
+		in := PI(new(In))
+		if f := take(x, in.decode, in.check); f != nil {
+			return f
+		}
+		return newFault("UnsupportedOperationException", why)
+	}}
+}
+
+// take reads a request and holds it to the model.
+func take(x *exchange, decode func(*decoder), check func(*problems)) *fault {
+	decode(&x.d)
+	if x.d.end(); x.d.err != nil {
+		return x.d.err
+	}
+	var p problems
+	check(&p)
+	return p.err()
+}
+
+// operations is the table, by families as AWS's reference has them.
+var operations = []operation{
+	op("Encrypt", (*exchange).Encrypt),
+	op("Decrypt", (*exchange).Decrypt),
+	op("ReEncrypt", (*exchange).ReEncrypt),
+	op("GenerateDataKey", (*exchange).GenerateDataKey),
+	op("GenerateDataKeyWithoutPlaintext", (*exchange).GenerateDataKeyWithoutPlaintext),
+	op("GenerateDataKeyPair", (*exchange).GenerateDataKeyPair),
+	op("GenerateDataKeyPairWithoutPlaintext", (*exchange).GenerateDataKeyPairWithoutPlaintext),
+	op("GenerateRandom", (*exchange).GenerateRandom),
+	op("Sign", (*exchange).Sign),
+	op("Verify", (*exchange).Verify),
+	op("GenerateMac", (*exchange).GenerateMac),
+	op("VerifyMac", (*exchange).VerifyMac),
+	op("DeriveSharedSecret", (*exchange).DeriveSharedSecret),
+	op("Encapsulate", (*exchange).Encapsulate),
+	op("Decapsulate", (*exchange).Decapsulate),
+}
+
+var byName = func() map[string]*operation {
+	m := make(map[string]*operation, len(operations))
+	for i := range operations {
+		m[operations[i].name] = &operations[i]
+	}
+	return m
+}()
