@@ -62,7 +62,6 @@ type DecryptInput struct {
 	Version uint32     // for raw RSA ciphertexts, which do not carry their version
 	Scheme  kms.Scheme // for raw RSA ciphertexts; 0: the default
 	Raw     bool
-	Unseen  bool // of a rehearsal: the ciphertexts are not looked at
 	Items   []DecryptItem
 }
 
@@ -97,7 +96,6 @@ type ReEncryptInput struct {
 	ToScheme   kms.Scheme // 0: the algorithm's default
 	ToRaw      bool       // RSA only
 	ToBoxed    bool       // refuse a key whose ciphertexts do not bind context and additional data: RSA
-	Unseen     bool       // of a rehearsal: the ciphertexts are not looked at
 }
 
 // ReEncryptItem is one ciphertext, the context it was made with, and the context it gets.

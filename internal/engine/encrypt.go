@@ -169,9 +169,6 @@ func sealItem(share *shared, k admitted, v *keyring.Version, s kms.Scheme, raw b
 
 func doDecrypt(ctx context.Context, w *work, in *DecryptInput) (DecryptOutput, error) {
 	out := DecryptOutput{Key: w.keys[0].ID, Items: make([]DecryptedItem, len(in.Items))}
-	if in.Unseen {
-		return out, w.unseen(ctx)
-	}
 	var share shared
 	for i := range in.Items {
 		it := &in.Items[i]
@@ -182,15 +179,6 @@ func doDecrypt(ctx context.Context, w *work, in *DecryptInput) (DecryptOutput, e
 		}
 	}
 	return out, nil
-}
-
-// unseen is what a rehearsal of a decryption does without looking at the ciphertext.
-func (w *work) unseen(ctx context.Context) error {
-	if !w.call.DryRun {
-		return kms.Errorf(kms.CodeBadRequest, "only a rehearsal does not look at the ciphertext")
-	}
-	_, err := w.version(ctx, 0, 0)
-	return err
 }
 
 // openItem decrypts one ciphertext of the first key with the version that made it, and tells which one that is, also where it fails; 0: the ciphertext
@@ -250,9 +238,6 @@ func doReEncrypt(ctx context.Context, w *work, in *ReEncryptInput) (ReEncryptOut
 		return ReEncryptOutput{}, notBoxed(&to.Key.Key)
 	}
 	out := ReEncryptOutput{From: w.keys[0].ID, To: to.ID, Version: v.Number, Items: make([]EncryptedItem, len(in.Items))}
-	if in.Unseen {
-		return out, w.unseen(ctx)
-	}
 	var from, made shared
 	for i := range in.Items {
 		it := &in.Items[i]

@@ -38,7 +38,7 @@ func use[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *op[In, Out]
 	if err = w.enter(ctx); err != nil {
 		return out, err
 	}
-	if err = admit(ctx, w, d.roles, d.check, d.authorize, in); err == nil && (!c.DryRun || d.rehearsed()) {
+	if err = admit(ctx, w, d.roles, d.check, d.authorize, in); err == nil && (!c.DryRun || c.Whole && d.name.Group() == kms.UseGroup) {
 		out, err = perform(ctx, w, d, in)
 	}
 	if err == nil && c.DryRun {
@@ -53,9 +53,6 @@ func use[In, Out any](ctx context.Context, e *Engine, c kms.Call, d *op[In, Out]
 	}
 	return out, nil
 }
-
-// rehearsed tells whether a rehearsal goes all the way: cryptography with a key is done, and its result erased, so that what would fail shows.
-func (d *op[In, Out]) rehearsed() bool { return d.name.Group() == kms.UseGroup && d.name.OnKey() }
 
 // perform calls do and turns a panic into an error, so that it is recorded like any other failure.
 func perform[In, Out any](ctx context.Context, w *work, d *op[In, Out], in *In) (out Out, err error) {

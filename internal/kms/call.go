@@ -113,6 +113,7 @@ type Call struct {
 	Remote    netip.AddrPort // invalid for the local socket
 	Token     string         // idempotency token of a change, chosen by the client; at most 128 bytes
 	DryRun    bool           // decide and plan, change nothing
+	Whole     bool           // of a rehearsal: cryptography is done as well, and its result erased, so that what would fail shows
 	Reason    string         // why, in the caller's words; at most 256 bytes
 	Approval  ID             // under which others have approved exactly this request; zero: none
 	Ask       bool           // if approvals are needed, ask for them: nothing else is done

@@ -8,7 +8,7 @@ import (
 )
 
 // rehearse makes the call a rehearsal if DryRun was asked for.
-func (x *exchange) rehearse(dry bool) { x.call.DryRun = dry }
+func (x *exchange) rehearse(dry bool) { x.call.DryRun, x.call.Whole = dry, true }
 
 // done is the error of a rehearsal that would have succeeded; nil if it was none.
 func (x *exchange) done() error {
@@ -92,8 +92,9 @@ func (x *exchange) Decrypt(ctx context.Context, in *DecryptInput) (*DecryptOutpu
 		}
 	}
 	x.rehearse(in.DryRun)
+	x.call.Whole = !ignore
 	items := [1]engine.DecryptItem{{Ciphertext: in.CiphertextBlob, Context: in.EncryptionContext}}
-	out, err := x.engine.Decrypt(ctx, x.call, engine.DecryptInput{Key: key, Scheme: s, Raw: s != 0, Unseen: ignore, Items: items[:]})
+	out, err := x.engine.Decrypt(ctx, x.call, engine.DecryptInput{Key: key, Scheme: s, Raw: s != 0, Items: items[:]})
 	if kms.CodeOf(err) == kms.CodeKeyNotFound && key == "" { // of another cluster, or of a key that never was
 		return nil, newFault("InvalidCiphertextException", "")
 	}
@@ -129,7 +130,7 @@ func (x *exchange) ReEncrypt(ctx context.Context, in *ReEncryptInput) (*ReEncryp
 	case in.SourceKeyId == "" && (from != 0 || in.CiphertextBlob == nil):
 		return nil, newFault("ValidationException", "SourceKeyId is required: the ciphertext does not name its key.")
 	}
-	ask := engine.ReEncryptInput{FromScheme: from, FromRaw: from != 0, ToScheme: to, ToRaw: to != 0, ToBoxed: to == 0, Unseen: ignore,
+	ask := engine.ReEncryptInput{FromScheme: from, FromRaw: from != 0, ToScheme: to, ToRaw: to != 0, ToBoxed: to == 0,
 		Items: []engine.ReEncryptItem{{Ciphertext: in.CiphertextBlob, FromContext: in.SourceEncryptionContext, ToContext: in.DestinationEncryptionContext}}}
 	if ask.To, err = x.ref(in.DestinationKeyId); err != nil {
 		return nil, err
@@ -140,6 +141,7 @@ func (x *exchange) ReEncrypt(ctx context.Context, in *ReEncryptInput) (*ReEncryp
 		}
 	}
 	x.rehearse(in.DryRun)
+	x.call.Whole = !ignore
 	out, err := x.engine.ReEncrypt(ctx, x.call, ask)
 	if err == nil {
 		err = x.done()
