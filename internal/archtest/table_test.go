@@ -34,7 +34,7 @@ var table = []layer{
 		{path: "internal/config", may: []string{"internal/kms"}, ext: []string{"go.yaml.in/yaml/v3"}},
 	}},
 	{"edge: who calls, and in which words", []row{
-		{path: "internal/dialect/aws", may: []string{"internal/authn", "internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"}, ext: []string{"github.com/go-json-experiment/json"}},
+		{path: "internal/dialect/aws", may: []string{"internal/authn", "internal/engine", "internal/kms", "internal/secret"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/dialect/native", may: []string{"api/keyhold/v1", "api/keyhold/v1/keyholdv1connect", "internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"},
 			ext: []string{"connectrpc.com/connect", "google.golang.org/protobuf"}},
 		{path: "internal/authn", may: []string{"internal/kms", "internal/wire/token"}, ext: []string{"github.com/spiffe/go-spiffe/v2/spiffeid", "golang.org/x/time"}},
