@@ -1424,7 +1424,7 @@ type SignRequest struct {
 	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
 	// The message, at most 65,536 bytes; or its digest.
 	Message []byte `protobuf:"bytes,2,opt,name=message,proto3" json:"message,omitempty"`
-	// The message is the digest by the scheme's hash already.
+	// The message is the digest by the scheme's hash already; for ML-DSA the message representative μ (FIPS 204), 64 bytes.
 	Digested bool `protobuf:"varint,3,opt,name=digested,proto3" json:"digested,omitempty"`
 	// Version of the key. 0: the primary version.
 	Version uint32 `protobuf:"varint,4,opt,name=version,proto3" json:"version,omitempty"`

@@ -87,11 +87,19 @@ func (h *handle) Sign(message []byte, digested bool, s kms.Scheme) ([]byte, erro
 		return nil, err
 	}
 	defer h.mu.RUnlock()
-	input, err := row.digest(message, digested)
-	if err != nil {
-		return nil, err
+	var signature []byte
+	if digested && row.signMu != nil {
+		if len(message) != muSize {
+			return nil, kms.Errorf(kms.CodeBadRequest, "the message representative has %d bytes, want %d", len(message), muSize)
+		}
+		signature, err = row.signMu(h.key, message)
+	} else {
+		var input []byte
+		if input, err = row.digest(message, digested); err != nil {
+			return nil, err
+		}
+		signature, err = row.sign(h.key, row.hash, input)
 	}
-	signature, err := row.sign(h.key, row.hash, input)
 	if err != nil {
 		return nil, kms.Errorf(kms.CodeInternal, "the signature could not be made").Because(err)
 	}

@@ -6,6 +6,8 @@ import (
 	"encoding/asn1"
 	"fmt"
 
+	"filippo.io/mldsa"
+	"filippo.io/mldsa/mldsacrypto"
 	"github.com/cloudflare/circl/sign/mldsa/mldsa44"
 	"github.com/cloudflare/circl/sign/mldsa/mldsa65"
 	"github.com/cloudflare/circl/sign/mldsa/mldsa87"
@@ -31,8 +33,9 @@ func nistID(last int) asn1.ObjectIdentifier {
 
 // latticeKey is one expanded private key of some size.
 type latticeKey struct {
-	sign  func(message []byte) ([]byte, error)
-	erase func()
+	sign   func(message []byte) ([]byte, error)
+	signMu func(mu []byte) ([]byte, error) // the message representative μ in the place of the message
+	erase  func()
 }
 
 // latticePublic verifies with one public key of some size.
@@ -46,9 +49,9 @@ type lattice struct {
 }
 
 var lattices = map[kms.Algorithm]lattice{
-	kms.MLDSA44: latticeOf(17, mldsa44.SignatureSize, mldsa44.NewKeyFromSeed, mldsa44.SignTo, mldsa44.Verify),
-	kms.MLDSA65: latticeOf(18, mldsa65.SignatureSize, mldsa65.NewKeyFromSeed, mldsa65.SignTo, mldsa65.Verify),
-	kms.MLDSA87: latticeOf(19, mldsa87.SignatureSize, mldsa87.NewKeyFromSeed, mldsa87.SignTo, mldsa87.Verify),
+	kms.MLDSA44: latticeOf(17, mldsa.MLDSA44(), mldsa44.SignatureSize, mldsa44.NewKeyFromSeed, mldsa44.SignTo, mldsa44.Verify),
+	kms.MLDSA65: latticeOf(18, mldsa.MLDSA65(), mldsa65.SignatureSize, mldsa65.NewKeyFromSeed, mldsa65.SignTo, mldsa65.Verify),
+	kms.MLDSA87: latticeOf(19, mldsa.MLDSA87(), mldsa87.SignatureSize, mldsa87.NewKeyFromSeed, mldsa87.SignTo, mldsa87.Verify),
 }
 
 // packed is a public key that reads and writes its encoding.
@@ -59,7 +62,7 @@ type packed[T any] interface {
 }
 
 // latticeOf makes a row from the functions of one size, which are the same but for their types.
-func latticeOf[Public, Private any, P packed[Public]](oid, size int, expand func(*[latticeSeed]byte) (P, *Private),
+func latticeOf[Public, Private any, P packed[Public]](oid int, set mldsa.Parameters, size int, expand func(*[latticeSeed]byte) (P, *Private),
 	sign func(k *Private, message, context []byte, randomized bool, signature []byte) error,
 	verify func(k P, message, context, signature []byte) bool,
 ) lattice {
@@ -75,6 +78,9 @@ func latticeOf[Public, Private any, P packed[Public]](oid, size int, expand func
 					out := make([]byte, size)
 					return out, sign(private, message, nil, true, out)
 				},
+				signMu: func(mu []byte) ([]byte, error) {
+					return signMu(set, any(private).(interface{ Seed() []byte }).Seed(), mu)
+				}, //nolint:errcheck,forcetypeassert // all three sizes have it
 				erase: func() { *private = *new(Private) },
 			}, verifier(public), public.Bytes()
 		},
@@ -125,6 +131,24 @@ func expand(a kms.Algorithm, seed *secret.Bytes) (*key, error) {
 func latticeSign(k *key, _ crypto.Hash, message []byte) ([]byte, error) {
 	return k.private.(*latticeKey).sign(message)
 }
+
+// muSize is the length of μ in bytes (FIPS 204 §6.2).
+const muSize = 64
+
+// signMu signs a message representative that was made elsewhere (FIPS 204 §6.2, "external μ"; RFC 9881 appendix D), hedged. The library that does everything else
+// has no door for it. Verification has none in either: who checks such a signature has the message, or checks it elsewhere.
+func signMu(set mldsa.Parameters, seed, mu []byte) (signature []byte, err error) {
+	defer clear(seed)
+	secret.Do(func() {
+		var k *mldsa.PrivateKey
+		if k, err = mldsa.NewPrivateKey(set, seed); err == nil {
+			signature, err = k.Sign(nil, mu, mldsacrypto.MLDSAMu)
+		}
+	})
+	return signature, err
+}
+
+func latticeSignMu(k *key, mu []byte) ([]byte, error) { return k.private.(*latticeKey).signMu(mu) }
 
 func latticeVerify(k *key, _ crypto.Hash, message, signature []byte) bool {
 	return k.verifier.(latticePublic)(message, signature)

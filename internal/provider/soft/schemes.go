@@ -28,6 +28,7 @@ type scheme struct {
 	seal   sealer
 	open   sealer
 	sign   func(k *key, h crypto.Hash, digest []byte) ([]byte, error)
+	signMu func(k *key, mu []byte) ([]byte, error) // of ML-DSA: μ stands for the message
 	verify func(k *key, h crypto.Hash, digest, signature []byte) bool
 	mac    func(k *key, h crypto.Hash, dst, message []byte) ([]byte, error)
 	agree  func(k *key, peer []byte) ([]byte, error)
@@ -64,7 +65,7 @@ var schemes = [...]scheme{
 	kms.SchemeXChaCha20Poly1305: {label: box.BlobXChaCha, seal: boxSeal, open: boxOpen},
 	kms.SchemeOAEPSHA1:          {hash: crypto.SHA1, seal: oaepSeal, open: oaepOpen},
 	kms.SchemeAESCMAC:           {mac: cmacSum},
-	kms.SchemeMLDSA:             {sign: latticeSign, verify: latticeVerify},
+	kms.SchemeMLDSA:             {sign: latticeSign, signMu: latticeSignMu, verify: latticeVerify},
 	kms.SchemeSLHDSA:            {sign: hashSign, verify: hashVerify},
 	kms.SchemeECDH:              {agree: ecdhAgree},
 	kms.SchemeMLKEM:             {encap: kemEncapsulate, decap: kemDecapsulate},
