@@ -28,6 +28,7 @@ type Config struct {
 	LockOut     LockOut
 	Audit       Audit
 	Store       Store
+	AWS         AWS
 	Keyring     Keyring
 	Clock       Clock
 	Shred       Shred

@@ -4,6 +4,8 @@ import (
 	"log/slog"
 	"strings"
 	"time"
+
+	"github.com/keyhold/keyhold/internal/kms"
 )
 
 // A setting is one row of the table.
@@ -120,6 +122,9 @@ func table() []setting {
 			"Least time between checkpoints that are sent to witnesses."),
 		path("audit.witness_ca_file", "", "the system's authorities", func(c *Config) *string { return &c.Audit.Witnessing.CAFile },
 			"File of the authorities that may have issued the witnesses' certificates, PEM."),
+
+		accounts("aws.accounts", func(c *Config) *map[kms.Namespace]string { return &c.AWS.Accounts },
+			"Account numbers by which namespaces are known in the AWS dialect. Where there is none, `default` is 000000000000 and another namespace has a number made of its name."),
 
 		size("store.cache_bytes", "64MiB", mib, tib, func(c *Config) *int64 { return &c.Store.CacheBytes },
 			"Memory for the store's own cache."),
