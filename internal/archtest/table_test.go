@@ -37,7 +37,7 @@ var table = []layer{
 		{path: "internal/dialect/aws", may: []string{"internal/authn", "internal/engine", "internal/kms", "internal/secret"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/dialect/native", may: []string{"api/keyhold/v1", "api/keyhold/v1/keyholdv1connect", "internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"},
 			ext: []string{"connectrpc.com/connect", "google.golang.org/protobuf"}},
-		{path: "internal/authn", may: []string{"internal/kms", "internal/wire/token"}, ext: []string{"github.com/spiffe/go-spiffe/v2/spiffeid", "golang.org/x/time"}},
+		{path: "internal/authn", may: []string{"internal/kms", "internal/secret", "internal/wire/token"}, ext: []string{"github.com/spiffe/go-spiffe/v2/spiffeid", "golang.org/x/time"}},
 	}},
 	{"public: for clients", []row{
 		{path: "client/envelope", may: []string{"client", "client/envelope/internal/floe"}, ext: []string{"golang.org/x/crypto/argon2"}},
@@ -128,6 +128,7 @@ const (
 var readers = map[string]string{
 	"internal/secret":          "defines the type that the permission is for",
 	"internal/secret/arena":    "moves secrets from the heap to memory of their own",
+	"internal/authn":           "derives signing keys from the secret of an access key",
 	"internal/box":             "hands keys to the ciphers",
 	"internal/provider/soft":   "uses keys",
 	"internal/transport":       "wraps material for other systems, and opens what they wrapped",

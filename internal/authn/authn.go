@@ -1,21 +1,23 @@
-// Package authn says who calls: it turns a bearer token, a TLS client certificate or the peer of the local socket into
-// a *kms.Principal, and counts what does not add up to one.
+// Package authn says who calls: it turns a bearer token, the signature of a request, a TLS client certificate or the peer of
+// the local socket into a *kms.Principal, and counts what does not add up to one.
 //
 // It refuses to say what a principal may do (that is the engine's), to say whether an id or a secret was wrong, to trust
 // a name in a certificate that no configured authority vouched for, and to let strangers cost more than a bounded amount
 // of memory, store reads, log lines or audit records.
 //
 // Tokens: RFC 6750 §2.1 in the form of internal/wire/token. Certificates: the SPIFFE id of an X.509-SVID (SPIFFE X509-SVID
-// §2, one URI SAN), else the SHA-256 fingerprint of the certificate.
+// §2, one URI SAN), else the SHA-256 fingerprint of the certificate. Signatures: AWS Signature Version 4, in the header and presigned.
 //
 // Invariants:
 //   - One immutable principal is shared by all requests of a credential; its Standing ends the moment Forget returns.
 //   - A look-up that began before a withdrawal never becomes a cached entry after it (shelf generations).
 //   - The expiry of a token, a binding and a certificate is checked at every request, resumed TLS sessions included.
-//   - Without a good credential nothing is learnt: every failure is the same error by the same path.
+//   - Without a good credential nothing is learnt: every failure is the same error by the same path. Of signatures, whose clients expect to be told, an
+//     unknown access key is another error than a wrong signature, by the same path.
 package authn
 
 import (
+	"cmp"
 	"context"
 	"crypto/sha256"
 	"crypto/subtle"
@@ -26,6 +28,7 @@ import (
 	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/secret"
 	"github.com/keyhold/keyhold/internal/wire/token"
 )
 
@@ -35,14 +38,22 @@ type Identity struct {
 	Digest    [32]byte      // SHA-256 of a token's secret; zero for a certificate
 	Revoked   bool
 	Rev       kms.Rev // of the record: an identity of another revision is another identity
+
+	Secret *secret.Bytes // of an access key or a session: the receiver erases it; nil: it does not sign
+	Parent string        // of a session: the public id of the credential that began it; empty: none of the server's
+	Role   kms.ID        // of a session
 }
 
-// Identities looks credentials up. Both methods answer CodeUnauthenticated if there is no such credential; any other
+// Identities looks credentials up. Its methods answer CodeUnauthenticated if there is no such credential; any other
 // error means that the question could not be answered (sealed, store out of order) and is passed on as it is.
 type Identities interface {
 	Token(ctx context.Context, id kms.ID) (Identity, error)
 	// Certificate looks up "spiffe://…" or "sha256:" and 64 hexadecimal digits.
 	Certificate(ctx context.Context, subject string) (Identity, error)
+	// AccessKey looks up "AKIA" and 16 characters of A to Z and 2 to 7.
+	AccessKey(ctx context.Context, id string) (Identity, error)
+	// Session opens a session token; its principal's Credential is the access key that belongs to it.
+	Session(ctx context.Context, token string) (Identity, error)
 }
 
 // Limits of what is kept, in entries.
@@ -64,6 +75,7 @@ type Config struct {
 	Dates      func() time.Time // what the dates of credentials are compared with; nil: Now
 	Entries    int              // credentials kept in memory; 0: DefaultEntries
 	LockOut    LockOut          // zero fields: the defaults of LockOut
+	Skew       time.Duration    // between the clocks of the server and of who signs; 0: DefaultSkew
 
 	Principals Rate // requests of one principal, all its credentials together; zero: no limit
 	Sources    Rate // requests from one address (IPv6: one /64); zero: no limit
@@ -81,10 +93,15 @@ type Authenticator struct {
 	now        func() time.Time
 	dates      func() time.Time
 
-	tokens   shelf[kms.ID, *entry]
-	subjects shelf[string, *entry]
-	named    shelf[string, named] // by the raw bytes of a certificate
-	lookUps  chan struct{}
+	tokens     shelf[kms.ID, *entry]
+	subjects   shelf[string, *entry]
+	named      shelf[string, named]    // by the raw bytes of a certificate
+	accessKeys shelf[string, *entry]   // by id
+	sessions   shelf[[32]byte, *entry] // by the SHA-256 of their tokens
+	nobody     signing                 // in the place of an access key that there is not
+	seen       seen
+	skew       time.Duration
+	lookUps    chan struct{}
 
 	buckets buckets
 	lockout lockout
@@ -119,6 +136,11 @@ func New(c Config) *Authenticator {
 	a.tokens.init(entries, (*entry).detach)
 	a.subjects.init(entries, (*entry).detach)
 	a.named.init(maxNamed, nil)
+	a.accessKeys.init(entries, (*entry).detach)
+	a.sessions.init(entries, (*entry).detach)
+	a.nobody.secret = strangerSecret()
+	a.seen.init(maxSeen)
+	a.skew = cmp.Or(c.Skew, DefaultSkew)
 	a.buckets.init(c)
 	a.lockout.init(c.LockOut)
 	a.counts.reports = Rate{reportsPerSecond, reportsBurst}.bucket()
@@ -209,6 +231,11 @@ func (a *Authenticator) admit(e *entry, who pair, failed bool, now time.Time, re
 
 // fail counts a credential that was not proven, and says so without saying why.
 func (a *Authenticator) fail(who pair, e *entry, method kms.AuthMethod, now time.Time, remote netip.AddrPort) error {
+	return a.failWith(errNotValid(), who, e, method, now, remote)
+}
+
+// failWith counts a credential that was not proven, and says err.
+func (a *Authenticator) failWith(err *kms.Error, who pair, e *entry, method kms.AuthMethod, now time.Time, remote netip.AddrPort) error {
 	a.buckets.failure(who.source, now)
 	if lock, is := a.lockout.fail(who, now); is {
 		lock.Method, lock.Credential, lock.Remote = method, who.credential(), remote
@@ -222,7 +249,7 @@ func (a *Authenticator) fail(who pair, e *entry, method kms.AuthMethod, now time
 			a.locked(lock)
 		}
 	}
-	return a.refuse(errNotValid(), remote)
+	return a.refuse(err, remote)
 }
 
 // refuse counts a refusal and hands it on.
@@ -260,7 +287,7 @@ type counts struct {
 
 func (c *counts) count(code kms.Code) {
 	switch code {
-	case kms.CodeUnauthenticated:
+	case kms.CodeUnauthenticated, kms.CodeCredentialUnknown, kms.CodeSignatureIncomplete, kms.CodeSignature, kms.CodeSignatureTime:
 		c.unauthenticated.Add(1)
 	case kms.CodeExpired:
 		c.expired.Add(1)
@@ -286,6 +313,6 @@ func (a *Authenticator) Stats() Stats {
 		Locks:           locks,
 		Unreported:      a.counts.unreported.Load(),
 		Uncounted:       uncounted,
-		Credentials:     a.tokens.size() + a.subjects.size(),
+		Credentials:     a.tokens.size() + a.subjects.size() + a.accessKeys.size() + a.sessions.size(),
 	}
 }

@@ -22,6 +22,7 @@ type records struct {
 	mu       sync.Mutex // guards what follows
 	tokens   map[kms.ID]Identity
 	subjects map[string]Identity
+	keys     map[string]Identity // access keys, and sessions by their tokens
 	rev      kms.Rev
 	fault    error
 
@@ -30,7 +31,7 @@ type records struct {
 }
 
 func newRecords() *records {
-	return &records{tokens: map[kms.ID]Identity{}, subjects: map[string]Identity{}}
+	return &records{tokens: map[kms.ID]Identity{}, subjects: map[string]Identity{}, keys: map[string]Identity{}}
 }
 
 func (r *records) answer(id Identity, ok bool) (Identity, error) {
@@ -61,6 +62,19 @@ func (r *records) Certificate(_ context.Context, subject string) (Identity, erro
 	defer r.mu.Unlock()
 	found, ok := r.subjects[subject]
 	return r.answer(found, ok)
+}
+
+func (r *records) AccessKey(_ context.Context, id string) (Identity, error) {
+	r.asked.Add(1)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found, ok := r.keys[id]
+	found.Secret = copyOf(found.Secret)
+	return r.answer(found, ok)
+}
+
+func (r *records) Session(ctx context.Context, token string) (Identity, error) {
+	return r.AccessKey(ctx, token)
 }
 
 // add makes a token with a number for its id and secret and gives its text.

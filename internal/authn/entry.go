@@ -24,12 +24,19 @@ type entry struct {
 	expires   int64   // Unix nanoseconds; 0: never
 	bucket    *bucket // of the principal; nil: no limit
 
+	signing *signing // nil: it does not sign
+	parent  string   // of a session
+	role    kms.ID   // of a session
+
 	condition atomic.Uint32
 	again     func(context.Context) (Identity, error) // looks the credential up anew
 }
 
 func newEntry(id Identity, b *bucket, again func(context.Context) (Identity, error)) *entry {
-	e := &entry{digest: id.Digest, rev: id.Rev, bucket: b, again: again}
+	e := &entry{digest: id.Digest, rev: id.Rev, bucket: b, again: again, parent: id.Parent, role: id.Role}
+	if id.Secret != nil {
+		e.signing = &signing{secret: id.Secret}
+	}
 	p := id.Principal
 	p.Standing = e
 	e.principal = &p
@@ -55,6 +62,7 @@ func (e *entry) standsInRecords() bool {
 	ctx, cancel := context.WithTimeout(context.Background(), lookUpTime)
 	defer cancel()
 	id, err := e.again(ctx)
+	id.Secret.Zero()
 	if err != nil || id.Revoked || id.Rev != e.rev {
 		if err == nil {
 			e.condition.Store(ended) // a revision does not come back
@@ -66,9 +74,22 @@ func (e *entry) standsInRecords() bool {
 
 func (e *entry) expired(now time.Time) bool { return e.expires != 0 && now.UnixNano() >= e.expires }
 
-func (e *entry) detach() { e.condition.CompareAndSwap(attached, detached) }
+func (e *entry) detach() {
+	e.condition.CompareAndSwap(attached, detached)
+	e.erase()
+}
 
-func (e *entry) end() { e.condition.Store(ended) }
+func (e *entry) end() {
+	e.condition.Store(ended)
+	e.erase()
+}
+
+// erase forgets what signatures are verified with: who comes next looks it up anew.
+func (e *entry) erase() {
+	if e.signing != nil {
+		e.signing.erase()
+	}
+}
 
 // tokenEntry reads a token's record. A nil entry without an error: there is none, or it is revoked.
 func (a *Authenticator) tokenEntry(ctx context.Context, id kms.ID, from netip.Addr, now time.Time) (*entry, *kms.Error) {
@@ -106,32 +127,46 @@ func read[K comparable](ctx context.Context, a *Authenticator, s *shelf[K, *entr
 		a.counts.lookUps.Add(1)
 		id, err := ask(ctx)
 		if kms.CodeOf(err) == kms.CodeUnauthenticated || err == nil && id.Revoked {
+			id.Secret.Zero()
 			return nil, nil //nolint:nilnil // "no such credential" is an answer, and must take the path of a wrong secret
 		}
 		if err != nil {
 			return nil, kms.AsError(err)
 		}
 		e := newEntry(id, a.buckets.of(&id.Principal), ask)
-		if kept, ok := s.put(k, e, generation); ok {
+		kept, ok := s.put(k, e, generation)
+		if ok && kept != e {
+			e.erase()
+		}
+		if ok {
 			return kept, nil
 		}
 		if try == lookUpTries {
-			e.detach() // withdrawals keep coming: leave it off the shelf, so that Stands asks again
+			e.condition.Store(detached) // withdrawals keep coming: leave it off the shelf, so that Stands asks again
 			return e, nil
 		}
+		e.erase()
 	}
 }
 
 // ForgetToken ends a token's entry at once: a call it admitted finds Stands false, the next one is looked up anew.
 // The store's change must be readable before it is called.
-func (a *Authenticator) ForgetToken(id kms.ID) { a.tokens.withdraw(id, (*entry).end) }
+func (a *Authenticator) ForgetToken(id kms.ID) {
+	a.tokens.withdraw(id, (*entry).end)
+	a.forgetSessionsOf(id.String())
+}
 
 // ForgetCertificate does the same for a certificate binding, by its subject.
-func (a *Authenticator) ForgetCertificate(subject string) { a.subjects.withdraw(subject, (*entry).end) }
+func (a *Authenticator) ForgetCertificate(subject string) {
+	a.subjects.withdraw(subject, (*entry).end)
+	a.forgetSessionsOf(subject)
+}
 
 // ForgetAll empties the shelves because it is not known what changed. Calls in flight ask the records whether their
 // credential still stands.
 func (a *Authenticator) ForgetAll() {
 	a.tokens.withdrawAll((*entry).detach)
 	a.subjects.withdrawAll((*entry).detach)
+	a.accessKeys.withdrawAll((*entry).detach)
+	a.sessions.withdrawAll((*entry).detach)
 }

@@ -131,6 +131,22 @@ func (s *shelf[K, V]) withdraw(k K, gone func(V)) {
 	}
 }
 
+// withdrawIf takes the values out that a test picks, tells gone of each, and moves all generations on.
+func (s *shelf[K, V]) withdrawIf(picked func(V) bool, gone func(V)) {
+	for i := range s.shard {
+		sh := &s.shard[i]
+		sh.mu.Lock()
+		sh.generation++
+		for k, at := range sh.values {
+			if picked(at.value) {
+				delete(sh.values, k)
+				gone(at.value)
+			}
+		}
+		sh.mu.Unlock()
+	}
+}
+
 // withdrawAll takes every value out and tells gone of each.
 func (s *shelf[K, V]) withdrawAll(gone func(V)) {
 	for i := range s.shard {

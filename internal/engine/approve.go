@@ -171,6 +171,10 @@ func stillStands(tx *records.Tx, v *approval.Vote) (bool, error) {
 	case kms.AuthCertificate:
 		c, there, err := tx.Credential(v.By.Credential)
 		return there && c.Revoked.IsZero() && c.Namespace == v.By.Home && c.Principal == v.By.Name && !c.Created.After(v.At), err
+	case kms.AuthSignature:
+		k, there, err := tx.AccessKey(v.By.Credential)
+		k.Erase()
+		return there && k.Revoked.IsZero() && k.Namespace == v.By.Home && k.Principal == v.By.Name, err
 	case kms.AuthNone, kms.AuthLocal, kms.AuthCode, kms.AuthShares, kms.AuthSystem:
 	}
 	return false, nil

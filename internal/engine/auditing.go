@@ -222,7 +222,12 @@ func doExplain(ctx context.Context, w *work, in *ExplainInput) (ExplainOutput, e
 		return ExplainOutput{Record: &rec}, nil
 	}
 	p := &kms.Principal{Name: rec.Name, Namespace: rec.Home, Method: rec.Method}
-	if id, ok := kms.ParseID(rec.Credential); ok {
+	if rec.Method == kms.AuthSignature {
+		if k, err := w.o.records.AccessKey(ctx, rec.Credential); err == nil && k.Rev != 0 {
+			k.Erase()
+			p.Roles, p.Groups, p.Scope = k.Roles, k.Groups, k.Scope
+		}
+	} else if id, ok := kms.ParseID(rec.Credential); ok {
 		if t, err := w.o.records.Token(ctx, id); err == nil && t.Rev != 0 {
 			p.Roles, p.Groups, p.Scope = t.Roles, t.Groups, t.Scope
 		}

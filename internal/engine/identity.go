@@ -19,6 +19,10 @@ type Identity struct {
 	Digest    [32]byte
 	Revoked   bool
 	Rev       kms.Rev
+
+	Secret *secret.Bytes // of an access key or a session: the receiver erases it
+	Parent string        // of a session: the public id of the credential that began it
+	Role   kms.ID        // of a session
 }
 
 // Identities looks up credentials for authn.

@@ -64,7 +64,7 @@ func newAccesses() *accesses {
 
 func (a *accesses) forget(t records.Touch) {
 	switch t.Kind {
-	case records.TouchToken, records.TouchCredential, records.TouchAll:
+	case records.TouchToken, records.TouchCredential, records.TouchAccessKey, records.TouchAll:
 		if t.Namespace != "" {
 			a.people.Forget(t.Namespace)
 			return
@@ -142,6 +142,23 @@ func (w *work) people(ctx context.Context) (*people, error) {
 		for i := range page {
 			if c := &page[i]; c.Namespace == w.call.Namespace && c.Revoked.IsZero() {
 				add(&kms.Principal{Name: c.Principal, Namespace: c.Namespace, Roles: c.Roles, Groups: c.Groups, Method: kms.AuthCertificate})
+			}
+		}
+		if left -= len(page); next == nil || left <= 0 {
+			p.cut = p.cut || next != nil
+			break
+		}
+		after = next
+	}
+	left = peopleRead
+	for after := []byte(nil); ; {
+		page, next, err := w.o.records.AccessKeys(ctx, after, min(left, scanPage))
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			if k := &page[i]; k.Namespace == w.call.Namespace && k.Ended(w.now).IsZero() {
+				add(&kms.Principal{Name: k.Principal, Namespace: k.Namespace, Roles: k.Roles, Groups: k.Groups, Method: kms.AuthSignature, Scope: k.Scope})
 			}
 		}
 		if left -= len(page); next == nil || left <= 0 {

@@ -228,7 +228,7 @@ func (e *Engine) sweep(ctx context.Context, o *opened) error {
 			e.tell(touched)
 		}
 		if next.IsZero() {
-			return nil
+			return e.dropAccessKeys(ctx, o, ended)
 		}
 		after = next
 	}

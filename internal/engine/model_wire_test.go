@@ -34,6 +34,16 @@ func (i identified) Certificate(ctx context.Context, subject string) (authn.Iden
 	return authn.Identity(got), err
 }
 
+func (i identified) AccessKey(ctx context.Context, id string) (authn.Identity, error) {
+	got, err := i.of.AccessKey(ctx, id)
+	return authn.Identity(got), err
+}
+
+func (i identified) Session(ctx context.Context, token string) (authn.Identity, error) {
+	got, err := i.of.Session(ctx, token)
+	return authn.Identity(got), err
+}
+
 // newWire serves a machine's engine, and has a client with a token for each of the people.
 func newWire(t *testing.T, p *player) wire {
 	t.Helper()

@@ -33,7 +33,7 @@ type NamespaceDestructionOutput struct {
 	Namespace  NamespaceInfo
 	Keys       uint64
 	DataKeys   uint64 // that are managed
-	Principals uint64 // tokens and certificate bindings that stand
+	Principals uint64 // tokens, certificate bindings and access keys that stand
 	More       bool   // there are more than were counted
 }
 
@@ -116,6 +116,22 @@ func (w *work) countPrincipals(ctx context.Context, c *contents) error {
 			}
 		}
 		if seen += len(page); next == nil || seen >= 2*countMost {
+			c.more = c.more || next != nil
+			break
+		}
+		after = next
+	}
+	for after := []byte(nil); ; {
+		page, next, err := w.o.records.AccessKeys(ctx, after, 500)
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			if page[i].Namespace == w.call.Namespace && page[i].Ended(w.now).IsZero() {
+				c.principals++
+			}
+		}
+		if seen += len(page); next == nil || seen >= 3*countMost {
 			c.more = c.more || next != nil
 			return nil
 		}
@@ -284,7 +300,7 @@ func ending(n *records.Namespace) error {
 
 // savers are the actions beside looking that go on while the destruction of a namespace is pending: what saves it, and what lets somebody in to do so.
 var savers = map[kms.Action]bool{
-	kms.CancelNamespaceDestruction: true, kms.CreateToken: true, kms.RevokeToken: true, kms.RevokeCredential: true,
+	kms.CancelNamespaceDestruction: true, kms.CreateToken: true, kms.RevokeToken: true, kms.RevokeCredential: true, kms.RevokeAccessKey: true,
 }
 
 // admits decides whether an action is possible in a namespace that is ending.

@@ -113,6 +113,10 @@ const (
 	CancelNamespaceDestruction
 	DestroyNamespace // performed by the system when the window ends
 	RebuildUsage     // the usage ledger is forgotten, and counted anew from the log
+	CreateAccessKey  // a pair of id and secret with which requests are signed
+	ReadAccessKey
+	RotateAccessKey
+	RevokeAccessKey
 
 	actionEnd
 )
@@ -246,6 +250,10 @@ var actions = [...]actionFacts{
 	CancelNamespaceDestruction:   {"CancelNamespaceDestruction", AdminGroup, false},
 	DestroyNamespace:             {"DestroyNamespace", OperatorGroup, false},
 	RebuildUsage:                 {"RebuildUsage", OperatorGroup, false},
+	CreateAccessKey:              {"CreateAccessKey", AdminGroup, false},
+	ReadAccessKey:                {"ReadAccessKey", AdminGroup, false},
+	RotateAccessKey:              {"RotateAccessKey", AdminGroup, false},
+	RevokeAccessKey:              {"RevokeAccessKey", AdminGroup, false},
 }
 
 // AllActions lists every action, for tables and tests that range over them.

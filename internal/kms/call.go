@@ -31,10 +31,13 @@ const (
 	AuthCode                   // a one-time enrolment code
 	AuthShares                 // a quorum of custodian shares
 	AuthSystem                 // the server itself: scheduled work, recovery
+	AuthSignature              // a request signed with an access key (AWS Signature Version 4)
+
+	authEnd
 )
 
 func (m AuthMethod) String() string {
-	return [...]string{"none", "token", "certificate", "local", "code", "shares", "system"}[m%7]
+	return [...]string{"none", "token", "certificate", "local", "code", "shares", "system", "signature"}[m%authEnd]
 }
 
 // Standing tells whether a credential that admitted a call still stands. It is asked once more

@@ -66,6 +66,12 @@ const (
 	CodeExpired         Code = 1102
 	CodeLockedOut       Code = 1103
 
+	// Of requests that are signed with an access key. AWS's clients are used to being told apart what is wrong.
+	CodeCredentialUnknown   Code = 1104 // no such access key, or one that is no longer in force
+	CodeSignatureIncomplete Code = 1105 // something of the signature is missing or malformed
+	CodeSignature           Code = 1106 // the signature is not that of this request by this key
+	CodeSignatureTime       Code = 1107 // signed too long ago, or in the future
+
 	CodeDenied            Code = 1201
 	CodeDuties            Code = 1202 // separation of duties
 	CodeWithheld          Code = 1203
@@ -161,6 +167,11 @@ var codes = map[Code]codeFacts{
 	CodeUnauthenticated: {KindUnauthenticated, "not authenticated", "pass a valid token (KEYHOLD_TOKEN or --token-file) or a client certificate"},
 	CodeExpired:         {KindUnauthenticated, "credential expired", "ask an administrator for a new token or certificate"},
 	CodeLockedOut:       {KindUnauthenticated, "locked out", "wait for the time shown; an administrator can see the attempts in the audit log"},
+
+	CodeCredentialUnknown:   {KindUnauthenticated, "access key unknown", "check AWS_ACCESS_KEY_ID and AWS_SESSION_TOKEN, or make a new key: keyhold credential access-key create"},
+	CodeSignatureIncomplete: {KindUnauthenticated, "signature incomplete", "sign the request with AWS Signature Version 4, as every AWS SDK does"},
+	CodeSignature:           {KindUnauthenticated, "signature does not match", "check the secret access key, and that nothing on the way changes the request"},
+	CodeSignatureTime:       {KindUnauthenticated, "signed at another time", "set the clocks of client and server; AWS SDKs correct a wrong clock of theirs by themselves"},
 
 	CodeDenied:            {KindDenied, "denied", "an administrator can run: keyhold policy explain DECISION"},
 	CodeDuties:            {KindDenied, "separation of duties", "use another principal: who manages a key may not use it"},

@@ -321,6 +321,16 @@ func (i identities) Certificate(ctx context.Context, subject string) (authn.Iden
 	return authn.Identity(got), err
 }
 
+func (i identities) AccessKey(ctx context.Context, id string) (authn.Identity, error) {
+	got, err := i.of.AccessKey(ctx, id)
+	return authn.Identity(got), err
+}
+
+func (i identities) Session(ctx context.Context, token string) (authn.Identity, error) {
+	got, err := i.of.Session(ctx, token)
+	return authn.Identity(got), err
+}
+
 // forget tells authn of withdrawn credentials.
 func forget(a *authn.Authenticator, t engine.Touch) {
 	switch {
@@ -329,6 +339,8 @@ func forget(a *authn.Authenticator, t engine.Touch) {
 		a.ForgetToken(t.ID)
 	case t.Kind == records.TouchCredential:
 		a.ForgetCertificate(t.Name)
+	case t.Kind == records.TouchAccessKey:
+		a.ForgetAccessKey(t.Name)
 	case t.Kind == records.TouchAll:
 		a.ForgetAll()
 	}

@@ -52,6 +52,7 @@ const (
 	kindReceipt      kind = 'Z' // Z key id; Z 00 namespace; Z ff epoch u32, key id or 00 namespace: what awaits the end of an epoch
 	kindAssessment   kind = 'B' // B key id: the newest report of what its destruction would reach
 	kindImport       kind = 'i' // i token id: what may be imported, once
+	kindAccessKey    kind = 'k' // k access key id; k 00 keyed hash of namespace and principal: which access keys it has
 	kindArchive      kind = 'X' // X key id, version u32: archived material; X 00 namespace for archive KEKs
 )
 

@@ -25,6 +25,7 @@ const (
 	TouchPolicy
 	TouchToken
 	TouchCredential
+	TouchAccessKey
 	TouchAll
 )
 
@@ -34,7 +35,7 @@ type Touch struct {
 	Namespace kms.Namespace
 	ID        kms.ID // of a key or token
 	Version   uint32
-	Name      string // of a key, policy or subject
+	Name      string // of a key, policy, subject or access key
 }
 
 // Tx is a transaction in the making. It reads its own writes; everything it reads becomes a condition.

@@ -125,6 +125,16 @@ func (i identities) Certificate(ctx context.Context, subject string) (authn.Iden
 	return authn.Identity(got), err
 }
 
+func (i identities) AccessKey(ctx context.Context, id string) (authn.Identity, error) {
+	got, err := i.of.AccessKey(ctx, id)
+	return authn.Identity(got), err
+}
+
+func (i identities) Session(ctx context.Context, token string) (authn.Identity, error) {
+	got, err := i.of.Session(ctx, token)
+	return authn.Identity(got), err
+}
+
 const (
 	mount   = "/v1/transit/"
 	maxBody = 256 << 10

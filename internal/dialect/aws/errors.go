@@ -30,8 +30,12 @@ var kindErrors = [...]wireError{
 
 // codeErrors are single codes for which AWS has a closer word than for their kind.
 var codeErrors = map[kms.Code]wireError{
-	kms.CodeUnauthenticated: {code: "MissingAuthenticationTokenException", message: words("Missing Authentication Token")},
-	kms.CodeExpired:         {code: "ExpiredTokenException", message: words("The security token included in the request is expired")},
+	kms.CodeUnauthenticated:     {code: "MissingAuthenticationTokenException", message: words("Missing Authentication Token")},
+	kms.CodeCredentialUnknown:   {code: "UnrecognizedClientException", message: words("The security token included in the request is invalid.")},
+	kms.CodeSignatureIncomplete: {code: "IncompleteSignatureException"},
+	kms.CodeSignature:           {code: "InvalidSignatureException"},
+	kms.CodeSignatureTime:       {code: "InvalidSignatureException"},
+	kms.CodeExpired:             {code: "ExpiredTokenException", message: words("The security token included in the request is expired")},
 
 	kms.CodeKeyNotFound:           {code: "NotFoundException", message: notFound},
 	kms.CodeKeyDestroyed:          {code: "NotFoundException", message: notFound},

@@ -120,7 +120,7 @@ func (x *exchange) serve(r *http.Request) *fault {
 		return f
 	}
 	x.operation = o.name
-	if f := x.identify(r); f != nil {
+	if f := x.identify(r, serviceKMS); f != nil {
 		return f
 	}
 	if room := len(x.body); cap(x.d.plain) < room { // what base64 holds is shorter than the body
@@ -131,8 +131,13 @@ func (x *exchange) serve(r *http.Request) *fault {
 	return o.run(r.Context(), x)
 }
 
-// identify finds out who signed the request.
-func (x *exchange) identify(r *http.Request) *fault {
+// The services that a request may be signed for.
+const (
+	serviceKMS = "kms"
+)
+
+// identify finds out who signed the request, for a service.
+func (x *exchange) identify(r *http.Request, service string) *fault {
 	sig, err := x.authn.SigV4(r.Context(), r, x.body, x.call.Remote)
 	if err != nil {
 		// A sealed server knows no credentials: say that rather than that these are wrong.
@@ -143,6 +148,9 @@ func (x *exchange) identify(r *http.Request) *fault {
 			}
 		}
 		return x.fault(err)
+	}
+	if sig.Service != service {
+		return newFault("InvalidSignatureException", "Credential should be scoped to correct service: '"+service+"'.")
 	}
 	x.signature = sig
 	x.call.Principal, x.call.Namespace, x.call.Region = sig.Principal, sig.Principal.Namespace, sig.Region

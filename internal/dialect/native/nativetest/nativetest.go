@@ -157,3 +157,13 @@ func (i identities) Certificate(ctx context.Context, subject string) (authn.Iden
 	got, err := i.of.Certificate(ctx, subject)
 	return authn.Identity(got), err
 }
+
+func (i identities) AccessKey(ctx context.Context, id string) (authn.Identity, error) {
+	got, err := i.of.AccessKey(ctx, id)
+	return authn.Identity(got), err
+}
+
+func (i identities) Session(ctx context.Context, token string) (authn.Identity, error) {
+	got, err := i.of.Session(ctx, token)
+	return authn.Identity(got), err
+}
