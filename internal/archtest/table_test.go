@@ -21,7 +21,7 @@ var table = []layer{
 		{path: "cmd/keyhold-verify", may: []string{"internal/audit/tree", "internal/audit/verify"}},
 	}},
 	{"assembly: the parts list of a server, the command line", []row{
-		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/config", "internal/dialect/native", "internal/engine", "internal/kms",
+		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/config", "internal/dialect/aws", "internal/dialect/native", "internal/engine", "internal/kms",
 			"internal/provider/soft", "internal/records", "internal/seal", "internal/seal/keyfile", "internal/secret", "internal/secret/arena", "internal/server", "internal/store", "internal/store/pebble", "internal/tlsca"},
 			ext: []string{"golang.org/x/mod/sumdb/note"}},
 		{path: "internal/cli", may: []string{"client", "client/envelope", "internal/audit/verify", "internal/config", "internal/inventory", "internal/kms", "internal/seal/keyfile",
@@ -111,6 +111,7 @@ var tests = []string{
 	"internal/audit/audittest",
 	"internal/audit/disk/disktest",
 	"internal/box/boxtest",
+	"internal/dialect/aws/awstest",
 	"internal/dialect/native/nativetest",
 	"internal/dialect/statetest",
 	"internal/doctest",

@@ -22,6 +22,7 @@ import (
 	"github.com/keyhold/keyhold/internal/audit/sink"
 	"github.com/keyhold/keyhold/internal/authn"
 	"github.com/keyhold/keyhold/internal/config"
+	"github.com/keyhold/keyhold/internal/dialect/aws"
 	"github.com/keyhold/keyhold/internal/dialect/native"
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -143,7 +144,10 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	api := native.Handler(native.Config{Engine: n.engine, Authn: auth, Logger: opt.Log})
 	n.server, err = server.New(server.Config{
 		Settings: set, Authn: auth, Version: opt.Version, Log: opt.Log, Strangers: strangers, Metrics: metrics,
-		Mounts:    []server.Mount{{Name: "native", At: services, Handler: api}},
+		Mounts: []server.Mount{
+			{Name: "native", At: services, Handler: api},
+			{Name: "aws", At: []string{"/{$}"}, Handler: aws.Handler(aws.Config{Engine: n.engine, Authn: auth, Accounts: set.AWS.Accounts, Logger: opt.Log})},
+		},
 		Condition: n.condition,
 		MayReadMetrics: func(ctx context.Context, c kms.Call) error {
 			_, err := n.engine.ReadHealth(ctx, c)

@@ -2,6 +2,7 @@ package aws
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"io"
 	"log/slog"
@@ -95,7 +96,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x.handler = h
 	defer x.release()
 	defer x.recovered(w)
-	x.call = kms.Call{Dialect: kms.DialectAWS, RequestID: r.Header.Get("X-Request-Id")}
+	x.call = kms.Call{Dialect: kms.DialectAWS, RequestID: requestID(r)}
 	x.call.Remote, _ = netip.ParseAddrPort(r.RemoteAddr) // of the local socket: left invalid
 	w.Header()["X-Amzn-Requestid"] = []string{x.call.RequestID}
 	if f := x.read(r); f != nil {
@@ -111,6 +112,14 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	send(w, http.StatusOK, x.e.b)
+}
+
+// requestID is the id that the listener gave the request, or a new one: clients show it to people.
+func requestID(r *http.Request) string {
+	if id := r.Header["X-Request-Id"]; len(id) == 1 && id[0] != "" {
+		return id[0]
+	}
+	return rand.Text()
 }
 
 // serve carries an operation out and leaves the answer in the encoder.
@@ -152,12 +161,29 @@ func (x *exchange) identify(r *http.Request, service string) *fault {
 	if sig.Service != service {
 		return newFault("InvalidSignatureException", "Credential should be scoped to correct service: '"+service+"'.")
 	}
+	if !regionForm(sig.Region) {
+		return newFault("InvalidSignatureException", "Credential should be scoped to a valid region.")
+	}
 	x.signature = sig
 	x.call.Principal, x.call.Namespace, x.call.Region = sig.Principal, sig.Principal.Namespace, sig.Region
 	if x.account = x.accounts[x.call.Namespace]; x.account == "" {
 		x.account = accountOf(x.call.Namespace)
 	}
 	return nil
+}
+
+// regionForm tells whether a text can be the name of a region, like us-gov-east-1.
+func regionForm(s string) bool {
+	const most = 32
+	if len(s) == 0 || len(s) > most || s[0] == '-' {
+		return false
+	}
+	for i := range len(s) {
+		if c := s[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') && c != '-' {
+			return false
+		}
+	}
+	return true
 }
 
 const targetPrefix = "TrentService."

@@ -28,6 +28,7 @@ import (
 // Server is a running server. Separation of duties is on, as it is outside development.
 type Server struct {
 	Engine  *engine.Engine
+	Authn   *authn.Authenticator
 	Handler http.Handler // of the network's listener
 	URL     string       // https://…
 	CA      []byte       // PEM
@@ -69,7 +70,7 @@ func Start(t testing.TB, opts ...func(*engine.Config)) *Server {
 	e, err := engine.New(cfg)
 	check(t, err)
 	auth = authn.New(authn.Config{Identities: identities{e.Identities()}, LocalUIDs: []uint32{0}, Failures: authn.Rate{PerSecond: 1e6, Burst: 1e6}})
-	s := &Server{Engine: e, t: t, Handler: native.Handler(native.Config{Engine: e, Authn: auth})}
+	s := &Server{Engine: e, Authn: auth, t: t, Handler: native.Handler(native.Config{Engine: e, Authn: auth})}
 	s.HTTP = httptest.NewUnstartedServer(s.Handler)
 	s.HTTP.EnableHTTP2 = true
 	s.HTTP.StartTLS()
