@@ -5,7 +5,7 @@ import (
 	"testing"
 )
 
-func marshal(t *testing.T, in any) string {
+func marshal(t testing.TB, in any) string {
 	t.Helper()
 	b, err := json.Marshal(in)
 	if err != nil {

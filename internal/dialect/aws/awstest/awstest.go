@@ -28,6 +28,7 @@ import (
 // Server is a running server. Separation of duties is on, as it is outside development: Admin manages keys, User uses them.
 type Server struct {
 	*nativetest.Server
+	AWS         http.Handler
 	URL         string
 	Admin, User Client // in us-east-1
 	Account     string
@@ -37,9 +38,10 @@ type Server struct {
 func Open(t testing.TB, opts ...func(*engine.Config)) *Server {
 	t.Helper()
 	n := nativetest.Open(t, opts...)
-	h := httptest.NewTLSServer(aws.Handler(aws.Config{Engine: n.Engine, Authn: n.Authn}))
+	handler := aws.Handler(aws.Config{Engine: n.Engine, Authn: n.Authn})
+	h := httptest.NewTLSServer(handler)
 	t.Cleanup(h.Close)
-	s := &Server{Server: n, URL: h.URL, Account: "000000000000"}
+	s := &Server{Server: n, AWS: handler, URL: h.URL, Account: "000000000000"}
 	roots := x509.NewCertPool()
 	roots.AddCert(h.Certificate())
 	wire := &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}}}
