@@ -136,7 +136,7 @@ func TestTwoOthersApproveExactlyOneRequest(t *testing.T) {
 		t.Fatalf("the record names %v: %+v", recs[0].Approval, recs[0].Approvers)
 	}
 	// Once.
-	_, err = w.e.CancelKeyDestruction(t.Context(), alice, engine.KeyInput{Key: "orders"})
+	_, err = w.e.CancelKeyDestruction(t.Context(), alice, engine.CancelInput{Key: "orders"})
 	wantCode(t, err, 0)
 	wantCode(t, w.destroyAs(under(alice, id), "orders"), kms.CodeNotApproved)
 	wantCode(t, w.approve(w.holder("erin", kms.RoleAdmin), id), kms.CodeNotApproved)
@@ -537,7 +537,7 @@ func TestApprovalsSurviveARestart(t *testing.T) {
 	w.restart()
 	wantCode(t, w.destroyAs(under(alice, id), "orders"), 0)
 	w.restart()
-	_, err := w.e.CancelKeyDestruction(t.Context(), alice, engine.KeyInput{Key: "orders"})
+	_, err := w.e.CancelKeyDestruction(t.Context(), alice, engine.CancelInput{Key: "orders"})
 	wantCode(t, err, 0)
 	wantCode(t, w.destroyAs(under(alice, id), "orders"), kms.CodeNotApproved)
 	wantCode(t, w.destroyAs(alice, "orders"), kms.CodeApprovalRequired)
@@ -545,7 +545,7 @@ func TestApprovalsSurviveARestart(t *testing.T) {
 
 // TestEveryRuleIsKept makes a rule for every action that can have one, and does the action: nothing gets past its rule, by whatever way it is built.
 func TestEveryRuleIsKept(t *testing.T) {
-	trials := joined(trials, statesTrials, approvalTrials, rotationTrials, usageTrials, destructionTrials, transferTrials, datakeysTrials, inventoryTrials, credsTrials)
+	trials := joined(trials, statesTrials, approvalTrials, rotationTrials, usageTrials, destructionTrials, transferTrials, datakeysTrials, inventoryTrials, regionTrials, credsTrials)
 	tried := 0
 	for _, a := range kms.AllActions() {
 		prepare, there := trials[a]

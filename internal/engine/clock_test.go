@@ -72,7 +72,7 @@ func TestAJumpingClockDestroysNothing(t *testing.T) {
 		t.Error("operators are not told")
 	}
 	w.encrypt("other", "cryptography goes on", nil)
-	if _, err := w.e.CancelKeyDestruction(t.Context(), admin, engine.KeyInput{Key: "saved"}); err != nil {
+	if _, err := w.e.CancelKeyDestruction(t.Context(), admin, engine.CancelInput{Key: "saved"}); err != nil {
 		t.Fatalf("a key that waits for an operator's word cannot be saved: %v", err)
 	}
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
@@ -84,7 +85,7 @@ func (w *work) putVersion(tx *records.Tx, k *kms.Key, m *newVersion, d Dates) (k
 }
 
 func checkCreate(in *CreateKeyInput) error {
-	for _, name := range append([]string{in.Name}, in.Aliases...) {
+	for _, name := range append([]string{completed(in.Name, kms.ID{})}, in.Aliases...) {
 		if err := kms.CheckName(name); err != nil {
 			return err
 		}
@@ -92,8 +93,8 @@ func checkCreate(in *CreateKeyInput) error {
 	if len(in.Aliases) > maxAliases {
 		return kms.Errorf(kms.CodeTooLarge, "%d aliases are more than the %d a key can have", len(in.Aliases), maxAliases)
 	}
-	if len(in.Description) > kms.MaxDescription {
-		return kms.Errorf(kms.CodeTooLarge, "the description has %d bytes, the limit is %d", len(in.Description), kms.MaxDescription)
+	if len(in.Description) > kms.MaxKeyDescription {
+		return kms.Errorf(kms.CodeTooLarge, "the description has %d bytes, the limit is %d", len(in.Description), kms.MaxKeyDescription)
 	}
 	for _, name := range []string{in.Class, in.Template} {
 		if err := kms.CheckClass(name); name != "" && err != nil {
@@ -108,7 +109,15 @@ func checkCreate(in *CreateKeyInput) error {
 	return kms.CheckLabels(in.Labels)
 }
 
-const maxAliases = 32
+// completed is the name that a key gets: one that ends in '/' is a folder, in which the key is called by its id.
+func completed(name string, id kms.ID) string {
+	if strings.HasSuffix(name, "/") {
+		return name + id.String()
+	}
+	return name
+}
+
+const maxAliases = 50 // as many as the AWS dialect promises
 
 // authorizeCreate decides first and says what is wrong with the plan afterwards: who may not make keys learns nothing of templates.
 func authorizeCreate(w *work, in *CreateKeyInput) error {
@@ -128,6 +137,13 @@ func authorizeCreate(w *work, in *CreateKeyInput) error {
 }
 
 func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error) {
+	if w.call.Region != "" {
+		if err = kms.CheckRegion(w.call.Region); err != nil {
+			return err
+		}
+	} else if in.MultiRegion {
+		return kms.Errorf(kms.CodeBadRequest, "a multi-Region key has a home: it is made by a dialect that has regions")
+	}
 	if err = in.Dates.settle(w.now); err != nil {
 		return err
 	}
@@ -162,7 +178,7 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 func (in *CreateKeyInput) key(w *work) kms.Key {
 	p := in.plan
 	k := kms.Key{
-		ID: in.made.key, Namespace: w.call.Namespace, Name: in.Name, Aliases: slices.Clone(in.Aliases), Algorithm: p.algorithm,
+		ID: in.made.key, Namespace: w.call.Namespace, Name: completed(in.Name, in.made.key), Region: w.call.Region, MultiRegion: in.MultiRegion, Aliases: slices.Clone(in.Aliases), Algorithm: p.algorithm,
 		Usage: p.usage, Bytes: p.bytes, Origin: kms.Generated, Switch: kms.Enabled, Primary: 1, Latest: 1, Description: in.Description,
 		Labels: maps.Clone(p.labels), Created: w.now.UTC(), Changed: w.now.UTC(),
 		Freeze: p.freeze, ProcessDeactivated: p.processDeactivated, Exportable: p.exportable, Class: p.class, Period: p.period,
@@ -181,13 +197,16 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 		return KeyOutput{}, err
 	}
 	k := in.key(w)
-	for i, name := range append([]string{in.Name}, in.Aliases...) {
+	for i, name := range append([]string{k.Name}, in.Aliases...) {
 		if err := takeName(tx, k.Namespace, records.Name{Key: k.ID, Name: name, Alias: i > 0}); err != nil {
 			return KeyOutput{}, err
 		}
 	}
-	w.rec.Resource = in.Name
+	w.rec.Resource = k.Name
 	w.rec.Detail = fmt.Sprintf("%s for %s", k.Algorithm, k.Usage)
+	if k.MultiRegion {
+		w.rec.Detail += ", multi-Region, at home in " + k.Region
+	}
 	if k.Template != "" {
 		w.rec.Detail += ", by template " + k.Template
 	}
@@ -204,7 +223,7 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 		w.rec.Detail += ", cryptoperiod: " + periodWords(k.Period)
 	}
 	if w.call.DryRun {
-		k.ID = kms.ID{} // there is none
+		k.ID, k.Name = kms.ID{}, in.Name // there is none
 		return KeyOutput{Key: k}, nil
 	}
 	out := KeyOutput{Key: k}

@@ -16,12 +16,60 @@ var expireMaterial = change[ExpireInput, KeyOutput]{
 	name: kms.ExpireKeyMaterial,
 	roles: []role[ExpireInput]{{action: kms.ExpireKeyMaterial, need: lifecycle.Manage,
 		key: func(in *ExpireInput) (kms.Ref, error) { return in.Key, nil }}},
-	do: doExpire,
+	check: checkExpire,
+	do:    doExpire,
 }
 
 // ExpireKeyMaterial sets when the imported material of a version is forgotten, or takes that back.
 func (e *Engine) ExpireKeyMaterial(ctx context.Context, c kms.Call, in ExpireInput) (KeyOutput, error) {
 	return alter(ctx, e, c, &expireMaterial, &in)
+}
+
+func checkExpire(in *ExpireInput) error {
+	if in.Now && (in.Keep || in.Window != 0) {
+		return kms.Errorf(kms.CodeBadRequest, "material is forgotten at once, after a window, or kept: want one of them")
+	}
+	return nil
+}
+
+// lackMore erases imported material without which the key does nothing any more. A version that only waits to become the primary one is given up instead:
+// nothing was protected with it.
+func (w *work) lackMore(tx *records.Tx, k *records.Key, v *records.Version) error {
+	if v.Number == k.Next && v.State == kms.PreActive {
+		k.Next, k.NextAt = 0, time.Time{}
+		w.rec.Detail = fmt.Sprintf("version %d erased, which was to be the primary one next", v.Number)
+		w.move(&v.Version, kms.Destroyed)
+		return eraseMaterial(tx, v)
+	}
+	if !v.Lacking {
+		v.Lacking = true
+		k.Lacking++
+	}
+	if k.Switch == kms.PendingDestruction {
+		k.Before = kms.PendingImport
+	} else if to, err := lifecycle.Turn(k.Switch, k.Before, lifecycle.Forget); err == nil {
+		k.Switch = to
+	} else if kms.CodeOf(err) != kms.CodeAlreadyDone {
+		return err
+	}
+	return eraseMaterial(tx, v)
+}
+
+// lackLess notes that the material of a version is back. The key works again when that of all its versions is.
+func lackLess(k *records.Key, v *kms.Version) error {
+	if !v.Lacking {
+		return nil
+	}
+	v.Lacking = false
+	k.Lacking--
+	if k.Lacking > 0 || k.Switch != kms.PendingImport {
+		return nil
+	}
+	to, err := lifecycle.Turn(k.Switch, k.Before, lifecycle.Import)
+	if err == nil {
+		k.Switch = to
+	}
+	return err
 }
 
 func doExpire(_ context.Context, w *work, tx *records.Tx, in *ExpireInput) (KeyOutput, error) {
@@ -37,7 +85,7 @@ func doExpire(_ context.Context, w *work, tx *records.Tx, in *ExpireInput) (KeyO
 	if err := mayComeBack(&k.Key, &v, in.Version); err != nil {
 		return KeyOutput{}, err
 	}
-	if len(v.Wrapped) == 0 || lifecycle.Expired(&v.Version, w.now) {
+	if len(v.Wrapped) == 0 || !in.Now && lifecycle.Expired(&v.Version, w.now) {
 		return KeyOutput{}, kms.Errorf(kms.CodeMaterialExpired, "the imported material of version %d expired at %s", v.Number, spelt(v.ExpiresAt))
 	}
 	if !v.ExpiresAt.IsZero() {
@@ -47,7 +95,14 @@ func doExpire(_ context.Context, w *work, tx *records.Tx, in *ExpireInput) (KeyO
 	}
 	v.ExpiresAt = time.Time{}
 	w.rec.Detail = fmt.Sprintf("version %d does not expire", v.Number)
-	if !in.Keep {
+	switch {
+	case in.Now:
+		v.ExpiresAt = w.now.UTC().Truncate(time.Second)
+		w.rec.Detail = fmt.Sprintf("material of version %d erased; the same material can be imported again", v.Number)
+		if err := w.lackMore(tx, &k, &v); err != nil {
+			return KeyOutput{}, err
+		}
+	case !in.Keep:
 		end, err := lifecycle.End(w.now, in.Window, w.rules.ns.Dev)
 		if err != nil {
 			return KeyOutput{}, err
@@ -88,14 +143,18 @@ func forgetMaterial(ctx context.Context, t *task) error {
 		if err := e.putTime(tx); err != nil {
 			return err
 		}
-		if err := eraseMaterial(tx, &v); err != nil {
+		w.rec.Keys = append(w.rec.Keys, keyUse(k.ID, v.Number, k.Rev))
+		w.rec.Detail = fmt.Sprintf("material of version %d erased; the same material can be imported again", v.Number)
+		forget := func(*records.Tx, *records.Key, *records.Version) error { return eraseMaterial(tx, &v) }
+		if k.Region != "" { // where it was made, a key works with all of its material or not at all
+			forget = w.lackMore
+		}
+		if err := forget(tx, &k, &v); err != nil {
 			return err
 		}
 		if err := tx.PutVersion(v); err != nil {
 			return err
 		}
-		w.rec.Keys = append(w.rec.Keys, keyUse(k.ID, v.Number, k.Rev))
-		w.rec.Detail = fmt.Sprintf("material of version %d erased; the same material can be imported again", v.Number)
 		w.putKey(tx, &k)
 		return nil
 	})

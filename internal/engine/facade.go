@@ -158,7 +158,7 @@ func (e *Engine) ScheduleKeyDestruction(ctx context.Context, c kms.Call, in Dest
 }
 
 // CancelKeyDestruction saves a key that is pending destruction.
-func (e *Engine) CancelKeyDestruction(ctx context.Context, c kms.Call, in KeyInput) (KeyOutput, error) {
+func (e *Engine) CancelKeyDestruction(ctx context.Context, c kms.Call, in CancelInput) (KeyOutput, error) {
 	return alter(ctx, e, c, &cancelDestruction, &in)
 }
 

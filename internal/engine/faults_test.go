@@ -272,7 +272,7 @@ var trials = map[kms.Action]trial{
 		w.create(n, kms.AES256GCM, 0)
 		return w.schedule(admin, engine.DestroyInput{Key: kms.Ref(n)})
 	}, func(w *world, in engine.KeyOutput) (engine.KeyOutput, error) {
-		return w.e.CancelKeyDestruction(w.t.Context(), admin, engine.KeyInput{Key: kms.RefTo(in.Key.ID)})
+		return w.e.CancelKeyDestruction(w.t.Context(), admin, engine.CancelInput{Key: kms.RefTo(in.Key.ID)})
 	}),
 	kms.DeactivateVersion: after(func(w *world, n string) (engine.KeyOutput, error) {
 		w.create(n, kms.AES256GCM, 0)
@@ -342,7 +342,7 @@ func joined[V any](tables ...map[kms.Action]V) map[kms.Action]V {
 // TestEveryActionUnderEveryFault does every action while the log or the store fails at each step: no output without its record, no record of a change
 // that is not there, no change without its record.
 func TestEveryActionUnderEveryFault(t *testing.T) {
-	trials, elsewhere := joined(trials, statesTrials, approvalTrials, rotationTrials, usageTrials, destructionTrials, transferTrials, datakeysTrials, inventoryTrials, credsTrials), joined(elsewhere, statesElsewhere, approvalElsewhere, rotationElsewhere, usageElsewhere, destructionElsewhere, transferElsewhere, datakeysElsewhere, credsElsewhere)
+	trials, elsewhere := joined(trials, statesTrials, approvalTrials, rotationTrials, usageTrials, destructionTrials, transferTrials, datakeysTrials, inventoryTrials, regionTrials, credsTrials), joined(elsewhere, statesElsewhere, approvalElsewhere, rotationElsewhere, usageElsewhere, destructionElsewhere, transferElsewhere, datakeysElsewhere, regionElsewhere, credsElsewhere)
 	for _, a := range kms.AllActions() {
 		_, tried := trials[a]
 		if _, not := elsewhere[a]; tried == not {

@@ -177,7 +177,7 @@ func (w *work) comeNew(tx *records.Tx, k *records.Key, in *ImportMaterialInput) 
 		return kms.Version{}, err
 	}
 	lifecycle.Primary(&k.Key, w.now)
-	if k.Switch == kms.PendingImport {
+	if k.Latest == 0 {
 		var err error
 		if k.Switch, err = lifecycle.Turn(k.Switch, k.Before, lifecycle.Import); err != nil {
 			return kms.Version{}, err
@@ -188,7 +188,11 @@ func (w *work) comeNew(tx *records.Tx, k *records.Key, in *ImportMaterialInput) 
 		}
 		return kms.Version{}, err
 	}
-	k.Latest, k.Primary, k.Rotated = m.token.Version, m.token.Version, w.now.UTC()
+	d, said := Dates{PreActive: in.Waiting && k.Latest > 0}, w.rec.Detail
+	if err := w.appoint(&k.Key, m.token.Version, d); err != nil {
+		return kms.Version{}, err
+	}
+	w.rec.Detail = said + ", " + w.rec.Detail
 	if f := k.Algorithm.Facts(); f.MaxBytes > 0 {
 		if k.Bytes = m.came.Bytes; k.Bytes == f.Bits/8 {
 			k.Bytes = 0
@@ -199,7 +203,7 @@ func (w *work) comeNew(tx *records.Tx, k *records.Key, in *ImportMaterialInput) 
 	}
 	return w.putVersion(tx, &k.Key, &newVersion{
 		key: k.ID, number: m.token.Version, algorithm: m.token.Algorithm, gen: m.came.Generated, shred: m.shred, imported: true, expires: in.Expires,
-	}, Dates{})
+	}, d)
 }
 
 // comeBack puts the material of a version back, if it is the same.
@@ -221,6 +225,9 @@ func (w *work) comeBack(tx *records.Tx, k *records.Key, in *ImportMaterialInput)
 		if err := tx.RemoveDue(expiryOf(&k.Key, &v.Version)); err != nil {
 			return kms.Version{}, err
 		}
+	}
+	if err := lackLess(k, &v.Version); err != nil {
+		return kms.Version{}, err
 	}
 	v.Wrapped, v.ExpiresAt = m.came.Wrapped, in.Expires
 	if err := tx.PutShred(k.ID, v.Number, m.shred); err != nil {

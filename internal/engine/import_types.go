@@ -50,6 +50,7 @@ type ImportMaterialInput struct {
 	Material    []byte    // as the token's transport wraps it
 	Public      []byte    // what the public half has to be, DER SubjectPublicKeyInfo; nil: whatever it is
 	Expires     time.Time // when the material is forgotten; zero: never
+	Waiting     bool      `json:",omitzero"` // a new version of a key that has one waits to become the primary one, until it is activated or the key is rotated to it
 
 	made *imported
 }
@@ -72,6 +73,7 @@ type ExpireInput struct {
 	Version uint32
 	Window  time.Duration // 0: the default of 30 days; at least 7 days outside development namespaces
 	Keep    bool          // it does not expire any more
+	Now     bool          `json:",omitzero"` // it is forgotten at once, and the key does nothing until it is back; the window is none
 }
 
 // ExportInput asks for a version's material, wrapped for a receiver.

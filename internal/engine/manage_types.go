@@ -8,7 +8,7 @@ import (
 
 // CreateKeyInput asks for a new key with its first version.
 type CreateKeyInput struct {
-	Name        string
+	Name        string        // one that ends in '/' is completed with the key's id
 	Algorithm   kms.Algorithm // 0: the template's
 	Usage       kms.Usage     // 0: the template's, or the algorithm's only one
 	Description string
@@ -26,6 +26,8 @@ type CreateKeyInput struct {
 	Class    string      `json:",omitzero"` // classification of the data that it will protect; empty: the template's
 	Period   *kms.Period `json:",omitzero"` // nil: the template's; none if it has none
 
+	MultiRegion bool `json:",omitzero"` // it may have replicas in other regions than that of the call, which becomes its home
+
 	plan *plan       // what is made of all that, filled when it is admitted
 	made *newVersion // filled by prepare, outside the transaction
 }
@@ -39,6 +41,12 @@ type KeyOutput struct {
 // KeyInput names a key.
 type KeyInput struct{ Key kms.Ref }
 
+// CancelInput saves a key that is pending destruction.
+type CancelInput struct {
+	Key     kms.Ref
+	Disable bool `json:",omitzero"` // it is disabled then, even if it was not before
+}
+
 // RotateKeyInput asks for a new primary version. One that is pre-active becomes it when it is activated, by its date or by hand; until then
 // there can be no second one.
 type RotateKeyInput struct {
@@ -46,6 +54,8 @@ type RotateKeyInput struct {
 	Generate  bool          `json:",omitzero"` // also where the key's material is imported
 	Dates     Dates         `json:",omitzero"`
 	Algorithm kms.Algorithm `json:",omitzero"` // of the new version; 0: that of the primary one. It changes at once: there are no dates then
+	Waiting   bool          `json:",omitzero"` // the version that waits to be the primary one becomes it, and no other is made
+	Most      uint32        `json:",omitzero"` // CodeTooLarge if the key was rotated by hand so many times; 0: as often as is wanted
 
 	made *newVersion
 }
@@ -95,6 +105,7 @@ type UpdateKeyInput struct {
 	RemoveLabels  []string
 	AddAliases    []string
 	RemoveAliases []string
+	OnlyNew       bool    `json:",omitzero"` // CodeExists for an alias to add that the key has already
 	IfRev         kms.Rev // 0: whatever revision; else CodeConflict if the key has changed since
 
 	Freeze             *bool `json:",omitzero"`

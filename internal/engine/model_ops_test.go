@@ -69,7 +69,7 @@ type surface interface {
 	ArchiveVersion(context.Context, kms.Call, engine.ArchiveInput) (engine.KeyOutput, error)
 	CompromiseVersion(context.Context, kms.Call, engine.CompromiseInput) (engine.CompromiseOutput, error)
 	ScheduleKeyDestruction(context.Context, kms.Call, engine.DestroyInput) (engine.KeyOutput, error)
-	CancelKeyDestruction(context.Context, kms.Call, engine.KeyInput) (engine.KeyOutput, error)
+	CancelKeyDestruction(context.Context, kms.Call, engine.CancelInput) (engine.KeyOutput, error)
 	Encrypt(context.Context, kms.Call, engine.EncryptInput) (engine.EncryptOutput, error)
 	Decrypt(context.Context, kms.Call, engine.DecryptInput) (engine.DecryptOutput, error)
 	ReEncrypt(context.Context, kms.Call, engine.ReEncryptInput) (engine.ReEncryptOutput, error)
@@ -816,7 +816,7 @@ func (p *player) turn(r [4]uint32) (string, error) {
 			return p.api().ResumeKey(p.m.t.Context(), c, engine.KeyInput{Key: ref})
 		}},
 		{kms.CancelKeyDestruction, func(c kms.Call) (engine.KeyOutput, error) {
-			return p.api().CancelKeyDestruction(p.m.t.Context(), c, engine.KeyInput{Key: ref})
+			return p.api().CancelKeyDestruction(p.m.t.Context(), c, engine.CancelInput{Key: ref})
 		}},
 	}
 	do := pick(turns, r[2])

@@ -213,7 +213,7 @@ func (w wire) ScheduleKeyDestruction(ctx context.Context, call kms.Call, in engi
 	return keyOut(c.ScheduleKeyDestruction(ctx, string(in.Key), in.Window, o...))
 }
 
-func (w wire) CancelKeyDestruction(ctx context.Context, call kms.Call, in engine.KeyInput) (engine.KeyOutput, error) {
+func (w wire) CancelKeyDestruction(ctx context.Context, call kms.Call, in engine.CancelInput) (engine.KeyOutput, error) {
 	c, o := w.of(call)
 	return keyOut(c.CancelKeyDestruction(ctx, string(in.Key), o...))
 }

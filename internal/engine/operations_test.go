@@ -685,7 +685,7 @@ func TestDestructionIsCancellableToTheLastSecond(t *testing.T) {
 	_, err = w.decrypt(user, c, nil)
 	wantCode(t, err, kms.CodeKeyPendingDestruction)
 	w.now = out.Key.DestroyAt.Add(-time.Second)
-	if out, err = w.e.CancelKeyDestruction(t.Context(), admin, engine.KeyInput{Key: "k"}); err != nil || out.Key.Switch != kms.Enabled || !out.Key.DestroyAt.IsZero() {
+	if out, err = w.e.CancelKeyDestruction(t.Context(), admin, engine.CancelInput{Key: "k"}); err != nil || out.Key.Switch != kms.Enabled || !out.Key.DestroyAt.IsZero() {
 		t.Fatalf("cancelled: %+v %v", out.Key, err)
 	}
 	if got, err := w.decrypt(user, c, nil); err != nil || got != "x" {
@@ -695,7 +695,7 @@ func TestDestructionIsCancellableToTheLastSecond(t *testing.T) {
 		t.Fatal(err)
 	}
 	w.now = out.Key.DestroyAt
-	_, err = w.e.CancelKeyDestruction(t.Context(), admin, engine.KeyInput{Key: "k"})
+	_, err = w.e.CancelKeyDestruction(t.Context(), admin, engine.CancelInput{Key: "k"})
 	wantCode(t, err, kms.CodeWindow)
 }
 

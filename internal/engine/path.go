@@ -120,6 +120,9 @@ func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lif
 	if missing != nil && kms.CodeOf(missing) != kms.CodeKeyNotFound {
 		return missing
 	}
+	if missing == nil && w.call.Region != k.Region && !k.In(w.call.Region) {
+		k, missing = nil, elsewhere(ref, w.call.Region)
+	}
 	// The record names what was asked for, whatever comes of it.
 	name := clipTo(string(ref), 255)
 	if missing == nil {
@@ -137,7 +140,12 @@ func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lif
 	}
 	w.keys[w.n] = admitted{Key: k, action: a, need: need, items: its}
 	w.n++
-	return about(k.ID, lifecycle.KeyPermits(k.Switch, need, lifecycle.Terms{Freeze: k.Freeze}))
+	if w.call.Admit != nil {
+		if err := w.call.Admit(&k.Key); err != nil {
+			return about(k.ID, err)
+		}
+	}
+	return about(k.ID, lifecycle.KeyPermits(w.switchOf(&k.Key), need, lifecycle.Terms{Freeze: k.Freeze}))
 }
 
 // about says of which key a refusal is, for dialects that name it.
@@ -190,7 +198,7 @@ func (w *work) permits(k *admitted, v *kms.Version, need lifecycle.Need) error {
 	if state == kms.Compromised && need == lifecycle.Process {
 		terms.Compromised = w.mayProcessCompromised(k, v.Number)
 	}
-	return lifecycle.Permits(k.Switch, state, need, terms)
+	return lifecycle.Permits(w.switchOf(&k.Key.Key), state, need, terms)
 }
 
 // settle makes the record durable, then checks once more that what admitted the call still stands. Only a nil answer

@@ -34,6 +34,7 @@ var (
 			k := w.keys[0]
 			v, err := w.o.newest(ctx, k.Key)
 			out := KeyOutput{Key: k.Key.Key, Versions: v}
+			out.Key.Stand(w.call.Region)
 			out.asOf(w.now)
 			return out, err
 		},
@@ -119,7 +120,7 @@ func doPublicKey(ctx context.Context, w *work, in *PublicKeyInput) (PublicKeyOut
 	if v.Rev == 0 {
 		return PublicKeyOutput{}, kms.Errorf(kms.CodeVersionNotFound, "key %q has no version %d", k.Name, n)
 	}
-	if err := lifecycle.Permits(k.Switch, lifecycle.StateAt(&v.Version, w.now), lifecycle.Publish, lifecycle.TermsAt(&k.Key.Key, &v.Version, w.now)); err != nil {
+	if err := lifecycle.Permits(w.switchOf(&k.Key.Key), lifecycle.StateAt(&v.Version, w.now), lifecycle.Publish, lifecycle.TermsAt(&k.Key.Key, &v.Version, w.now)); err != nil {
 		return PublicKeyOutput{}, err
 	}
 	w.hold(holding{role: 0, number: n})
@@ -152,6 +153,10 @@ func doListKeys(ctx context.Context, w *work, in *ListKeysInput) (ListKeysOutput
 		scanned += len(keys)
 		for i := range keys {
 			after = keys[i].ID
+			if !keys[i].In(w.call.Region) {
+				continue
+			}
+			keys[i].Stand(w.call.Region)
 			if !in.Filter.selects(&keys[i]) || !w.mayDescribe(&keys[i]) {
 				continue
 			}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/lifecycle"
@@ -21,6 +22,12 @@ var (
 				return err
 			}
 			k := w.keys[0]
+			if in.Most > 0 && k.ByHand >= in.Most {
+				return kms.Errorf(kms.CodeTooLarge, "key %q was rotated by hand %d times, and is to be no more than %d times", k.Name, k.ByHand, in.Most)
+			}
+			if in.Waiting {
+				return nil
+			}
 			if err := mayGenerate(&k.Key.Key, in.Generate); err != nil {
 				return err
 			}
@@ -104,12 +111,49 @@ func doRotate(_ context.Context, w *work, tx *records.Tx, in *RotateKeyInput) (o
 	if err != nil {
 		return out, err
 	}
+	k.ByHand++
+	if in.Waiting {
+		return w.promote(tx, &k)
+	}
 	if out.Versions, err = w.install(tx, &k, in.made, in.Dates, byHand); err != nil {
 		return KeyOutput{}, err
 	}
 	w.putKey(tx, &k)
 	out.Key = k.Key
 	return out, nil
+}
+
+// promote makes the version that waits to be the primary one that, now.
+func (w *work) promote(tx *records.Tx, k *records.Key) (KeyOutput, error) {
+	if k.Next == 0 {
+		return KeyOutput{}, kms.Errorf(kms.CodeVersionState, "no version of key %q waits to become the primary one", k.Name)
+	}
+	v, _, err := tx.Version(k.ID, k.Next)
+	if err != nil {
+		return KeyOutput{}, err
+	}
+	settleVersion(&v.Version, w.now)
+	if v.State != kms.PreActive {
+		return KeyOutput{}, kms.Errorf(kms.CodeVersionState, "version %d is %s, not pre-active", v.Number, v.State)
+	}
+	if lifecycle.Expired(&v.Version, w.now) {
+		return KeyOutput{}, kms.Errorf(kms.CodeMaterialExpired, "the imported material of version %d expired at %s", v.Number, spelt(v.ExpiresAt))
+	}
+	if err := redate(tx, &k.Key, &v.Version, &v.ActivateAt, time.Time{}); err != nil {
+		return KeyOutput{}, err
+	}
+	w.rec.Keys[0].Version = v.Number
+	w.rec.Detail = fmt.Sprintf("primary %d to %d, %s", k.Primary, v.Number, byHand)
+	w.enthrone(k, &v)
+	return w.putServing(tx, k, &v)
+}
+
+// enthrone makes a pre-active version active and, if it is the one that waits for it, the primary version.
+func (w *work) enthrone(k *records.Key, v *records.Version) {
+	w.move(&v.Version, kms.Active)
+	if k.Next == v.Number {
+		k.Primary, k.Rotated, k.Next, k.NextAt = k.Next, w.now.UTC(), 0, time.Time{}
+	}
 }
 
 // appoint makes a new version the primary one, or the next one if it is not active yet.

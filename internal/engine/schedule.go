@@ -34,6 +34,7 @@ func allDuties() map[records.What]duty {
 		records.DueApproval:  {final: true, do: forgetOldApproval},
 		records.DueState:     {final: true, do: writeDate}, // what is written down stays; what is decided by date does not wait for it
 		records.DueNamespace: {final: true, do: destroyNamespaceDue},
+		records.DueReplica:   {final: true, do: deleteReplicas},
 	}
 }
 

@@ -298,7 +298,7 @@ func TestEitherSavedOrDestroyed(t *testing.T) {
 			if i%2 == 0 {
 				runtime.Gosched()
 			}
-			_, saved = w.e.CancelKeyDestruction(t.Context(), admin, engine.KeyInput{Key: "k"})
+			_, saved = w.e.CancelKeyDestruction(t.Context(), admin, engine.CancelInput{Key: "k"})
 		})
 		all.Go(func() {
 			at.Store(out.Key.DestroyAt.Unix())

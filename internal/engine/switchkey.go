@@ -21,21 +21,31 @@ var (
 	suspendKey = turn(kms.SuspendKey, lifecycle.Suspend)
 	resumeKey  = turn(kms.ResumeKey, lifecycle.Resume)
 
-	cancelDestruction = change[KeyInput, KeyOutput]{
-		name:  kms.CancelKeyDestruction,
-		roles: keyRole(kms.CancelKeyDestruction, lifecycle.Read),
-		do: func(_ context.Context, w *work, tx *records.Tx, _ *KeyInput) (KeyOutput, error) {
-			return w.turnKey(tx, lifecycle.Cancel, func(k *records.Key) error {
+	cancelDestruction = change[CancelInput, KeyOutput]{
+		name: kms.CancelKeyDestruction,
+		roles: []role[CancelInput]{{action: kms.CancelKeyDestruction, need: lifecycle.Read,
+			key: func(in *CancelInput) (kms.Ref, error) { return in.Key, nil }}},
+		do: func(_ context.Context, w *work, tx *records.Tx, in *CancelInput) (KeyOutput, error) {
+			return w.turnKey(tx, lifecycle.Cancel, func(k *records.Key, to *kms.Switch) error {
 				// While destruction is suspended nothing is being destroyed: there is time to save a key.
 				if r := w.e.clock.Look(); !r.Suspended() {
 					if err := lifecycle.Cancellable(k.DestroyAt, r.Trusted); err != nil {
 						return err
 					}
 				}
-				if err := tx.RemoveDue(records.Due{Namespace: k.Namespace, Key: k.ID, At: k.DestroyAt}); err != nil {
-					return err
+				if in.Disable && *to != kms.PendingImport {
+					*to = kms.Disabled
+				}
+				if !k.DestroyAt.IsZero() { // or it waits for replicas to go
+					if err := unschedule(tx, k); err != nil {
+						return err
+					}
 				}
 				k.DestroyAt, k.Before = time.Time{}, 0
+				if k.Stands != "" {
+					return nil
+				}
+				k.Window = 0
 				return tx.RemoveReceipt(k.Namespace, k.ID)
 			})
 		},
@@ -57,17 +67,28 @@ var (
 			if err != nil {
 				return KeyOutput{}, err
 			}
-			return w.turnKey(tx, lifecycle.Schedule, func(k *records.Key) error {
+			return w.turnKey(tx, lifecycle.Schedule, func(k *records.Key, _ *kms.Switch) error {
+				k.Before, k.DestroyAt = k.Switch, end.UTC()
+				if k.Stands != "" { // no material goes with a replica
+					w.rec.Detail = fmt.Sprintf("replica in %s goes at %s", k.Stands, end.UTC().Format(time.RFC3339))
+					return tx.PutDue(dueOf(&k.Key, k.DestroyAt))
+				}
 				report, err := w.assessed(tx, k.ID, in.users)
 				if err != nil {
 					return err
 				}
-				k.Before, k.DestroyAt = k.Switch, end.UTC()
 				w.rec.Detail = fmt.Sprintf("destroy at %s; assessment sha256:%x", end.UTC().Format(time.RFC3339), report)
+				if len(k.Replicas) > 0 {
+					k.DestroyAt, k.Window = time.Time{}, kms.Seconds(end.Sub(w.now)/time.Second)
+					w.rec.Detail = fmt.Sprintf("destroy %s after the last of %d replicas is gone; assessment sha256:%x", k.Window.Duration(), len(k.Replicas), report)
+				}
 				if err := tx.PutReceipt(w.requested(records.Receipt{Namespace: k.Namespace, Key: k.ID, Due: k.DestroyAt, Assessment: report})); err != nil {
 					return err
 				}
-				return tx.PutDue(records.Due{Namespace: k.Namespace, Key: k.ID, At: k.DestroyAt})
+				if k.DestroyAt.IsZero() {
+					return nil
+				}
+				return tx.PutDue(dueOf(&k.Key, k.DestroyAt))
 			})
 		},
 	}
@@ -86,7 +107,7 @@ func (w *work) key(tx *records.Tx) (records.Key, error) {
 	return k, nil
 }
 
-// putKey writes a changed key when the record's leaf hash is known.
+// putKey writes a changed key when the record's leaf hash is known, as it is at home.
 func (w *work) putKey(tx *records.Tx, k *records.Key) {
 	k.Changed = w.now.UTC()
 	w.rec.Resource = k.Name
@@ -95,7 +116,9 @@ func (w *work) putKey(tx *records.Tx, k *records.Key) {
 		if err := w.rewrapIfPrimaryChanged(tx, k); err != nil {
 			return err
 		}
-		return tx.PutKey(*k)
+		stored := *k
+		stored.Stand("")
+		return tx.PutKey(stored)
 	})
 }
 
@@ -105,16 +128,18 @@ func turn(a kms.Action, m lifecycle.Move) change[KeyInput, KeyOutput] {
 		name:  a,
 		roles: keyRole(a, lifecycle.Read),
 		do: func(_ context.Context, w *work, tx *records.Tx, _ *KeyInput) (KeyOutput, error) {
-			return w.turnKey(tx, m, func(*records.Key) error { return nil })
+			return w.turnKey(tx, m, func(*records.Key, *kms.Switch) error { return nil })
 		},
 	}
 }
 
-func (w *work) turnKey(tx *records.Tx, m lifecycle.Move, also func(*records.Key) error) (KeyOutput, error) {
+// turnKey moves the switch of a key, or of the replica that the call is about. also sees where the switch goes, and may send it elsewhere.
+func (w *work) turnKey(tx *records.Tx, m lifecycle.Move, also func(k *records.Key, to *kms.Switch) error) (KeyOutput, error) {
 	k, err := w.key(tx)
 	if err != nil {
 		return KeyOutput{}, err
 	}
+	k.Stand(w.call.Region)
 	to, err := lifecycle.Turn(k.Switch, k.Before, m)
 	if kms.CodeOf(err) == kms.CodeAlreadyDone {
 		w.rec.Detail = "nothing to do"
@@ -123,12 +148,13 @@ func (w *work) turnKey(tx *records.Tx, m lifecycle.Move, also func(*records.Key)
 	if err != nil {
 		return KeyOutput{}, err
 	}
-	if err := also(&k); err != nil {
+	if err := also(&k, &to); err != nil {
 		return KeyOutput{}, err
 	}
-	k.Switch = to
-	if err := resume(tx, &k); err != nil {
-		return KeyOutput{}, err
+	if k.Switch = to; k.Stands == "" {
+		if err := resume(tx, &k); err != nil {
+			return KeyOutput{}, err
+		}
 	}
 	w.putKey(tx, &k)
 	return KeyOutput{Key: k.Key}, nil

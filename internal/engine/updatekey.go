@@ -30,8 +30,8 @@ func checkUpdate(in *UpdateKeyInput) error {
 			return err
 		}
 	}
-	if in.Description != nil && len(*in.Description) > kms.MaxDescription {
-		return kms.Errorf(kms.CodeTooLarge, "the description has %d bytes, the limit is %d", len(*in.Description), kms.MaxDescription)
+	if in.Description != nil && len(*in.Description) > kms.MaxKeyDescription {
+		return kms.Errorf(kms.CodeTooLarge, "the description has %d bytes, the limit is %d", len(*in.Description), kms.MaxKeyDescription)
 	}
 	if in.Class != nil && *in.Class != "" {
 		if err := kms.CheckClass(*in.Class); err != nil {
@@ -57,6 +57,7 @@ func doUpdate(_ context.Context, w *work, tx *records.Tx, in *UpdateKeyInput) (K
 	if in.IfRev != 0 && in.IfRev != k.Rev {
 		return KeyOutput{}, kms.Errorf(kms.CodeConflict, "key %q is at revision %d, not %d", k.Name, k.Rev, in.IfRev)
 	}
+	k.Stand(w.call.Region)
 	was := k.Key
 	var said []string
 	if in.Name != nil && *in.Name != k.Name {
@@ -147,6 +148,9 @@ func changeAliases(tx *records.Tx, k *kms.Key, in *UpdateKeyInput) ([]string, er
 	for _, a := range in.AddAliases {
 		a = strings.TrimPrefix(a, "alias/")
 		if slices.Contains(aliases, a) {
+			if in.OnlyNew {
+				return nil, kms.Errorf(kms.CodeExists, "key %q has the alias %q already", k.Name, a)
+			}
 			continue
 		}
 		if err := takeName(tx, k.Namespace, records.Name{Key: k.ID, Name: a, Alias: true}); err != nil {

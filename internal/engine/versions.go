@@ -129,11 +129,10 @@ func doActivate(_ context.Context, w *work, tx *records.Tx, in *ActivateInput) (
 		return w.putServing(tx, &k, &v)
 	}
 	w.rec.Detail = fmt.Sprintf("%s to %s", v.State, kms.Active)
-	w.move(&v.Version, kms.Active)
 	if k.Next == v.Number {
 		w.rec.Detail += fmt.Sprintf(", primary %d to %d", k.Primary, k.Next)
-		k.Primary, k.Rotated, k.Next = k.Next, w.now.UTC(), 0
 	}
+	w.enthrone(&k, &v)
 	return w.putServing(tx, &k, &v)
 }
 

@@ -117,6 +117,9 @@ const (
 	ReadAccessKey
 	RotateAccessKey
 	RevokeAccessKey
+	ReplicateKey        // a multi-Region key answers in one region more
+	UpdatePrimaryRegion // the region of a replica becomes the key's home
+	DeleteReplica       // performed by the system when a replica's window ends
 
 	actionEnd
 )
@@ -254,6 +257,9 @@ var actions = [...]actionFacts{
 	ReadAccessKey:                {"ReadAccessKey", AdminGroup, false},
 	RotateAccessKey:              {"RotateAccessKey", AdminGroup, false},
 	RevokeAccessKey:              {"RevokeAccessKey", AdminGroup, false},
+	ReplicateKey:                 {"ReplicateKey", ManageGroup, true},
+	UpdatePrimaryRegion:          {"UpdatePrimaryRegion", ManageGroup, true},
+	DeleteReplica:                {"DeleteReplica", OperatorGroup, true},
 }
 
 // AllActions lists every action, for tables and tests that range over them.

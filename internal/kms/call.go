@@ -121,6 +121,9 @@ type Call struct {
 	Approval  ID             // under which others have approved exactly this request; zero: none
 	Ask       bool           // if approvals are needed, ask for them: nothing else is done
 	AskFor    time.Duration  // how long the request for them is open; 0: as long as usual
+	// Admit, where set, is what the dialect itself asks of each key, once the caller is allowed to do with it what the request says.
+	// It sees the key as it is at home, keeps nothing that it does not copy, and answers why not.
+	Admit func(*Key) error
 }
 
 // Context is the encryption context: additional authenticated data in the form of a map.

@@ -7,13 +7,14 @@ import (
 
 // Limits of names and references, in bytes.
 const (
-	MaxNamespace   = 63
-	MaxName        = 255
-	MaxDescription = 1024
-	MaxLabels      = 64
-	MaxLabelKey    = 128
-	MaxLabelValue  = 256
-	MaxRef         = 512
+	MaxNamespace      = 63
+	MaxName           = 255
+	MaxDescription    = 1024 // of namespaces, templates and policies
+	MaxKeyDescription = 8192
+	MaxLabels         = 64
+	MaxLabelKey       = 128
+	MaxLabelValue     = 256
+	MaxRef            = 512
 )
 
 // Namespace is the name of a tenant: [a-z0-9][a-z0-9-]{0,62}.

@@ -191,7 +191,7 @@ func TestWhatDoesNotExistIsRefused(t *testing.T) {
 		"destruction 0": second(lifecycle.Destruction(0)),
 		"destruction 9": second(lifecycle.Destruction(9)),
 		"move 0":        second(lifecycle.Turn(kms.Enabled, 0, 0)),
-		"move 9":        second(lifecycle.Turn(kms.Enabled, 0, 9)),
+		"move 10":       second(lifecycle.Turn(kms.Enabled, 0, 10)),
 		"turn of 0":     second(lifecycle.Turn(0, 0, lifecycle.Enable)),
 		"turn of 7":     second(lifecycle.Turn(7, 0, lifecycle.Enable)),
 		"turn of 255":   second(lifecycle.Turn(255, 0, lifecycle.Disable)),

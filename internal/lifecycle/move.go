@@ -15,6 +15,7 @@ const (
 	Schedule                 // destruction: the window begins
 	Cancel                   // back to where it was when destruction was scheduled
 	Destroy                  // the window is over; by the system
+	Forget                   // imported material is gone that the key does nothing without
 
 	moveEnd
 )
@@ -30,7 +31,7 @@ func AllMoves() []Move {
 
 func (m Move) String() string {
 	if m >= Enable && m < moveEnd {
-		return [...]string{"", "enable", "disable", "suspend", "resume", "import", "schedule", "cancel", "destroy"}[m]
+		return [...]string{"", "enable", "disable", "suspend", "resume", "import", "schedule", "cancel", "destroy", "forget"}[m]
 	}
 	return "unknown-move"
 }
@@ -40,9 +41,9 @@ const before = kms.Switch(0xff)
 
 // turns: the position that a move leads to. What is not here is refused.
 var turns = [...][moveEnd]kms.Switch{
-	kms.Enabled:            {Disable: kms.Disabled, Suspend: kms.SuspendedKey, Schedule: kms.PendingDestruction},
-	kms.Disabled:           {Enable: kms.Enabled, Schedule: kms.PendingDestruction},
-	kms.SuspendedKey:       {Resume: kms.Enabled, Disable: kms.Disabled, Schedule: kms.PendingDestruction},
+	kms.Enabled:            {Disable: kms.Disabled, Suspend: kms.SuspendedKey, Schedule: kms.PendingDestruction, Forget: kms.PendingImport},
+	kms.Disabled:           {Enable: kms.Enabled, Schedule: kms.PendingDestruction, Forget: kms.PendingImport},
+	kms.SuspendedKey:       {Resume: kms.Enabled, Disable: kms.Disabled, Schedule: kms.PendingDestruction, Forget: kms.PendingImport},
 	kms.PendingImport:      {Import: kms.Enabled, Schedule: kms.PendingDestruction},
 	kms.PendingDestruction: {Cancel: before, Destroy: kms.DestroyedKey},
 	kms.DestroyedKey:       {},
@@ -50,7 +51,7 @@ var turns = [...][moveEnd]kms.Switch{
 
 // done: the position in which a move has nothing to do. Schedule is not here: a second window is not the first.
 var done = [moveEnd]kms.Switch{
-	Enable: kms.Enabled, Disable: kms.Disabled, Suspend: kms.SuspendedKey, Resume: kms.Enabled, Destroy: kms.DestroyedKey,
+	Enable: kms.Enabled, Disable: kms.Disabled, Suspend: kms.SuspendedKey, Resume: kms.Enabled, Destroy: kms.DestroyedKey, Forget: kms.PendingImport,
 }
 
 // Turn gives the position that a move leads to from a position. Was is the position before destruction was scheduled

@@ -50,6 +50,23 @@ func (k Key) fields(w *writer) { // 1 and 2, id and namespace, are those of the 
 	w.time(28, k.RotateAt)
 	w.num(29, uint64(k.Next))
 	w.time(30, k.NextAt)
+	w.text(31, k.Region)
+	w.flag(32, k.MultiRegion)
+	for i := range k.Replicas {
+		r := &k.Replicas[i]
+		w.message(33, func(w *writer) {
+			w.text(1, r.Region)
+			w.num(2, uint64(r.Switch))
+			w.num(3, uint64(r.Before))
+			w.time(4, r.DestroyAt)
+			w.text(5, r.Description)
+			w.pairs(6, r.Labels)
+			w.time(7, r.Created)
+		})
+	}
+	w.num(34, uint64(k.Window)) //nolint:gosec // G115: not negative
+	w.num(35, uint64(k.Lacking))
+	w.num(36, uint64(k.ByHand))
 	w.time(40, k.Irrecoverable)
 }
 
@@ -121,8 +138,41 @@ func (k *Key) field(n protowire.Number, v value) {
 		k.Next = v.u32()
 	case 30:
 		k.NextAt = v.time()
+	case 31:
+		k.Region = v.text()
+	case 32:
+		k.MultiRegion = v.flag()
+	case 33:
+		var r kms.Replica
+		v.message(func(n protowire.Number, v value) { replicaField(&r, n, v) })
+		k.Replicas = append(k.Replicas, r)
+	case 34:
+		k.Window = kms.Seconds(v.num(1 << 33)) //nolint:gosec // G115: bounded
+	case 35:
+		k.Lacking = v.u32()
+	case 36:
+		k.ByHand = v.u32()
 	case 40:
 		k.Irrecoverable = v.time()
+	}
+}
+
+func replicaField(r *kms.Replica, n protowire.Number, v value) {
+	switch n {
+	case 1:
+		r.Region = v.text()
+	case 2:
+		r.Switch = kms.Switch(v.u8())
+	case 3:
+		r.Before = kms.Switch(v.u8())
+	case 4:
+		r.DestroyAt = v.time()
+	case 5:
+		r.Description = v.text()
+	case 6:
+		r.Labels = v.pair(r.Labels)
+	case 7:
+		r.Created = v.time()
 	}
 }
 
@@ -165,6 +215,7 @@ func (r Version) fields(w *writer) { // 1 and 2, the key's id and the number, ar
 	w.time(15, r.ExpiresAt)
 	w.flag(16, r.Archived)
 	w.bytes(17, r.Canary)
+	w.flag(18, r.Lacking)
 }
 
 func (r *Version) place(path []byte) {
@@ -222,6 +273,8 @@ func (r *Version) field(n protowire.Number, v value) {
 		r.Archived = v.flag()
 	case 17:
 		r.Canary = v.bytes()
+	case 18:
+		r.Lacking = v.flag()
 	}
 }
 

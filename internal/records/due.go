@@ -21,12 +21,13 @@ const (
 	DueNamespace             // the namespace is destroyed; Key is zero
 	DueApproval              // a request for approval is over; Key is its id
 	DueImport                // an import token is over; Key is its id
+	DueReplica               // a replica of the key goes
 
 	whatEnd
 )
 
 var whatNames = [whatEnd]string{DueDestroy: "destroy-key", DueRotate: "rotate-key", DueState: "change-state", DueExpire: "forget-material",
-	DueNamespace: "destroy-namespace", DueApproval: "end-approval", DueImport: "end-import"}
+	DueNamespace: "destroy-namespace", DueApproval: "end-approval", DueImport: "end-import", DueReplica: "delete-replica"}
 
 func (w What) String() string {
 	if w < whatEnd {

@@ -60,6 +60,12 @@ func (tx *Tx) ClaimName(ns kms.Namespace, n Name) (taken bool, err error) {
 	return tx.claim(tx.r.namePath(ns, n.Name), n)
 }
 
+// PutName makes a name or alias lead to another key than before.
+func (tx *Tx) PutName(ns kms.Namespace, n Name) error {
+	tx.touched = append(tx.touched, Touch{Kind: TouchName, Namespace: ns, Name: n.Name})
+	return tx.put(tx.r.namePath(ns, n.Name), n)
+}
+
 // RemoveName frees a name or alias.
 func (tx *Tx) RemoveName(ns kms.Namespace, name string) error {
 	tx.touched = append(tx.touched, Touch{Kind: TouchName, Namespace: ns, Name: name})

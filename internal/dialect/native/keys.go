@@ -180,5 +180,5 @@ func (s keyService) ScheduleKeyDestruction(ctx context.Context, r *connect.Reque
 }
 
 func (s keyService) CancelKeyDestruction(ctx context.Context, r *connect.Request[keyholdv1.CancelKeyDestructionRequest]) (*connect.Response[keyholdv1.KeyResponse], error) {
-	return keyAnswer(s.engine.CancelKeyDestruction(ctx, callOf(ctx), engine.KeyInput{Key: kms.Ref(r.Msg.GetKey())}))
+	return keyAnswer(s.engine.CancelKeyDestruction(ctx, callOf(ctx), engine.CancelInput{Key: kms.Ref(r.Msg.GetKey())}))
 }
