@@ -124,7 +124,7 @@ func authorizeCreate(w *work, in *CreateKeyInput) error {
 	var unfit error
 	in.plan, unfit = w.planKey(in)
 	w.rec.Resource = in.Name
-	in.made = &newVersion{key: w.e.newID(w.now)}
+	in.made = &newVersion{key: in.id(w.e.newID(w.now))}
 	k := in.key(w)
 	in.made = nil
 	if err := w.verdict(w.decide(policy.PrepareKey(&k), kms.CreateKey, nil), kms.CreateKey); err != nil {
@@ -161,24 +161,32 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 		return kms.Errorf(kms.CodeBadRequest, "a key without material has no version yet, and so no dates")
 	}
 	if w.call.DryRun {
-		in.made = &newVersion{key: w.e.newID(w.now), number: 1}
+		in.made = &newVersion{key: in.id(w.e.newID(w.now)), number: 1}
 		return nil
 	}
 	if in.Import {
-		in.made = &newVersion{key: w.e.orderedID(w.now)}
+		in.made = &newVersion{key: in.id(w.e.orderedID(w.now))}
 		return nil
 	}
 	if in.made == nil {
-		in.made, err = w.newVersion(ctx, w.e.orderedID(w.now), 1, p.algorithm, p.usage, p.bytes)
+		in.made, err = w.newVersion(ctx, in.id(w.e.orderedID(w.now)), 1, p.algorithm, p.usage, p.bytes)
 	}
 	return err
+}
+
+// id makes an id one of the kind that the key has.
+func (in *CreateKeyInput) id(id kms.ID) kms.ID {
+	if in.MultiRegion {
+		return id.Global()
+	}
+	return id
 }
 
 // key is the key that would be.
 func (in *CreateKeyInput) key(w *work) kms.Key {
 	p := in.plan
 	k := kms.Key{
-		ID: in.made.key, Namespace: w.call.Namespace, Name: completed(in.Name, in.made.key), Region: w.call.Region, MultiRegion: in.MultiRegion, Aliases: slices.Clone(in.Aliases), Algorithm: p.algorithm,
+		ID: in.made.key, Namespace: w.call.Namespace, Name: completed(in.Name, in.made.key), Region: w.call.Region, Aliases: slices.Clone(in.Aliases), Algorithm: p.algorithm,
 		Usage: p.usage, Bytes: p.bytes, Origin: kms.Generated, Switch: kms.Enabled, Primary: 1, Latest: 1, Description: in.Description,
 		Labels: maps.Clone(p.labels), Created: w.now.UTC(), Changed: w.now.UTC(),
 		Freeze: p.freeze, ProcessDeactivated: p.processDeactivated, Exportable: p.exportable, Class: p.class, Period: p.period,
@@ -204,7 +212,7 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 	}
 	w.rec.Resource = k.Name
 	w.rec.Detail = fmt.Sprintf("%s for %s", k.Algorithm, k.Usage)
-	if k.MultiRegion {
+	if in.MultiRegion {
 		w.rec.Detail += ", multi-Region, at home in " + k.Region
 	}
 	if k.Template != "" {

@@ -71,11 +71,11 @@ func (w *work) switchOf(k *kms.Key) kms.Switch {
 
 // atHome refuses what is done with the key itself for a call that is about a replica, or about a key that cannot have one.
 func (w *work) atHome(k *kms.Key) error {
-	if k.MultiRegion && k.Homely(w.call.Region) {
+	if k.ID.MultiRegion() && k.Homely(w.call.Region) {
 		return nil
 	}
 	e := kms.Errorf(kms.CodeConflict, "key %q is not a multi-Region key", k.Name)
-	if k.MultiRegion {
+	if k.ID.MultiRegion() {
 		e = kms.Errorf(kms.CodeConflict, "the home of key %q is %s, not %s", k.Name, k.Region, w.call.Region)
 		e.Next = "make the request in its home"
 		return e

@@ -68,6 +68,15 @@ func (id ID) String() string {
 	return string(b[:])
 }
 
+// Global makes an id that of a multi-Region key: a UUID of version 8 (RFC 9562 §5.8), where every other key's is of version 7. It sorts as before.
+func (id ID) Global() ID {
+	id[6] = id[6]&0x0f | 0x80
+	return id
+}
+
+// MultiRegion tells whether an id is that of a multi-Region key.
+func (id ID) MultiRegion() bool { return id[6]>>4 == 8 }
+
 // IsZero tells whether no id was set.
 func (id ID) IsZero() bool { return id == ID{} }
 

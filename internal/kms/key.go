@@ -113,13 +113,12 @@ type Key struct {
 
 	Irrecoverable time.Time `json:"final,omitzero"` // since when no copy of the store brings a destroyed key back
 
-	Region      string    `json:"region,omitempty"`   // home: where it was made, by a dialect that has regions; empty: it answers in all of them
-	MultiRegion bool      `json:"regions,omitempty"`  // it may have replicas
-	Replicas    []Replica `json:"replicas,omitempty"` // in the order of their regions
-	Stands      string    `json:"-"`                  // the region of the replica as which it is shown (Stand); never of a stored key
-	Window      Seconds   `json:"window,omitempty"`   // of a destruction that waits for the last replica to go
-	Lacking     uint32    `json:"lacking,omitempty"`  // versions whose imported material is to come back before the key does anything
-	ByHand      uint32    `json:"by_hand,omitempty"`  // rotations that somebody asked for
+	Region   string    `json:"region,omitempty"`   // home: where it was made, by a dialect that has regions; empty: it answers in all of them
+	Replicas []Replica `json:"replicas,omitempty"` // in the order of their regions
+	Stands   string    `json:"-"`                  // the region of the replica as which it is shown (Stand); never of a stored key
+	Window   Seconds   `json:"window,omitempty"`   // of a destruction that waits for the last replica to go
+	Lacking  uint32    `json:"lacking,omitempty"`  // versions whose imported material is to come back before the key does anything
+	ByHand   uint32    `json:"by_hand,omitempty"`  // rotations that somebody asked for
 
 	Rev Rev `json:"-"` // the store's revision it was read at
 }

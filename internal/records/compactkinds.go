@@ -51,10 +51,9 @@ func (k Key) fields(w *writer) { // 1 and 2, id and namespace, are those of the 
 	w.num(29, uint64(k.Next))
 	w.time(30, k.NextAt)
 	w.text(31, k.Region)
-	w.flag(32, k.MultiRegion)
 	for i := range k.Replicas {
 		r := &k.Replicas[i]
-		w.message(33, func(w *writer) {
+		w.message(32, func(w *writer) {
 			w.text(1, r.Region)
 			w.num(2, uint64(r.Switch))
 			w.num(3, uint64(r.Before))
@@ -64,9 +63,9 @@ func (k Key) fields(w *writer) { // 1 and 2, id and namespace, are those of the 
 			w.time(7, r.Created)
 		})
 	}
-	w.num(34, uint64(k.Window)) //nolint:gosec // G115: not negative
-	w.num(35, uint64(k.Lacking))
-	w.num(36, uint64(k.ByHand))
+	w.num(33, uint64(k.Window)) //nolint:gosec // G115: not negative
+	w.num(34, uint64(k.Lacking))
+	w.num(35, uint64(k.ByHand))
 	w.time(40, k.Irrecoverable)
 }
 
@@ -141,16 +140,14 @@ func (k *Key) field(n protowire.Number, v value) {
 	case 31:
 		k.Region = v.text()
 	case 32:
-		k.MultiRegion = v.flag()
-	case 33:
 		var r kms.Replica
 		v.message(func(n protowire.Number, v value) { replicaField(&r, n, v) })
 		k.Replicas = append(k.Replicas, r)
-	case 34:
+	case 33:
 		k.Window = kms.Seconds(v.num(1 << 33)) //nolint:gosec // G115: bounded
-	case 35:
+	case 34:
 		k.Lacking = v.u32()
-	case 36:
+	case 35:
 		k.ByHand = v.u32()
 	case 40:
 		k.Irrecoverable = v.time()

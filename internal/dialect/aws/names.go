@@ -16,12 +16,9 @@ const (
 	keyPrefix   = "key/"
 )
 
-// multiRegion tells whether an id is that of a multi-Region key: its UUID is of version 8 (RFC 9562 §5.8), every other key's of version 7.
-func multiRegion(id kms.ID) bool { return id[6]>>4 == 8 }
-
 // keyID is a key's id on the wire.
 func keyID(id kms.ID) string {
-	if multiRegion(id) {
+	if id.MultiRegion() {
 		return mrk + hex.EncodeToString(id[:])
 	}
 	return id.String()
@@ -32,7 +29,7 @@ func parseKeyID(s string) (kms.ID, bool) {
 	digits, is := strings.CutPrefix(s, mrk)
 	if !is {
 		id, ok := kms.ParseID(s)
-		return id, ok && !multiRegion(id)
+		return id, ok && !id.MultiRegion()
 	}
 	if len(digits) != 32 || strings.ToLower(digits) != digits {
 		return kms.ID{}, false
@@ -42,7 +39,7 @@ func parseKeyID(s string) (kms.ID, bool) {
 		return kms.ID{}, false
 	}
 	id := kms.ID(b)
-	return id, multiRegion(id)
+	return id, id.MultiRegion()
 }
 
 // materialID names a version of a key as AWS names key material: 64 hexadecimal digits that stay the same.
