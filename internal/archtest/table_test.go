@@ -146,7 +146,7 @@ var releasers = map[string]string{
 	"internal/secret":         "defines the type that the permission is for",
 	"internal/dialect/aws":    "writes answers to their callers",
 	"internal/dialect/native": "writes answers to their callers",
-	"internal/node":           "writes the shares and the token of a development server to its files",
+	"internal/node":           "writes the shares and the credentials of a development server to its files",
 }
 
 // jitter says who may use randomness that is not secret: nothing that it makes protects anything.

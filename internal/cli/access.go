@@ -192,10 +192,10 @@ func (a *app) tokenRevoke() *cobra.Command {
 }
 
 func (a *app) credentialCommand() *cobra.Command {
-	return group(groupAccess, "credential", "Bind TLS client certificates to principals",
+	return group(groupAccess, "credential", "Bind client certificates to principals, make access keys",
 		`Bind the identity of a TLS client certificate to a principal: its SPIFFE id (spiffe://…) where the server verifies certificates, or the
-fingerprint of the certificate (sha256:…).`,
-		a.credentialCreate(), a.credentialList(), a.credentialRevoke())
+fingerprint of the certificate (sha256:…). Make access keys, with which clients of the AWS dialect sign.`,
+		a.credentialCreate(), a.credentialList(), a.credentialRevoke(), a.accessKeyCommand())
 }
 
 // credentialChange is the JSON of a binding after a change.

@@ -9,6 +9,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"github.com/spf13/cobra"
 )
 
 // files are the streams of a command that runs in the test.
@@ -55,16 +57,24 @@ func TestEveryCommandHasAFormOfJSON(t *testing.T) {
 	cfg, _ := streams(t)
 	a := &app{in: cfg.Stdin, stdout: cfg.Stdout, stderr: cfg.Stderr, getenv: cfg.Getenv}
 	all, known := map[string]bool{}, schemas()
-	for _, g := range a.root(nil).Commands() {
-		for _, c := range append(g.Commands(), g) {
-			if holdsOthers(c) || c.Hidden || c.Name() == "help" || g.Name() == "completion" {
-				continue
-			}
-			all[c.CommandPath()] = true
-			if _, ok := known[c.CommandPath()]; !ok {
-				t.Errorf("%s has no row in schema.go", c.CommandPath())
-			}
+	var look func(*cobra.Command)
+	look = func(c *cobra.Command) {
+		if c.Hidden || c.Name() == "help" || c.Name() == "completion" {
+			return
 		}
+		for _, sub := range c.Commands() {
+			look(sub)
+		}
+		if holdsOthers(c) {
+			return
+		}
+		all[c.CommandPath()] = true
+		if _, ok := known[c.CommandPath()]; !ok {
+			t.Errorf("%s has no row in schema.go", c.CommandPath())
+		}
+	}
+	for _, c := range a.root(nil).Commands() {
+		look(c)
 	}
 	for name := range known {
 		if !all[name] {

@@ -52,6 +52,8 @@ func schemas() map[string]form {
 		"keyhold policy delete": one(policyChange{}), "keyhold policy check": one(policyChecked{}), "keyhold policy can-i": one(client.Explanation{}), "keyhold policy explain": one(client.Explanation{}),
 		"keyhold token create": one(newToken{}), "keyhold token list": list("tokens", client.Token{}), "keyhold token revoke": one(tokenChange{}),
 		"keyhold credential create": one(credentialChange{}), "keyhold credential list": list("credentials", client.Credential{}), "keyhold credential revoke": one(credentialChange{}),
+		"keyhold credential access-key create": one(newAccessKey{}), "keyhold credential access-key list": list("access_keys", client.AccessKey{}),
+		"keyhold credential access-key rotate": one(newAccessKey{}), "keyhold credential access-key revoke": one(accessKeyChange{}),
 		"keyhold template put": one(templateChange{}), "keyhold template show": one(client.Template{}), "keyhold template list": list("templates", client.Template{}),
 		"keyhold template delete": one(templateChange{}), "keyhold template init": one(templatesMade{}),
 		"keyhold namespace create": one(namespaceChange{}), "keyhold namespace list": list("namespaces", client.NamespaceInfo{}),

@@ -55,11 +55,11 @@ func (n *Node) develop(ctx context.Context) error {
 	if err := writeFile(filepath.Join(dir, auditPub), []byte(st.AuditKey+"\n"), 0o644); err != nil {
 		return err
 	}
-	token, err := n.devToken(ctx)
+	c, err := n.devCredentials(ctx)
 	if err != nil {
 		return err
 	}
-	return n.writeEnv(token)
+	return n.writeEnv(c)
 }
 
 func devSeed(path string, initialised bool) (*secret.Bytes, error) {
@@ -93,27 +93,92 @@ func (n *Node) initialise(ctx context.Context, by kms.Call, seed *secret.Bytes) 
 	return nil
 }
 
-// devToken makes a token that can do everything in the default namespace: separation of duties is off there.
-func (n *Node) devToken(ctx context.Context) (secret.Released, error) {
-	by := kms.Call{Namespace: kms.DefaultNamespace, Dialect: kms.DialectInternal, Principal: &kms.Principal{
-		Name: "development", Namespace: kms.DefaultNamespace, Roles: []kms.Role{kms.RoleAdmin}, Method: kms.AuthSystem}}
-	out, err := n.engine.CreateToken(ctx, by, engine.CreateTokenInput{
-		Principal: "dev", Roles: []kms.Role{kms.RoleAdmin, kms.RoleUser, kms.RoleAuditor}, TTL: 365 * 24 * time.Hour})
-	return out.Token, err
+// The principal that a development server makes credentials for, and the one that makes them.
+const (
+	devName  = "dev"
+	devMaker = "development"
+	devLife  = 365 * 24 * time.Hour
+)
+
+// devCredentials are a token and an access key that can do everything in the default namespace: separation of duties is off there.
+type devCredentials struct {
+	token     secret.Released
+	accessKey string
+	secret    secret.Released
 }
 
+// devCredentials makes new ones and ends those of earlier starts, so that no more than one of each stands.
+func (n *Node) devCredentials(ctx context.Context) (made devCredentials, err error) {
+	by := kms.Call{Namespace: kms.DefaultNamespace, Dialect: kms.DialectInternal, Principal: &kms.Principal{
+		Name: devMaker, Namespace: kms.DefaultNamespace, Roles: []kms.Role{kms.RoleAdmin}, Method: kms.AuthSystem}}
+	if err := n.endDevCredentials(ctx, by); err != nil {
+		return made, err
+	}
+	roles := []kms.Role{kms.RoleAdmin, kms.RoleUser, kms.RoleAuditor}
+	t, err := n.engine.CreateToken(ctx, by, engine.CreateTokenInput{Principal: devName, Roles: roles, TTL: devLife})
+	if err != nil {
+		return made, err
+	}
+	k, err := n.engine.CreateAccessKey(ctx, by, engine.CreateAccessKeyInput{Principal: devName, Roles: roles, TTL: devLife})
+	return devCredentials{token: t.Token, accessKey: k.Info.ID, secret: k.Secret}, err
+}
+
+// endDevCredentials revokes what earlier starts made. What others made for the same principal stays.
+func (n *Node) endDevCredentials(ctx context.Context, by kms.Call) error {
+	for in := (engine.PageInput{Limit: 1000}); ; {
+		page, err := n.engine.ListTokens(ctx, by, in)
+		if err != nil {
+			return err
+		}
+		for _, t := range page.Tokens {
+			if t.Principal != devName || t.By != devMaker || !t.Revoked.IsZero() {
+				continue
+			}
+			if _, err := n.engine.RevokeToken(ctx, by, engine.IDInput{ID: t.ID}); err != nil {
+				return err
+			}
+		}
+		if in.Page = page.Next; in.Page == "" {
+			break
+		}
+	}
+	keys, err := n.engine.ListAccessKeys(ctx, by, engine.ListAccessKeysInput{Principal: devName})
+	for _, k := range keys.AccessKeys {
+		if k.By != devMaker || !k.Revoked.IsZero() {
+			continue
+		}
+		if _, err := n.engine.RevokeAccessKey(ctx, by, engine.AccessKeyInput{ID: k.ID}); err != nil {
+			return err
+		}
+	}
+	return err
+}
+
+// devRegion is the region that the development server's clients of AWS sign for; every other one is answered too.
+const devRegion = "us-east-1"
+
 // writeEnv renames dev.env into place: whoever sees it can use everything it names.
-func (n *Node) writeEnv(token secret.Released) error {
+func (n *Node) writeEnv(c devCredentials) error {
 	var b strings.Builder
 	line := func(name, value string) { fmt.Fprintf(&b, "%s=%s\n", name, value) }
-	line("KEYHOLD_ADDR", "https://"+loopback(n.server.Addresses()))
-	line("KEYHOLD_TOKEN", string(token.Wire(release.Wire{})))
-	token.Zero()
-	line("KEYHOLD_CACERT", absolute(n.server.CACert()))
+	at, ca := "https://"+loopback(n.server.Addresses()), absolute(n.server.CACert())
+	line("KEYHOLD_ADDR", at)
+	line("KEYHOLD_TOKEN", string(c.token.Wire(release.Wire{})))
+	line("KEYHOLD_CACERT", ca)
 	line("KEYHOLD_NAMESPACE", string(kms.DefaultNamespace))
 	if n.opt.Settings.LocalSocket != "" {
 		line("KEYHOLD_SOCKET", absolute(n.opt.Settings.LocalSocket))
 	}
+	line("AWS_ENDPOINT_URL_KMS", at)
+	line("AWS_ENDPOINT_URL_STS", at)
+	line("AWS_ACCESS_KEY_ID", c.accessKey)
+	line("AWS_SECRET_ACCESS_KEY", string(c.secret.Wire(release.Wire{})))
+	line("AWS_REGION", devRegion)
+	line("AWS_DEFAULT_REGION", devRegion)
+	line("AWS_CA_BUNDLE", ca)
+	line("NODE_EXTRA_CA_CERTS", ca)
+	c.token.Zero()
+	c.secret.Zero()
 	return writeFile(filepath.Join(n.opt.Settings.DataDir, devEnv), []byte(b.String()), 0o600)
 }
 

@@ -184,6 +184,26 @@ func TestADevelopmentServerKeepsItsContract(t *testing.T) {
 	if err != nil || string(got.Plaintext) != "hello" {
 		t.Fatalf("after a restart: %q %v", got.Plaintext, err)
 	}
+	old := again.client(client.Config{Address: env2["KEYHOLD_ADDR"], Token: env["KEYHOLD_TOKEN"], CACert: r.file("tls/ca.pem")})
+	_, err = old.WhoAmI(t.Context())
+	wantCode(t, err, kms.CodeUnauthenticated)
+	standing := map[string]bool{}
+	for k, err := range c2.ListAccessKeys(t.Context(), "dev") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if k.RevokedAt.IsZero() {
+			standing[k.ID] = true
+		}
+	}
+	if len(standing) != 1 || !standing[env2["AWS_ACCESS_KEY_ID"]] || env2["AWS_ACCESS_KEY_ID"] == env["AWS_ACCESS_KEY_ID"] {
+		t.Errorf("got access keys %v, want the one of this start", standing)
+	}
+	for _, name := range []string{"AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL_STS", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"} {
+		if env2[name] == "" {
+			t.Errorf("dev.env has no %s", name)
+		}
+	}
 	if err := again.stop(); err != nil {
 		t.Fatal(err)
 	}

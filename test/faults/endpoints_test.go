@@ -313,6 +313,7 @@ var open = map[string]string{
 var wellFormed = map[string]string{
 	"CanI":                         `{"action":"Encrypt","key":"k","principal":"svc/other"}`,
 	"CheckPolicy":                  `{"id":"p","text":"forbid (principal, action, resource);"}`,
+	"CreateAccessKey":              `{"principal":"svc/x","roles":["user"]}`,
 	"CreateCredential":             `{"subject":"sha256:` + strings.Repeat("a", 64) + `","principal":"p"}`,
 	"CreateKey":                    `{"name":"x","algorithm":"aes-256-gcm"}`,
 	"CreateNamespace":              `{"name":"third"}`,

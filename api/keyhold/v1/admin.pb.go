@@ -2191,6 +2191,553 @@ func (x *RevokeCredentialRequest) GetSubject() string {
 	return ""
 }
 
+// AccessKey is a pair of an id and a secret with which requests are signed. It never holds the secret.
+type AccessKey struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// `AKIA` and 16 characters of A to Z and 2 to 7.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Its namespace.
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Whose it is.
+	Principal string `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`
+	// Built-in roles: `admin`, `user`, `auditor`.
+	Roles []string `protobuf:"bytes,4,rep,name=roles,proto3" json:"roles,omitempty"`
+	// Further names that policies may use.
+	Groups []string `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
+	// The only actions that it may ask for; empty: whatever roles and policies permit.
+	Scope []string `protobuf:"bytes,6,rep,name=scope,proto3" json:"scope,omitempty"`
+	// Time of creation.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,7,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// Who made it.
+	CreatedBy string `protobuf:"bytes,8,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	// When it ends; not set: it does not end by itself.
+	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
+	// When it was revoked; not set: it stands.
+	RevokedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
+	// The access key that replaced it.
+	Successor     string `protobuf:"bytes,11,opt,name=successor,proto3" json:"successor,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessKey) Reset() {
+	*x = AccessKey{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[34]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessKey) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessKey) ProtoMessage() {}
+
+func (x *AccessKey) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[34]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessKey.ProtoReflect.Descriptor instead.
+func (*AccessKey) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{34}
+}
+
+func (x *AccessKey) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *AccessKey) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *AccessKey) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *AccessKey) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *AccessKey) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *AccessKey) GetScope() []string {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *AccessKey) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *AccessKey) GetCreatedBy() string {
+	if x != nil {
+		return x.CreatedBy
+	}
+	return ""
+}
+
+func (x *AccessKey) GetExpiresAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ExpiresAt
+	}
+	return nil
+}
+
+func (x *AccessKey) GetRevokedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RevokedAt
+	}
+	return nil
+}
+
+func (x *AccessKey) GetSuccessor() string {
+	if x != nil {
+		return x.Successor
+	}
+	return ""
+}
+
+type CreateAccessKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the principal, for example `svc/orders`.
+	Principal string `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
+	// Built-in roles: `admin`, `user`, `auditor`.
+	Roles []string `protobuf:"bytes,2,rep,name=roles,proto3" json:"roles,omitempty"`
+	// Further names that policies may use; at most 32.
+	Groups []string `protobuf:"bytes,3,rep,name=groups,proto3" json:"groups,omitempty"`
+	// The only actions that it may ask for; empty: whatever roles and policies permit.
+	Scope []string `protobuf:"bytes,4,rep,name=scope,proto3" json:"scope,omitempty"`
+	// How long it is good. Not set: it does not end by itself; at most a year.
+	Ttl           *durationpb.Duration `protobuf:"bytes,5,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAccessKeyRequest) Reset() {
+	*x = CreateAccessKeyRequest{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAccessKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAccessKeyRequest) ProtoMessage() {}
+
+func (x *CreateAccessKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAccessKeyRequest.ProtoReflect.Descriptor instead.
+func (*CreateAccessKeyRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *CreateAccessKeyRequest) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *CreateAccessKeyRequest) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *CreateAccessKeyRequest) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *CreateAccessKeyRequest) GetScope() []string {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *CreateAccessKeyRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+type CreateAccessKeyResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The secret access key, this once: 40 characters.
+	Secret    string     `protobuf:"bytes,1,opt,name=secret,proto3" json:"secret,omitempty"`
+	AccessKey *AccessKey `protobuf:"bytes,2,opt,name=access_key,json=accessKey,proto3" json:"access_key,omitempty"`
+	// Of a rotation: the access key that was replaced, and until when it goes on.
+	Replaced      *AccessKey `protobuf:"bytes,3,opt,name=replaced,proto3" json:"replaced,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateAccessKeyResponse) Reset() {
+	*x = CreateAccessKeyResponse{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateAccessKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateAccessKeyResponse) ProtoMessage() {}
+
+func (x *CreateAccessKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateAccessKeyResponse.ProtoReflect.Descriptor instead.
+func (*CreateAccessKeyResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *CreateAccessKeyResponse) GetSecret() string {
+	if x != nil {
+		return x.Secret
+	}
+	return ""
+}
+
+func (x *CreateAccessKeyResponse) GetAccessKey() *AccessKey {
+	if x != nil {
+		return x.AccessKey
+	}
+	return nil
+}
+
+func (x *CreateAccessKeyResponse) GetReplaced() *AccessKey {
+	if x != nil {
+		return x.Replaced
+	}
+	return nil
+}
+
+type ListAccessKeysRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Only those of this principal.
+	Principal string `protobuf:"bytes,1,opt,name=principal,proto3" json:"principal,omitempty"`
+	// Most access keys in the answer. 0: 100; at most 1,000.
+	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the previous answer.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccessKeysRequest) Reset() {
+	*x = ListAccessKeysRequest{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccessKeysRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccessKeysRequest) ProtoMessage() {}
+
+func (x *ListAccessKeysRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccessKeysRequest.ProtoReflect.Descriptor instead.
+func (*ListAccessKeysRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *ListAccessKeysRequest) GetPrincipal() string {
+	if x != nil {
+		return x.Principal
+	}
+	return ""
+}
+
+func (x *ListAccessKeysRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListAccessKeysRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListAccessKeysResponse struct {
+	state      protoimpl.MessageState `protogen:"open.v1"`
+	AccessKeys []*AccessKey           `protobuf:"bytes,1,rep,name=access_keys,json=accessKeys,proto3" json:"access_keys,omitempty"`
+	// Empty: there are no more.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListAccessKeysResponse) Reset() {
+	*x = ListAccessKeysResponse{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListAccessKeysResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListAccessKeysResponse) ProtoMessage() {}
+
+func (x *ListAccessKeysResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListAccessKeysResponse.ProtoReflect.Descriptor instead.
+func (*ListAccessKeysResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *ListAccessKeysResponse) GetAccessKeys() []*AccessKey {
+	if x != nil {
+		return x.AccessKeys
+	}
+	return nil
+}
+
+func (x *ListAccessKeysResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type RotateAccessKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The access key to replace.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// How long that one goes on: not set: 24 hours; 0: it ends at once; at most 30 days.
+	Grace *durationpb.Duration `protobuf:"bytes,2,opt,name=grace,proto3" json:"grace,omitempty"`
+	// How long the new one is good. Not set: as long as the old one was.
+	Ttl           *durationpb.Duration `protobuf:"bytes,3,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RotateAccessKeyRequest) Reset() {
+	*x = RotateAccessKeyRequest{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RotateAccessKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RotateAccessKeyRequest) ProtoMessage() {}
+
+func (x *RotateAccessKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RotateAccessKeyRequest.ProtoReflect.Descriptor instead.
+func (*RotateAccessKeyRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *RotateAccessKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *RotateAccessKeyRequest) GetGrace() *durationpb.Duration {
+	if x != nil {
+		return x.Grace
+	}
+	return nil
+}
+
+func (x *RotateAccessKeyRequest) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+type RevokeAccessKeyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The access key to end.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeAccessKeyRequest) Reset() {
+	*x = RevokeAccessKeyRequest{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeAccessKeyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeAccessKeyRequest) ProtoMessage() {}
+
+func (x *RevokeAccessKeyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeAccessKeyRequest.ProtoReflect.Descriptor instead.
+func (*RevokeAccessKeyRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *RevokeAccessKeyRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+type AccessKeyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	AccessKey     *AccessKey             `protobuf:"bytes,1,opt,name=access_key,json=accessKey,proto3" json:"access_key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *AccessKeyResponse) Reset() {
+	*x = AccessKeyResponse{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *AccessKeyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*AccessKeyResponse) ProtoMessage() {}
+
+func (x *AccessKeyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use AccessKeyResponse.ProtoReflect.Descriptor instead.
+func (*AccessKeyResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *AccessKeyResponse) GetAccessKey() *AccessKey {
+	if x != nil {
+		return x.AccessKey
+	}
+	return nil
+}
+
 type WhoAmIRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2199,7 +2746,7 @@ type WhoAmIRequest struct {
 
 func (x *WhoAmIRequest) Reset() {
 	*x = WhoAmIRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[34]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2211,7 +2758,7 @@ func (x *WhoAmIRequest) String() string {
 func (*WhoAmIRequest) ProtoMessage() {}
 
 func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[34]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2224,7 +2771,7 @@ func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIRequest.ProtoReflect.Descriptor instead.
 func (*WhoAmIRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 type WhoAmIResponse struct {
@@ -2251,7 +2798,7 @@ type WhoAmIResponse struct {
 
 func (x *WhoAmIResponse) Reset() {
 	*x = WhoAmIResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[35]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2263,7 +2810,7 @@ func (x *WhoAmIResponse) String() string {
 func (*WhoAmIResponse) ProtoMessage() {}
 
 func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[35]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2276,7 +2823,7 @@ func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIResponse.ProtoReflect.Descriptor instead.
 func (*WhoAmIResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *WhoAmIResponse) GetPrincipal() string {
@@ -2352,7 +2899,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[36]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2364,7 +2911,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[36]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2377,7 +2924,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *ListJobsRequest) GetDue() uint32 {
@@ -2397,7 +2944,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[37]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2409,7 +2956,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[37]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2422,7 +2969,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -2461,7 +3008,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[38]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2473,7 +3020,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[38]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2486,7 +3033,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *Job) GetName() string {
@@ -2581,7 +3128,7 @@ type RollEpochRequest struct {
 
 func (x *RollEpochRequest) Reset() {
 	*x = RollEpochRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[39]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2593,7 +3140,7 @@ func (x *RollEpochRequest) String() string {
 func (*RollEpochRequest) ProtoMessage() {}
 
 func (x *RollEpochRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[39]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2606,7 +3153,7 @@ func (x *RollEpochRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollEpochRequest.ProtoReflect.Descriptor instead.
 func (*RollEpochRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 type RebuildUsageRequest struct {
@@ -2617,7 +3164,7 @@ type RebuildUsageRequest struct {
 
 func (x *RebuildUsageRequest) Reset() {
 	*x = RebuildUsageRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2629,7 +3176,7 @@ func (x *RebuildUsageRequest) String() string {
 func (*RebuildUsageRequest) ProtoMessage() {}
 
 func (x *RebuildUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2642,7 +3189,7 @@ func (x *RebuildUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildUsageRequest.ProtoReflect.Descriptor instead.
 func (*RebuildUsageRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 type RebuildUsageResponse struct {
@@ -2657,7 +3204,7 @@ type RebuildUsageResponse struct {
 
 func (x *RebuildUsageResponse) Reset() {
 	*x = RebuildUsageResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2669,7 +3216,7 @@ func (x *RebuildUsageResponse) String() string {
 func (*RebuildUsageResponse) ProtoMessage() {}
 
 func (x *RebuildUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2682,7 +3229,7 @@ func (x *RebuildUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildUsageResponse.ProtoReflect.Descriptor instead.
 func (*RebuildUsageResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *RebuildUsageResponse) GetWas() *timestamppb.Timestamp {
@@ -2707,7 +3254,7 @@ type RotateRootRequest struct {
 
 func (x *RotateRootRequest) Reset() {
 	*x = RotateRootRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2719,7 +3266,7 @@ func (x *RotateRootRequest) String() string {
 func (*RotateRootRequest) ProtoMessage() {}
 
 func (x *RotateRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2732,7 +3279,7 @@ func (x *RotateRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRootRequest.ProtoReflect.Descriptor instead.
 func (*RotateRootRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 type RotateRootResponse struct {
@@ -2744,7 +3291,7 @@ type RotateRootResponse struct {
 
 func (x *RotateRootResponse) Reset() {
 	*x = RotateRootResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2756,7 +3303,7 @@ func (x *RotateRootResponse) String() string {
 func (*RotateRootResponse) ProtoMessage() {}
 
 func (x *RotateRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2769,7 +3316,7 @@ func (x *RotateRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRootResponse.ProtoReflect.Descriptor instead.
 func (*RotateRootResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RotateRootResponse) GetStatus() *ServerStatus {
@@ -2787,7 +3334,7 @@ type CheckStoreRequest struct {
 
 func (x *CheckStoreRequest) Reset() {
 	*x = CheckStoreRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2799,7 +3346,7 @@ func (x *CheckStoreRequest) String() string {
 func (*CheckStoreRequest) ProtoMessage() {}
 
 func (x *CheckStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2812,7 +3359,7 @@ func (x *CheckStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStoreRequest.ProtoReflect.Descriptor instead.
 func (*CheckStoreRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 type CheckStoreResponse struct {
@@ -2833,7 +3380,7 @@ type CheckStoreResponse struct {
 
 func (x *CheckStoreResponse) Reset() {
 	*x = CheckStoreResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2845,7 +3392,7 @@ func (x *CheckStoreResponse) String() string {
 func (*CheckStoreResponse) ProtoMessage() {}
 
 func (x *CheckStoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2858,7 +3405,7 @@ func (x *CheckStoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStoreResponse.ProtoReflect.Descriptor instead.
 func (*CheckStoreResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *CheckStoreResponse) GetRecords() uint64 {
@@ -3071,7 +3618,53 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\vcredentials\x18\x01 \x03(\v2\x16.keyhold.v1.CredentialR\vcredentials\x12&\n" +
 	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"3\n" +
 	"\x17RevokeCredentialRequest\x12\x18\n" +
-	"\asubject\x18\x01 \x01(\tR\asubject\"\x0f\n" +
+	"\asubject\x18\x01 \x01(\tR\asubject\"\x89\x03\n" +
+	"\tAccessKey\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x1c\n" +
+	"\tprincipal\x18\x03 \x01(\tR\tprincipal\x12\x14\n" +
+	"\x05roles\x18\x04 \x03(\tR\x05roles\x12\x16\n" +
+	"\x06groups\x18\x05 \x03(\tR\x06groups\x12\x14\n" +
+	"\x05scope\x18\x06 \x03(\tR\x05scope\x129\n" +
+	"\n" +
+	"created_at\x18\a \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1d\n" +
+	"\n" +
+	"created_by\x18\b \x01(\tR\tcreatedBy\x129\n" +
+	"\n" +
+	"expires_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x129\n" +
+	"\n" +
+	"revoked_at\x18\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\x12\x1c\n" +
+	"\tsuccessor\x18\v \x01(\tR\tsuccessor\"\xa7\x01\n" +
+	"\x16CreateAccessKeyRequest\x12\x1c\n" +
+	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x14\n" +
+	"\x05roles\x18\x02 \x03(\tR\x05roles\x12\x16\n" +
+	"\x06groups\x18\x03 \x03(\tR\x06groups\x12\x14\n" +
+	"\x05scope\x18\x04 \x03(\tR\x05scope\x12+\n" +
+	"\x03ttl\x18\x05 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"\x9a\x01\n" +
+	"\x17CreateAccessKeyResponse\x12\x16\n" +
+	"\x06secret\x18\x01 \x01(\tR\x06secret\x124\n" +
+	"\n" +
+	"access_key\x18\x02 \x01(\v2\x15.keyhold.v1.AccessKeyR\taccessKey\x121\n" +
+	"\breplaced\x18\x03 \x01(\v2\x15.keyhold.v1.AccessKeyR\breplaced\"q\n" +
+	"\x15ListAccessKeysRequest\x12\x1c\n" +
+	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"x\n" +
+	"\x16ListAccessKeysResponse\x126\n" +
+	"\vaccess_keys\x18\x01 \x03(\v2\x15.keyhold.v1.AccessKeyR\n" +
+	"accessKeys\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\x86\x01\n" +
+	"\x16RotateAccessKeyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12/\n" +
+	"\x05grace\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x05grace\x12+\n" +
+	"\x03ttl\x18\x03 \x01(\v2\x19.google.protobuf.DurationR\x03ttl\"(\n" +
+	"\x16RevokeAccessKeyRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"I\n" +
+	"\x11AccessKeyResponse\x124\n" +
+	"\n" +
+	"access_key\x18\x01 \x01(\v2\x15.keyhold.v1.AccessKeyR\taccessKey\"\x0f\n" +
 	"\rWhoAmIRequest\"\x97\x02\n" +
 	"\x0eWhoAmIResponse\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x12\n" +
@@ -3118,7 +3711,7 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\x04keys\x18\x02 \x01(\x04R\x04keys\x12\x1a\n" +
 	"\bversions\x18\x03 \x01(\x04R\bversions\x12\x18\n" +
 	"\adamaged\x18\x04 \x03(\tR\adamaged\x12#\n" +
-	"\rdamaged_count\x18\x05 \x01(\x04R\fdamagedCount2\x9b\x0e\n" +
+	"\rdamaged_count\x18\x05 \x01(\x04R\fdamagedCount2\x82\x11\n" +
 	"\fAdminService\x12T\n" +
 	"\x0fCreateNamespace\x12\".keyhold.v1.CreateNamespaceRequest\x1a\x1d.keyhold.v1.NamespaceResponse\x12T\n" +
 	"\x0fUpdateNamespace\x12\".keyhold.v1.UpdateNamespaceRequest\x1a\x1d.keyhold.v1.NamespaceResponse\x12X\n" +
@@ -3137,7 +3730,11 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\vRevokeToken\x12\x1e.keyhold.v1.RevokeTokenRequest\x1a\x19.keyhold.v1.TokenResponse\x12W\n" +
 	"\x10CreateCredential\x12#.keyhold.v1.CreateCredentialRequest\x1a\x1e.keyhold.v1.CredentialResponse\x12Z\n" +
 	"\x0fListCredentials\x12\".keyhold.v1.ListCredentialsRequest\x1a#.keyhold.v1.ListCredentialsResponse\x12W\n" +
-	"\x10RevokeCredential\x12#.keyhold.v1.RevokeCredentialRequest\x1a\x1e.keyhold.v1.CredentialResponse\x12?\n" +
+	"\x10RevokeCredential\x12#.keyhold.v1.RevokeCredentialRequest\x1a\x1e.keyhold.v1.CredentialResponse\x12Z\n" +
+	"\x0fCreateAccessKey\x12\".keyhold.v1.CreateAccessKeyRequest\x1a#.keyhold.v1.CreateAccessKeyResponse\x12W\n" +
+	"\x0eListAccessKeys\x12!.keyhold.v1.ListAccessKeysRequest\x1a\".keyhold.v1.ListAccessKeysResponse\x12Z\n" +
+	"\x0fRotateAccessKey\x12\".keyhold.v1.RotateAccessKeyRequest\x1a#.keyhold.v1.CreateAccessKeyResponse\x12T\n" +
+	"\x0fRevokeAccessKey\x12\".keyhold.v1.RevokeAccessKeyRequest\x1a\x1d.keyhold.v1.AccessKeyResponse\x12?\n" +
 	"\x06WhoAmI\x12\x19.keyhold.v1.WhoAmIRequest\x1a\x1a.keyhold.v1.WhoAmIResponse\x12E\n" +
 	"\bListJobs\x12\x1b.keyhold.v1.ListJobsRequest\x1a\x1c.keyhold.v1.ListJobsResponse\x12G\n" +
 	"\tRollEpoch\x12\x1c.keyhold.v1.RollEpochRequest\x1a\x1c.keyhold.v1.ListJobsResponse\x12K\n" +
@@ -3159,7 +3756,7 @@ func file_keyhold_v1_admin_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_admin_proto_rawDescData
 }
 
-var file_keyhold_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 47)
+var file_keyhold_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
 var file_keyhold_v1_admin_proto_goTypes = []any{
 	(*Namespace)(nil),                // 0: keyhold.v1.Namespace
 	(*Required)(nil),                 // 1: keyhold.v1.Required
@@ -3195,118 +3792,144 @@ var file_keyhold_v1_admin_proto_goTypes = []any{
 	(*ListCredentialsRequest)(nil),   // 31: keyhold.v1.ListCredentialsRequest
 	(*ListCredentialsResponse)(nil),  // 32: keyhold.v1.ListCredentialsResponse
 	(*RevokeCredentialRequest)(nil),  // 33: keyhold.v1.RevokeCredentialRequest
-	(*WhoAmIRequest)(nil),            // 34: keyhold.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),           // 35: keyhold.v1.WhoAmIResponse
-	(*ListJobsRequest)(nil),          // 36: keyhold.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),         // 37: keyhold.v1.ListJobsResponse
-	(*Job)(nil),                      // 38: keyhold.v1.Job
-	(*RollEpochRequest)(nil),         // 39: keyhold.v1.RollEpochRequest
-	(*RebuildUsageRequest)(nil),      // 40: keyhold.v1.RebuildUsageRequest
-	(*RebuildUsageResponse)(nil),     // 41: keyhold.v1.RebuildUsageResponse
-	(*RotateRootRequest)(nil),        // 42: keyhold.v1.RotateRootRequest
-	(*RotateRootResponse)(nil),       // 43: keyhold.v1.RotateRootResponse
-	(*CheckStoreRequest)(nil),        // 44: keyhold.v1.CheckStoreRequest
-	(*CheckStoreResponse)(nil),       // 45: keyhold.v1.CheckStoreResponse
-	nil,                              // 46: keyhold.v1.CanIRequest.ContextEntry
-	(*timestamppb.Timestamp)(nil),    // 47: google.protobuf.Timestamp
-	(*ApprovalRule)(nil),             // 48: keyhold.v1.ApprovalRule
-	(*AuditRecord)(nil),              // 49: keyhold.v1.AuditRecord
-	(*durationpb.Duration)(nil),      // 50: google.protobuf.Duration
-	(*ServerStatus)(nil),             // 51: keyhold.v1.ServerStatus
+	(*AccessKey)(nil),                // 34: keyhold.v1.AccessKey
+	(*CreateAccessKeyRequest)(nil),   // 35: keyhold.v1.CreateAccessKeyRequest
+	(*CreateAccessKeyResponse)(nil),  // 36: keyhold.v1.CreateAccessKeyResponse
+	(*ListAccessKeysRequest)(nil),    // 37: keyhold.v1.ListAccessKeysRequest
+	(*ListAccessKeysResponse)(nil),   // 38: keyhold.v1.ListAccessKeysResponse
+	(*RotateAccessKeyRequest)(nil),   // 39: keyhold.v1.RotateAccessKeyRequest
+	(*RevokeAccessKeyRequest)(nil),   // 40: keyhold.v1.RevokeAccessKeyRequest
+	(*AccessKeyResponse)(nil),        // 41: keyhold.v1.AccessKeyResponse
+	(*WhoAmIRequest)(nil),            // 42: keyhold.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),           // 43: keyhold.v1.WhoAmIResponse
+	(*ListJobsRequest)(nil),          // 44: keyhold.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),         // 45: keyhold.v1.ListJobsResponse
+	(*Job)(nil),                      // 46: keyhold.v1.Job
+	(*RollEpochRequest)(nil),         // 47: keyhold.v1.RollEpochRequest
+	(*RebuildUsageRequest)(nil),      // 48: keyhold.v1.RebuildUsageRequest
+	(*RebuildUsageResponse)(nil),     // 49: keyhold.v1.RebuildUsageResponse
+	(*RotateRootRequest)(nil),        // 50: keyhold.v1.RotateRootRequest
+	(*RotateRootResponse)(nil),       // 51: keyhold.v1.RotateRootResponse
+	(*CheckStoreRequest)(nil),        // 52: keyhold.v1.CheckStoreRequest
+	(*CheckStoreResponse)(nil),       // 53: keyhold.v1.CheckStoreResponse
+	nil,                              // 54: keyhold.v1.CanIRequest.ContextEntry
+	(*timestamppb.Timestamp)(nil),    // 55: google.protobuf.Timestamp
+	(*ApprovalRule)(nil),             // 56: keyhold.v1.ApprovalRule
+	(*AuditRecord)(nil),              // 57: keyhold.v1.AuditRecord
+	(*durationpb.Duration)(nil),      // 58: google.protobuf.Duration
+	(*ServerStatus)(nil),             // 59: keyhold.v1.ServerStatus
 }
 var file_keyhold_v1_admin_proto_depIdxs = []int32{
-	47, // 0: keyhold.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
-	48, // 1: keyhold.v1.Namespace.approvals:type_name -> keyhold.v1.ApprovalRule
-	47, // 2: keyhold.v1.Namespace.destroy_at:type_name -> google.protobuf.Timestamp
-	47, // 3: keyhold.v1.Namespace.destroyed_at:type_name -> google.protobuf.Timestamp
-	47, // 4: keyhold.v1.Namespace.irrecoverable_at:type_name -> google.protobuf.Timestamp
-	48, // 5: keyhold.v1.CreateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	55, // 0: keyhold.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
+	56, // 1: keyhold.v1.Namespace.approvals:type_name -> keyhold.v1.ApprovalRule
+	55, // 2: keyhold.v1.Namespace.destroy_at:type_name -> google.protobuf.Timestamp
+	55, // 3: keyhold.v1.Namespace.destroyed_at:type_name -> google.protobuf.Timestamp
+	55, // 4: keyhold.v1.Namespace.irrecoverable_at:type_name -> google.protobuf.Timestamp
+	56, // 5: keyhold.v1.CreateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
 	1,  // 6: keyhold.v1.CreateNamespaceRequest.required:type_name -> keyhold.v1.Required
-	48, // 7: keyhold.v1.UpdateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	56, // 7: keyhold.v1.UpdateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
 	1,  // 8: keyhold.v1.UpdateNamespaceRequest.required:type_name -> keyhold.v1.Required
 	0,  // 9: keyhold.v1.NamespaceResponse.namespace:type_name -> keyhold.v1.Namespace
 	0,  // 10: keyhold.v1.ListNamespacesResponse.namespaces:type_name -> keyhold.v1.Namespace
-	47, // 11: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
+	55, // 11: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
 	8,  // 12: keyhold.v1.PolicyResponse.policy:type_name -> keyhold.v1.Policy
 	8,  // 13: keyhold.v1.ListPoliciesResponse.policies:type_name -> keyhold.v1.Policy
-	46, // 14: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
-	49, // 15: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
+	54, // 14: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
+	57, // 15: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
 	19, // 16: keyhold.v1.ExplainResponse.explanation:type_name -> keyhold.v1.Explanation
 	20, // 17: keyhold.v1.Explanation.permits:type_name -> keyhold.v1.PolicyReason
 	20, // 18: keyhold.v1.Explanation.forbids:type_name -> keyhold.v1.PolicyReason
 	20, // 19: keyhold.v1.Explanation.failed:type_name -> keyhold.v1.PolicyReason
 	20, // 20: keyhold.v1.Explanation.unmet:type_name -> keyhold.v1.PolicyReason
 	20, // 21: keyhold.v1.Explanation.manages:type_name -> keyhold.v1.PolicyReason
-	47, // 22: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
-	47, // 23: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
-	47, // 24: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
-	50, // 25: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	55, // 22: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
+	55, // 23: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
+	55, // 24: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
+	58, // 25: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
 	21, // 26: keyhold.v1.CreateTokenResponse.token:type_name -> keyhold.v1.Token
 	21, // 27: keyhold.v1.ListTokensResponse.tokens:type_name -> keyhold.v1.Token
 	21, // 28: keyhold.v1.TokenResponse.token:type_name -> keyhold.v1.Token
-	47, // 29: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
-	47, // 30: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
+	55, // 29: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
+	55, // 30: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
 	28, // 31: keyhold.v1.CredentialResponse.credential:type_name -> keyhold.v1.Credential
 	28, // 32: keyhold.v1.ListCredentialsResponse.credentials:type_name -> keyhold.v1.Credential
-	47, // 33: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
-	38, // 34: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
-	47, // 35: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
-	47, // 36: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
-	47, // 37: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
-	47, // 38: keyhold.v1.RebuildUsageResponse.was:type_name -> google.protobuf.Timestamp
-	47, // 39: keyhold.v1.RebuildUsageResponse.from:type_name -> google.protobuf.Timestamp
-	51, // 40: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
-	2,  // 41: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
-	3,  // 42: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
-	4,  // 43: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
-	6,  // 44: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
-	9,  // 45: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
-	10, // 46: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
-	11, // 47: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
-	12, // 48: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
-	14, // 49: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
-	16, // 50: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
-	17, // 51: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
-	22, // 52: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
-	24, // 53: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
-	26, // 54: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
-	29, // 55: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
-	31, // 56: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
-	33, // 57: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
-	34, // 58: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
-	36, // 59: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
-	39, // 60: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
-	42, // 61: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
-	40, // 62: keyhold.v1.AdminService.RebuildUsage:input_type -> keyhold.v1.RebuildUsageRequest
-	44, // 63: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
-	5,  // 64: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	5,  // 65: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	5,  // 66: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
-	7,  // 67: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
-	13, // 68: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
-	13, // 69: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
-	13, // 70: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
-	13, // 71: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
-	15, // 72: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
-	18, // 73: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
-	18, // 74: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
-	23, // 75: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
-	25, // 76: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
-	27, // 77: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
-	30, // 78: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
-	32, // 79: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
-	30, // 80: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
-	35, // 81: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
-	37, // 82: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
-	37, // 83: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
-	43, // 84: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
-	41, // 85: keyhold.v1.AdminService.RebuildUsage:output_type -> keyhold.v1.RebuildUsageResponse
-	45, // 86: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
-	64, // [64:87] is the sub-list for method output_type
-	41, // [41:64] is the sub-list for method input_type
-	41, // [41:41] is the sub-list for extension type_name
-	41, // [41:41] is the sub-list for extension extendee
-	0,  // [0:41] is the sub-list for field type_name
+	55, // 33: keyhold.v1.AccessKey.created_at:type_name -> google.protobuf.Timestamp
+	55, // 34: keyhold.v1.AccessKey.expires_at:type_name -> google.protobuf.Timestamp
+	55, // 35: keyhold.v1.AccessKey.revoked_at:type_name -> google.protobuf.Timestamp
+	58, // 36: keyhold.v1.CreateAccessKeyRequest.ttl:type_name -> google.protobuf.Duration
+	34, // 37: keyhold.v1.CreateAccessKeyResponse.access_key:type_name -> keyhold.v1.AccessKey
+	34, // 38: keyhold.v1.CreateAccessKeyResponse.replaced:type_name -> keyhold.v1.AccessKey
+	34, // 39: keyhold.v1.ListAccessKeysResponse.access_keys:type_name -> keyhold.v1.AccessKey
+	58, // 40: keyhold.v1.RotateAccessKeyRequest.grace:type_name -> google.protobuf.Duration
+	58, // 41: keyhold.v1.RotateAccessKeyRequest.ttl:type_name -> google.protobuf.Duration
+	34, // 42: keyhold.v1.AccessKeyResponse.access_key:type_name -> keyhold.v1.AccessKey
+	55, // 43: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
+	46, // 44: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
+	55, // 45: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
+	55, // 46: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
+	55, // 47: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
+	55, // 48: keyhold.v1.RebuildUsageResponse.was:type_name -> google.protobuf.Timestamp
+	55, // 49: keyhold.v1.RebuildUsageResponse.from:type_name -> google.protobuf.Timestamp
+	59, // 50: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
+	2,  // 51: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
+	3,  // 52: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
+	4,  // 53: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
+	6,  // 54: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
+	9,  // 55: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
+	10, // 56: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
+	11, // 57: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
+	12, // 58: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
+	14, // 59: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
+	16, // 60: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
+	17, // 61: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
+	22, // 62: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
+	24, // 63: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
+	26, // 64: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
+	29, // 65: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
+	31, // 66: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
+	33, // 67: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
+	35, // 68: keyhold.v1.AdminService.CreateAccessKey:input_type -> keyhold.v1.CreateAccessKeyRequest
+	37, // 69: keyhold.v1.AdminService.ListAccessKeys:input_type -> keyhold.v1.ListAccessKeysRequest
+	39, // 70: keyhold.v1.AdminService.RotateAccessKey:input_type -> keyhold.v1.RotateAccessKeyRequest
+	40, // 71: keyhold.v1.AdminService.RevokeAccessKey:input_type -> keyhold.v1.RevokeAccessKeyRequest
+	42, // 72: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
+	44, // 73: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
+	47, // 74: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
+	50, // 75: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
+	48, // 76: keyhold.v1.AdminService.RebuildUsage:input_type -> keyhold.v1.RebuildUsageRequest
+	52, // 77: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
+	5,  // 78: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	5,  // 79: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	5,  // 80: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
+	7,  // 81: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
+	13, // 82: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 83: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 84: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 85: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
+	15, // 86: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
+	18, // 87: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
+	18, // 88: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
+	23, // 89: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
+	25, // 90: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
+	27, // 91: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
+	30, // 92: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
+	32, // 93: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
+	30, // 94: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
+	36, // 95: keyhold.v1.AdminService.CreateAccessKey:output_type -> keyhold.v1.CreateAccessKeyResponse
+	38, // 96: keyhold.v1.AdminService.ListAccessKeys:output_type -> keyhold.v1.ListAccessKeysResponse
+	36, // 97: keyhold.v1.AdminService.RotateAccessKey:output_type -> keyhold.v1.CreateAccessKeyResponse
+	41, // 98: keyhold.v1.AdminService.RevokeAccessKey:output_type -> keyhold.v1.AccessKeyResponse
+	43, // 99: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
+	45, // 100: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
+	45, // 101: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
+	51, // 102: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
+	49, // 103: keyhold.v1.AdminService.RebuildUsage:output_type -> keyhold.v1.RebuildUsageResponse
+	53, // 104: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
+	78, // [78:105] is the sub-list for method output_type
+	51, // [51:78] is the sub-list for method input_type
+	51, // [51:51] is the sub-list for extension type_name
+	51, // [51:51] is the sub-list for extension extendee
+	0,  // [0:51] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_admin_proto_init() }
@@ -3325,7 +3948,7 @@ func file_keyhold_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_admin_proto_rawDesc), len(file_keyhold_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   47,
+			NumMessages:   55,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -79,6 +79,18 @@ const (
 	// AdminServiceRevokeCredentialProcedure is the fully-qualified name of the AdminService's
 	// RevokeCredential RPC.
 	AdminServiceRevokeCredentialProcedure = "/keyhold.v1.AdminService/RevokeCredential"
+	// AdminServiceCreateAccessKeyProcedure is the fully-qualified name of the AdminService's
+	// CreateAccessKey RPC.
+	AdminServiceCreateAccessKeyProcedure = "/keyhold.v1.AdminService/CreateAccessKey"
+	// AdminServiceListAccessKeysProcedure is the fully-qualified name of the AdminService's
+	// ListAccessKeys RPC.
+	AdminServiceListAccessKeysProcedure = "/keyhold.v1.AdminService/ListAccessKeys"
+	// AdminServiceRotateAccessKeyProcedure is the fully-qualified name of the AdminService's
+	// RotateAccessKey RPC.
+	AdminServiceRotateAccessKeyProcedure = "/keyhold.v1.AdminService/RotateAccessKey"
+	// AdminServiceRevokeAccessKeyProcedure is the fully-qualified name of the AdminService's
+	// RevokeAccessKey RPC.
+	AdminServiceRevokeAccessKeyProcedure = "/keyhold.v1.AdminService/RevokeAccessKey"
 	// AdminServiceWhoAmIProcedure is the fully-qualified name of the AdminService's WhoAmI RPC.
 	AdminServiceWhoAmIProcedure = "/keyhold.v1.AdminService/WhoAmI"
 	// AdminServiceListJobsProcedure is the fully-qualified name of the AdminService's ListJobs RPC.
@@ -131,6 +143,14 @@ type AdminServiceClient interface {
 	ListCredentials(context.Context, *connect.Request[v1.ListCredentialsRequest]) (*connect.Response[v1.ListCredentialsResponse], error)
 	// RevokeCredential ends a binding at once.
 	RevokeCredential(context.Context, *connect.Request[v1.RevokeCredentialRequest]) (*connect.Response[v1.CredentialResponse], error)
+	// CreateAccessKey makes a pair of an id and a secret with which a principal signs requests (AWS Signature Version 4). The secret is shown this once.
+	CreateAccessKey(context.Context, *connect.Request[v1.CreateAccessKeyRequest]) (*connect.Response[v1.CreateAccessKeyResponse], error)
+	// ListAccessKeys pages through the access keys. It never shows a secret.
+	ListAccessKeys(context.Context, *connect.Request[v1.ListAccessKeysRequest]) (*connect.Response[v1.ListAccessKeysResponse], error)
+	// RotateAccessKey makes another access key for the same principal with the same rights. The old one goes on for a grace.
+	RotateAccessKey(context.Context, *connect.Request[v1.RotateAccessKeyRequest]) (*connect.Response[v1.CreateAccessKeyResponse], error)
+	// RevokeAccessKey ends an access key at once, and the sessions that were begun with it.
+	RevokeAccessKey(context.Context, *connect.Request[v1.RevokeAccessKeyRequest]) (*connect.Response[v1.AccessKeyResponse], error)
 	// WhoAmI tells the caller who the server takes it for.
 	WhoAmI(context.Context, *connect.Request[v1.WhoAmIRequest]) (*connect.Response[v1.WhoAmIResponse], error)
 	// ListJobs answers the server's scheduled and long-running work.
@@ -259,6 +279,30 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("RevokeCredential")),
 			connect.WithClientOptions(opts...),
 		),
+		createAccessKey: connect.NewClient[v1.CreateAccessKeyRequest, v1.CreateAccessKeyResponse](
+			httpClient,
+			baseURL+AdminServiceCreateAccessKeyProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("CreateAccessKey")),
+			connect.WithClientOptions(opts...),
+		),
+		listAccessKeys: connect.NewClient[v1.ListAccessKeysRequest, v1.ListAccessKeysResponse](
+			httpClient,
+			baseURL+AdminServiceListAccessKeysProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListAccessKeys")),
+			connect.WithClientOptions(opts...),
+		),
+		rotateAccessKey: connect.NewClient[v1.RotateAccessKeyRequest, v1.CreateAccessKeyResponse](
+			httpClient,
+			baseURL+AdminServiceRotateAccessKeyProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("RotateAccessKey")),
+			connect.WithClientOptions(opts...),
+		),
+		revokeAccessKey: connect.NewClient[v1.RevokeAccessKeyRequest, v1.AccessKeyResponse](
+			httpClient,
+			baseURL+AdminServiceRevokeAccessKeyProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("RevokeAccessKey")),
+			connect.WithClientOptions(opts...),
+		),
 		whoAmI: connect.NewClient[v1.WhoAmIRequest, v1.WhoAmIResponse](
 			httpClient,
 			baseURL+AdminServiceWhoAmIProcedure,
@@ -317,6 +361,10 @@ type adminServiceClient struct {
 	createCredential  *connect.Client[v1.CreateCredentialRequest, v1.CredentialResponse]
 	listCredentials   *connect.Client[v1.ListCredentialsRequest, v1.ListCredentialsResponse]
 	revokeCredential  *connect.Client[v1.RevokeCredentialRequest, v1.CredentialResponse]
+	createAccessKey   *connect.Client[v1.CreateAccessKeyRequest, v1.CreateAccessKeyResponse]
+	listAccessKeys    *connect.Client[v1.ListAccessKeysRequest, v1.ListAccessKeysResponse]
+	rotateAccessKey   *connect.Client[v1.RotateAccessKeyRequest, v1.CreateAccessKeyResponse]
+	revokeAccessKey   *connect.Client[v1.RevokeAccessKeyRequest, v1.AccessKeyResponse]
 	whoAmI            *connect.Client[v1.WhoAmIRequest, v1.WhoAmIResponse]
 	listJobs          *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
 	rollEpoch         *connect.Client[v1.RollEpochRequest, v1.ListJobsResponse]
@@ -410,6 +458,26 @@ func (c *adminServiceClient) RevokeCredential(ctx context.Context, req *connect.
 	return c.revokeCredential.CallUnary(ctx, req)
 }
 
+// CreateAccessKey calls keyhold.v1.AdminService.CreateAccessKey.
+func (c *adminServiceClient) CreateAccessKey(ctx context.Context, req *connect.Request[v1.CreateAccessKeyRequest]) (*connect.Response[v1.CreateAccessKeyResponse], error) {
+	return c.createAccessKey.CallUnary(ctx, req)
+}
+
+// ListAccessKeys calls keyhold.v1.AdminService.ListAccessKeys.
+func (c *adminServiceClient) ListAccessKeys(ctx context.Context, req *connect.Request[v1.ListAccessKeysRequest]) (*connect.Response[v1.ListAccessKeysResponse], error) {
+	return c.listAccessKeys.CallUnary(ctx, req)
+}
+
+// RotateAccessKey calls keyhold.v1.AdminService.RotateAccessKey.
+func (c *adminServiceClient) RotateAccessKey(ctx context.Context, req *connect.Request[v1.RotateAccessKeyRequest]) (*connect.Response[v1.CreateAccessKeyResponse], error) {
+	return c.rotateAccessKey.CallUnary(ctx, req)
+}
+
+// RevokeAccessKey calls keyhold.v1.AdminService.RevokeAccessKey.
+func (c *adminServiceClient) RevokeAccessKey(ctx context.Context, req *connect.Request[v1.RevokeAccessKeyRequest]) (*connect.Response[v1.AccessKeyResponse], error) {
+	return c.revokeAccessKey.CallUnary(ctx, req)
+}
+
 // WhoAmI calls keyhold.v1.AdminService.WhoAmI.
 func (c *adminServiceClient) WhoAmI(ctx context.Context, req *connect.Request[v1.WhoAmIRequest]) (*connect.Response[v1.WhoAmIResponse], error) {
 	return c.whoAmI.CallUnary(ctx, req)
@@ -477,6 +545,14 @@ type AdminServiceHandler interface {
 	ListCredentials(context.Context, *connect.Request[v1.ListCredentialsRequest]) (*connect.Response[v1.ListCredentialsResponse], error)
 	// RevokeCredential ends a binding at once.
 	RevokeCredential(context.Context, *connect.Request[v1.RevokeCredentialRequest]) (*connect.Response[v1.CredentialResponse], error)
+	// CreateAccessKey makes a pair of an id and a secret with which a principal signs requests (AWS Signature Version 4). The secret is shown this once.
+	CreateAccessKey(context.Context, *connect.Request[v1.CreateAccessKeyRequest]) (*connect.Response[v1.CreateAccessKeyResponse], error)
+	// ListAccessKeys pages through the access keys. It never shows a secret.
+	ListAccessKeys(context.Context, *connect.Request[v1.ListAccessKeysRequest]) (*connect.Response[v1.ListAccessKeysResponse], error)
+	// RotateAccessKey makes another access key for the same principal with the same rights. The old one goes on for a grace.
+	RotateAccessKey(context.Context, *connect.Request[v1.RotateAccessKeyRequest]) (*connect.Response[v1.CreateAccessKeyResponse], error)
+	// RevokeAccessKey ends an access key at once, and the sessions that were begun with it.
+	RevokeAccessKey(context.Context, *connect.Request[v1.RevokeAccessKeyRequest]) (*connect.Response[v1.AccessKeyResponse], error)
 	// WhoAmI tells the caller who the server takes it for.
 	WhoAmI(context.Context, *connect.Request[v1.WhoAmIRequest]) (*connect.Response[v1.WhoAmIResponse], error)
 	// ListJobs answers the server's scheduled and long-running work.
@@ -601,6 +677,30 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("RevokeCredential")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServiceCreateAccessKeyHandler := connect.NewUnaryHandler(
+		AdminServiceCreateAccessKeyProcedure,
+		svc.CreateAccessKey,
+		connect.WithSchema(adminServiceMethods.ByName("CreateAccessKey")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceListAccessKeysHandler := connect.NewUnaryHandler(
+		AdminServiceListAccessKeysProcedure,
+		svc.ListAccessKeys,
+		connect.WithSchema(adminServiceMethods.ByName("ListAccessKeys")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceRotateAccessKeyHandler := connect.NewUnaryHandler(
+		AdminServiceRotateAccessKeyProcedure,
+		svc.RotateAccessKey,
+		connect.WithSchema(adminServiceMethods.ByName("RotateAccessKey")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceRevokeAccessKeyHandler := connect.NewUnaryHandler(
+		AdminServiceRevokeAccessKeyProcedure,
+		svc.RevokeAccessKey,
+		connect.WithSchema(adminServiceMethods.ByName("RevokeAccessKey")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceWhoAmIHandler := connect.NewUnaryHandler(
 		AdminServiceWhoAmIProcedure,
 		svc.WhoAmI,
@@ -673,6 +773,14 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceListCredentialsHandler.ServeHTTP(w, r)
 		case AdminServiceRevokeCredentialProcedure:
 			adminServiceRevokeCredentialHandler.ServeHTTP(w, r)
+		case AdminServiceCreateAccessKeyProcedure:
+			adminServiceCreateAccessKeyHandler.ServeHTTP(w, r)
+		case AdminServiceListAccessKeysProcedure:
+			adminServiceListAccessKeysHandler.ServeHTTP(w, r)
+		case AdminServiceRotateAccessKeyProcedure:
+			adminServiceRotateAccessKeyHandler.ServeHTTP(w, r)
+		case AdminServiceRevokeAccessKeyProcedure:
+			adminServiceRevokeAccessKeyHandler.ServeHTTP(w, r)
 		case AdminServiceWhoAmIProcedure:
 			adminServiceWhoAmIHandler.ServeHTTP(w, r)
 		case AdminServiceListJobsProcedure:
@@ -760,6 +868,22 @@ func (UnimplementedAdminServiceHandler) ListCredentials(context.Context, *connec
 
 func (UnimplementedAdminServiceHandler) RevokeCredential(context.Context, *connect.Request[v1.RevokeCredentialRequest]) (*connect.Response[v1.CredentialResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.RevokeCredential is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) CreateAccessKey(context.Context, *connect.Request[v1.CreateAccessKeyRequest]) (*connect.Response[v1.CreateAccessKeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.CreateAccessKey is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListAccessKeys(context.Context, *connect.Request[v1.ListAccessKeysRequest]) (*connect.Response[v1.ListAccessKeysResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.ListAccessKeys is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) RotateAccessKey(context.Context, *connect.Request[v1.RotateAccessKeyRequest]) (*connect.Response[v1.CreateAccessKeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.RotateAccessKey is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) RevokeAccessKey(context.Context, *connect.Request[v1.RevokeAccessKeyRequest]) (*connect.Response[v1.AccessKeyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.RevokeAccessKey is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) WhoAmI(context.Context, *connect.Request[v1.WhoAmIRequest]) (*connect.Response[v1.WhoAmIResponse], error) {
