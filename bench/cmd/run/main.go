@@ -114,7 +114,7 @@ func (b *bench) step(ctx context.Context, group int, s step) error {
 		}
 		var env []string
 		if on.cmd != nil { // the token in the environment is another server's
-			env = append(env, "BENCH_TOKEN="+on.token)
+			env = slices.Concat(on.env, []string{"BENCH_TOKEN=" + on.token})
 		}
 		if err := b.tool(ctx, 1, env, "load", args...); err != nil {
 			return fmt.Errorf("%s on %s: %w", s.op, name, err)

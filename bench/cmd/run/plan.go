@@ -15,6 +15,8 @@ const (
 	product      = "keyhold"
 	unsynced     = "keyhold-unsynced"
 	shaped       = "vault-shaped"
+	aws          = "keyhold-aws" // the same program, asked in the AWS dialect
+	awsUnsynced  = "keyhold-aws-unsynced"
 	also         = "" // stands in a step for the server of -also
 
 	// apart marks a process of its own for operations that make a server larger, and so change what all others cost.
@@ -24,7 +26,7 @@ const (
 // label is a server's name in the results.
 func label(name string) string { return strings.TrimSuffix(name, apart) }
 
-var own = []string{bareOff, bareUnsynced, bareDurable, unsynced, product, shaped}
+var own = []string{bareOff, bareUnsynced, bareDurable, unsynced, product, awsUnsynced, aws, shaped}
 
 // step is one shape, run on several servers in turn.
 type step struct {
@@ -36,11 +38,11 @@ type step struct {
 
 // Where more than yardstick and product are measured.
 var extra = map[string][]string{
-	"encrypt-32":        {bareUnsynced, bareDurable, unsynced, shaped},
-	"decrypt-32":        {unsynced},
+	"encrypt-32":        {bareUnsynced, bareDurable, unsynced, awsUnsynced, aws, shaped},
+	"decrypt-32":        {unsynced, awsUnsynced, aws},
 	"encrypt-4096":      {unsynced, shaped},
 	"decrypt-4096":      {unsynced},
-	"datakey":           {unsynced},
+	"datakey":           {unsynced, awsUnsynced, aws},
 	"hmac":              {unsynced},
 	"sign-rsa-2048-pss": {unsynced},
 	"batch-256x32":      {bareUnsynced, bareDurable, unsynced},

@@ -28,6 +28,7 @@ const (
 // server is one that runs.
 type server struct {
 	protocol, url, token string
+	env                  []string // that the load wants beside the token
 	pid                  int
 	cmd                  *exec.Cmd     // nil: it ran before
 	ended                chan struct{} // closed when it has ended
@@ -53,7 +54,7 @@ func (b *bench) prepare(ctx context.Context, steps []step) (err error) {
 	}
 	for _, s := range steps {
 		for _, name := range s.servers {
-			if name == also || b.servers[name] != nil || name == unsynced && b.memory == "" {
+			if name == also || b.servers[name] != nil || (name == unsynced || name == awsUnsynced) && b.memory == "" {
 				continue
 			}
 			if b.servers[name], err = b.start(ctx, name); err != nil {
@@ -125,19 +126,22 @@ func (b *bench) start(ctx context.Context, name string) (*server, error) {
 		return b.printing(ctx, dir, "bare", "-audit", "durable", "-file", filepath.Join(dir, "log"))
 	case shaped:
 		return b.printing(ctx, dir, "vaultish", "-data", filepath.Join(dir, "data"))
-	case unsynced:
-		return b.keyhold(ctx, dir, "KEYHOLD_AUDIT_DIR="+b.memory)
+	case unsynced, awsUnsynced:
+		return b.keyhold(ctx, dir, name == awsUnsynced, "KEYHOLD_AUDIT_DIR="+filepath.Join(b.memory, name))
 	default:
-		return b.keyhold(ctx, dir)
+		return b.keyhold(ctx, dir, name == aws)
 	}
 }
 
 // keyhold starts a development server, and reads what it tells its clients.
-func (b *bench) keyhold(ctx context.Context, dir string, env ...string) (*server, error) {
+func (b *bench) keyhold(ctx context.Context, dir string, signed bool, env ...string) (*server, error) {
 	data := filepath.Join(dir, "data")
 	cmd := b.command(ctx, 0, filepath.Join("..", "bin", "keyhold"), "server", "--dev", "--data", data, "--listen", "127.0.0.1:0")
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "KEYHOLD_") }), env...)
 	s := &server{protocol: "native", cmd: cmd}
+	if signed {
+		s.protocol = "aws"
+	}
 	err := s.launch(dir, func() bool {
 		text, err := os.ReadFile(filepath.Join(data, "dev.env"))
 		for line := range strings.Lines(string(text)) {
@@ -146,6 +150,8 @@ func (b *bench) keyhold(ctx context.Context, dir string, env ...string) (*server
 				s.url = value
 			case "KEYHOLD_TOKEN":
 				s.token = value
+			case "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION":
+				s.env = append(s.env, name+"="+value)
 			}
 		}
 		return err == nil

@@ -15,6 +15,9 @@ const (
 	durable  = "bare-durable"
 	written  = "bare-unsynced"
 	shaped   = "vault-shaped"
+
+	aws         = "keyhold-aws" // by the AWS dialect, each request signed
+	awsUnsynced = "keyhold-aws-unsynced"
 )
 
 // measure is how a bar is measured.
@@ -61,6 +64,8 @@ var bars = []bar{
 	{"P8", "written for each key", product, bytes, 4096, "bytes", at16("create")},
 	{"P9", "one connection, durable: median latency", product, above, 300, "µs more than a sync", []shape{{"encrypt-32", 1, false}}},
 	{"P11", "memory of an idle server", product, memory, 40, "MiB", []shape{{results.Idle, 0, false}}},
+	{"A1", "AWS dialect, durable (15 µs more are allowed)", aws, ratio, 4.0, "× B", at16("encrypt-32", "decrypt-32", "datakey")},
+	{"A1", "AWS dialect, unsynced (15 µs more are allowed)", awsUnsynced, ratio, 2.2, "× B", at16("encrypt-32", "decrypt-32", "datakey")},
 	{"P13", "a full handshake for each request", product, ratio, 1.2, "× B", []shape{{"encrypt-32", 16, true}}},
 }
 
