@@ -26,6 +26,8 @@ const (
 // Authenticator verifies signatures; *authn.Authenticator is the real one.
 type Authenticator interface {
 	SigV4(ctx context.Context, r *http.Request, body []byte, remote netip.AddrPort) (authn.Signature, error)
+	// Replayed tells whether the signature of a change came before.
+	Replayed(*authn.Signature) bool
 }
 
 // Config is what a handler is made of.
@@ -131,6 +133,10 @@ func (x *exchange) serve(r *http.Request) *fault {
 	x.operation = o.name
 	if f := x.identify(r, serviceKMS); f != nil {
 		return f
+	}
+	if changing[o.name] && x.authn.Replayed(&x.signature) {
+		// Some clients sign two equal requests of one second alike. They take this for a reason to ask once more, signed anew.
+		return newFault("ThrottlingException", "Rate exceeded (a signed request came a second time: a change is carried out once for each signature)")
 	}
 	if room := len(x.body); cap(x.d.plain) < room { // what base64 holds is shorter than the body
 		x.d.plain = make([]byte, 0, room)

@@ -101,6 +101,20 @@ var operations = []operation{
 	op("Decapsulate", (*exchange).Decapsulate),
 }
 
+// changing are the operations that change something: what was signed once is carried out once. Cryptographic use may be repeated, and so may looking.
+var changing = set("CreateKey", "ReplicateKey", "UpdatePrimaryRegion", "UpdateKeyDescription", "EnableKey", "DisableKey", "ScheduleKeyDeletion", "CancelKeyDeletion",
+	"EnableKeyRotation", "DisableKeyRotation", "RotateKeyOnDemand", "GetParametersForImport", "ImportKeyMaterial", "DeleteImportedKeyMaterial",
+	"CreateAlias", "UpdateAlias", "DeleteAlias", "TagResource", "UntagResource", "PutKeyPolicy", "CreateGrant", "RetireGrant", "RevokeGrant",
+	"CreateCustomKeyStore", "UpdateCustomKeyStore", "DeleteCustomKeyStore", "ConnectCustomKeyStore", "DisconnectCustomKeyStore")
+
+func set(names ...string) map[string]bool {
+	m := make(map[string]bool, len(names))
+	for _, n := range names {
+		m[n] = true
+	}
+	return m
+}
+
 var byName = func() map[string]*operation {
 	m := make(map[string]*operation, len(operations))
 	for i := range operations {
