@@ -121,6 +121,14 @@ const (
 	UpdatePrimaryRegion // the region of a replica becomes the key's home
 	DeleteReplica       // performed by the system when a replica's window ends
 
+	PutKeyPolicy // the policy that belongs to one key; or takes it away
+	GetKeyPolicy
+	CreateGrant
+	RevokeGrant // by who manages the key
+	RetireGrant // by those whom the grant names
+	ListGrants
+	ListRetirableGrants // those that name one principal as the one who may retire them
+
 	actionEnd
 )
 
@@ -260,6 +268,14 @@ var actions = [...]actionFacts{
 	ReplicateKey:                 {"ReplicateKey", ManageGroup, true},
 	UpdatePrimaryRegion:          {"UpdatePrimaryRegion", ManageGroup, true},
 	DeleteReplica:                {"DeleteReplica", OperatorGroup, true},
+
+	PutKeyPolicy:        {"PutKeyPolicy", ManageGroup, true},
+	GetKeyPolicy:        {"GetKeyPolicy", ReadGroup, true},
+	CreateGrant:         {"CreateGrant", ManageGroup, true},
+	RevokeGrant:         {"RevokeGrant", ManageGroup, true},
+	RetireGrant:         {"RetireGrant", SelfGroup, true},
+	ListGrants:          {"ListGrants", ReadGroup, true},
+	ListRetirableGrants: {"ListRetirableGrants", ReadGroup, false},
 }
 
 // AllActions lists every action, for tables and tests that range over them.
