@@ -10,6 +10,19 @@ import (
 // It works on the boolean structure: a test that reads the context becomes what errs on the wanted side. Should a contrived
 // condition lose the test that guards another by that, the whole condition is replaced.
 func (s *statement) anyContext(p *xast.Policy) *xast.Policy {
+	out := s.boundTree(p)
+	if s.validate(out) == nil {
+		return out
+	}
+	out.Conditions = nil
+	if p.Effect != xast.EffectPermit {
+		out.Conditions = []xast.ConditionType{{Condition: xast.ConditionWhen, Body: xast.Boolean(false).AsIsNode()}}
+	}
+	return out
+}
+
+// boundTree is the statement with each condition bounded, should it lose a test by that or not.
+func (s *statement) boundTree(p *xast.Policy) *xast.Policy {
 	permit := p.Effect == xast.EffectPermit
 	out := *p
 	out.Conditions = make([]xast.ConditionType, len(p.Conditions))
@@ -17,13 +30,6 @@ func (s *statement) anyContext(p *xast.Policy) *xast.Policy {
 		// An unless that is false helps the statement to hold.
 		up := permit == (c.Condition == xast.ConditionWhen)
 		out.Conditions[i] = xast.ConditionType{Condition: c.Condition, Body: bound(c.Body, up)}
-	}
-	if s.validate(&out) == nil {
-		return &out
-	}
-	out.Conditions = nil
-	if !permit {
-		out.Conditions = []xast.ConditionType{{Condition: xast.ConditionWhen, Body: xast.Boolean(false).AsIsNode()}}
 	}
 	return &out
 }

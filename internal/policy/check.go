@@ -163,7 +163,7 @@ func parse(id string, text []byte) ([]*statement, error) {
 		}
 		s.readScope(tree)
 		s.context, s.action, s.principal = reads(tree, "context"), reads(tree, "action"), reads(tree, "principal")
-		s.sight = sightOf(tree)
+		s.sight, s.facts = sightOf(tree), readsFacts(tree)
 		s.bound = p
 		out[i] = s
 	}

@@ -3,6 +3,7 @@ package policy
 import (
 	"iter"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/cedar-policy/cedar-go"
@@ -29,6 +30,9 @@ type Request struct {
 	Remote    netip.Addr // invalid on the local socket
 	Dialect   kms.Dialect
 	Context   kms.Context // the encryption context
+	Region    string      // of the request, or else the home of the key; empty: none
+	Alias     string      // by which the request names the key; empty: it does not
+	Asks      Teller      // what the request says of itself; nil: nothing
 }
 
 // Decision is the answer.
@@ -56,6 +60,8 @@ type verdict struct {
 	list     []*statement
 	room     [16]*statement
 	bounds   bool // yield the statements as judged for any context
+	closed   bool // only what belongs to the key permits
+	facts    Facts
 	pick     func(*statement) bool
 	tags     types.Entity // of the encryption context, built when a policy reads it
 	hasTags  bool
@@ -77,14 +83,19 @@ func (r *Rules) judge(v *verdict, q Request) {
 	}
 	own := r.hears(q.Principal, q.Action)
 	v.list = r.matching(v.room[:0], q.Principal, q.Resource, maskOf(q.Action), own)
-	v.Cacheable = true
+	reads, facts := false, false
+	if own {
+		reads, facts = q.Resource.own.reading(q.Action)
+	}
 	for _, s := range v.list {
-		v.Cacheable = v.Cacheable && !s.context
+		reads, facts = reads || s.context, facts || s.facts
 	}
+	v.Cacheable = !reads
 	var context types.Record
-	if !v.Cacheable {
-		context = q.context()
+	if reads {
+		context = v.context(facts)
 	}
+	v.closed = v.closes(q.Action, context, own)
 	v.settle(v.evaluate(q.Action, context))
 	if v.Allowed && r.settings.SeparationOfDuties && q.Action.Group() == kms.UseGroup && q.Action.OnKey() {
 		r.judgeDuties(v, own)
@@ -118,8 +129,9 @@ func (r *Rules) unfit(q Request) string {
 	return ""
 }
 
-// context is the request's context as Cedar sees it.
-func (q *Request) context() types.Record {
+// context is the request's context as Cedar sees it, with all that is known of the request or without.
+func (v *verdict) context(facts bool) types.Record {
+	q := &v.q
 	m := types.RecordMap{
 		"now":        types.NewDatetime(q.Now),
 		"dialect":    types.String(q.Dialect.String()),
@@ -128,6 +140,9 @@ func (q *Request) context() types.Record {
 	if q.Remote.IsValid() {
 		a := q.Remote.Unmap().WithZone("")
 		m["source_ip"] = types.IPAddr(netip.PrefixFrom(a, a.BitLen()))
+	}
+	if facts {
+		v.addFacts(m)
 	}
 	return types.NewRecord(m)
 }
@@ -165,7 +180,7 @@ func (v *verdict) settle(answer cedar.Decision, diag cedar.Diagnostic) {
 }
 
 func (v *verdict) name(id types.PolicyID) {
-	if len(v.Policies) < MaxNamed {
+	if len(v.Policies) < MaxNamed && !slices.Contains(v.Policies, string(id)) {
 		v.Policies = append(v.Policies, string(id))
 	}
 }
@@ -175,7 +190,7 @@ func (v *verdict) All() iter.Seq2[types.PolicyID, *cedar.Policy] { return v.yiel
 
 func (v *verdict) yield(yield func(types.PolicyID, *cedar.Policy) bool) {
 	for _, s := range v.list {
-		if v.pick != nil && !v.pick(s) {
+		if v.pick != nil && !v.pick(s) || v.closed && s.permit && !s.ofKey {
 			continue
 		}
 		p := s.policy
@@ -203,7 +218,7 @@ func (v *verdict) Get(uid types.EntityUID) (types.Entity, bool) {
 			return theVocabulary().action[a], true
 		}
 	}
-	return types.Entity{}, false
+	return v.folded(uid)
 }
 
 func actionOf(uid types.EntityUID) (kms.Action, bool) {

@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"slices"
 	"sync"
 
 	"github.com/cedar-policy/cedar-go"
@@ -18,14 +19,15 @@ var manageMask = sync.OnceValue(func() mask { return groupMask(kms.ManageGroup) 
 func (r *Rules) judgeDuties(v *verdict, own bool) {
 	manage := manageMask()
 	used := v.diag.Reasons
-	v.list = r.matching(v.room[:0], v.q.Principal, v.q.Resource, manage, own)
-	v.bounds = true
+	v.list = notGrants(r.matching(v.room[:0], v.q.Principal, v.q.Resource, manage, own))
+	v.bounds, v.closed = true, false
 	defer func() { v.pick = nil }()
 
 	reach := v.permittedOf(manage)
 	for a := reach.first(); a != 0 && v.Allowed; a = reach.first() {
 		reach = reach.without(a)
 		v.pick = func(s *statement) bool { return s.actions.has(a) }
+		v.closed = v.closes(a, types.Record{}, own)
 		answer, diag := v.evaluate(a, types.Record{})
 		if len(diag.Errors) > 0 {
 			v.settle(answer, diag)
@@ -71,10 +73,17 @@ func (v *verdict) permittedOf(manage mask) mask {
 }
 
 func (v *verdict) actionsOf(id types.PolicyID) mask {
+	var all mask
 	for _, s := range v.list {
 		if s.id == id {
-			return s.actions
+			all = all.or(s.actions)
 		}
 	}
-	return mask{}
+	return all
+}
+
+// notGrants leaves out what grants permit: who may make grants of a grant can hand on what is in it and nothing more, which is not managing
+// the key.
+func notGrants(list []*statement) []*statement {
+	return slices.DeleteFunc(list, func(s *statement) bool { return s.grant })
 }

@@ -88,6 +88,10 @@ type Resource struct {
 	entity    types.Entity
 	keys      []types.EntityUID // where the index is looked up for it: itself and its parents
 	bad       string            // why it cannot be described completely; every decision then denies
+	algorithm kms.Algorithm
+	usage     kms.Usage
+	labels    map[string]string
+	own       *own // what decides about this key alone; nil: nothing
 }
 
 // PrepareKey describes a key. For the creation of a key, pass it as it would be created: its labels count.
@@ -99,12 +103,14 @@ func PrepareKey(k *kms.Key) *Resource {
 	for name, value := range k.Labels {
 		tags[types.String(name)] = types.String(value)
 	}
-	r := &Resource{namespace: k.Namespace, name: k.Name, isKey: true}
+	r := &Resource{namespace: k.Namespace, name: k.Name, isKey: true, algorithm: k.Algorithm, usage: k.Usage, labels: k.Labels}
 	r.describe(k.ID.String(), types.RecordMap{
-		"algorithm": types.String(k.Algorithm.String()),
-		"usage":     types.String(k.Usage.String()),
-		"state":     types.String(k.Switch.String()),
-		"origin":    types.String(k.Origin.String()),
+		"algorithm":    types.String(k.Algorithm.String()),
+		"usage":        types.String(k.Usage.String()),
+		"state":        types.String(k.Switch.String()),
+		"origin":       types.String(k.Origin.String()),
+		"multi_region": types.Boolean(multiRegion(k.ID)),
+		"aliases":      setOf(k.Aliases),
 	}, types.NewRecord(tags))
 	if k.ID.IsZero() || k.Name == "" {
 		r.bad = "the key has no id or no name"
@@ -130,9 +136,14 @@ func PrepareMissing(ns kms.Namespace, ref kms.Ref) *Resource {
 	}
 	r.describe(uid, types.RecordMap{
 		"algorithm": types.String(""), "usage": types.String(""), "state": types.String(""), "origin": types.String(""),
+		"multi_region": types.False, "aliases": types.NewSet(),
 	}, types.Record{})
 	return r
 }
+
+// multiRegion tells whether a key may answer in several regions: its id is a UUID of version 8 (RFC 9562 §5.8), every other key's of
+// version 7.
+func multiRegion(id kms.ID) bool { return id[6]>>4 == 8 }
 
 // describe fills in the entity of a key. All ancestors are direct parents: nothing above them is ever loaded.
 func (r *Resource) describe(uid string, attrs types.RecordMap, tags types.Record) {

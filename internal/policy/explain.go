@@ -64,7 +64,8 @@ func (r *Rules) Explain(q Request) Explanation {
 	}
 	if len(e.Permits) == 0 && len(e.Forbids) == 0 {
 		for _, s := range list {
-			if s.permit && !held[s.id] {
+			if s.permit && !held[s.id] && (!v.closed || s.ofKey) {
+				held[s.id] = true
 				e.Unmet = append(e.Unmet, s.reason())
 			}
 		}
@@ -118,7 +119,7 @@ func (r *Rules) needs(v *verdict, e *Explanation) []string {
 		}
 		return all
 	}
-	return r.needPermit(q, e)
+	return r.needPermit(v, e)
 }
 
 // needAgainst says what would be needed against one forbid that stands.
@@ -133,14 +134,22 @@ func (r *Rules) needAgainst(f Reason, q *Request) string {
 	case ruleCreator:
 		return "the role " + rolesFor(q.Action, r.namespace)[0]
 	}
+	if strings.HasPrefix(f.Policy, keyPolicyID+"#") {
+		return fmt.Sprintf("that statement %s of the key's own policy does not forbid it: a Deny stands against every permit", f.Policy)
+	}
 	return fmt.Sprintf("that policy %s does not forbid it: a forbid stands against every permit", f.Policy)
 }
 
 // needPermit says who and what permits the action.
-func (r *Rules) needPermit(q *Request, e *Explanation) []string {
+func (r *Rules) needPermit(v *verdict, e *Explanation) []string {
+	q := &v.q
 	var all []string
 	if len(e.Unmet) > 0 {
 		all = append(all, fmt.Sprintf("that the conditions of %s hold, which names this principal, action and resource", idList(e.Unmet)))
+	}
+	if v.closed {
+		return append(all, fmt.Sprintf("that the policy of %s permits %s %s, or hands %s on to the account, or that a grant permits it: no role and no policy of the namespace does",
+			q.Resource, q.Principal.of.Name, q.Action, q.Action))
 	}
 	if roles := rolesFor(q.Action, r.namespace); len(roles) > 0 {
 		all = append(all, "the role "+strings.Join(roles, " or "))

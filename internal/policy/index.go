@@ -17,6 +17,9 @@ type statement struct {
 	context   bool  // a condition reads the context
 	action    bool  // a condition reads the action
 	principal bool  // a condition reads the principal
+	facts     bool  // a condition reads what only Facts tell
+	ofKey     bool  // it belongs to one key
+	grant     bool  // it is of a grant
 	sight     sight // what conditions can tell keys by
 	actions   mask  // that its scope can match
 	resource  types.EntityUID

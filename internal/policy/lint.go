@@ -281,7 +281,8 @@ func (l *linter) has(n xast.NodeTypeHas) {
 func (l *linter) tags(on, name xast.IsNode, method string) {
 	variable, attrs, ok := path(on)
 	isKey := variable == "resource" && len(attrs) == 0 && slices.Contains(l.s.resourceTypes(), typeKey)
-	isContext := variable == "context" && slices.Equal(attrs, []string{"encryption"})
+	tagged := []string{"encryption", foldedEncryption, foldedLabels, foldedNewLabels}
+	isContext := variable == "context" && len(attrs) == 1 && slices.Contains(tagged, attrs[0])
 	if !ok || !isKey && !isContext {
 		l.report([]string{method}, "only keys and the encryption context have tags", fmt.Sprintf("resource.%s(…) or context.encryption.%s(…)", method, method))
 		return

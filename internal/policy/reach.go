@@ -53,11 +53,16 @@ func (r *Rules) could(p *Principal, on *Resource, wanted mask) bool {
 		return false
 	}
 	v := verdict{q: Request{Principal: p, Resource: on}, bounds: true}
-	v.list = r.matching(v.room[:0], p, on, wanted, r.hears(p, wanted.first()))
+	hears := r.hears(p, wanted.first())
+	v.list = r.matching(v.room[:0], p, on, wanted, hears)
+	if wanted.first().Group() == kms.ManageGroup {
+		v.list = notGrants(v.list)
+	}
 	reach := v.permittedOf(wanted)
 	for a := reach.first(); a != 0; a = reach.first() {
 		reach = reach.without(a)
 		v.pick = func(s *statement) bool { return s.actions.has(a) }
+		v.closed = v.closes(a, types.Record{}, hears)
 		if answer, diag := v.evaluate(a, types.Record{}); answer == cedar.Allow && len(diag.Errors) == 0 {
 			return true
 		}

@@ -95,6 +95,9 @@ func (r *Rules) matching(list []*statement, p *Principal, res *Resource, actions
 	list = r.builtin.slice(list, p, res, actions)
 	if own {
 		list = r.own.slice(list, p, res, actions)
+		if res.own != nil {
+			list = res.own.slice(list, p, actions)
+		}
 	}
 	return list
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/cedar-policy/cedar-go/x/exp/schema/validate"
 
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/policy/iam"
 )
 
 // The entity types of the schema.
@@ -23,6 +24,7 @@ const (
 	typeFolder     types.EntityType = "Folder"
 	typeNamespace  types.EntityType = "Namespace"
 	typeEncryption types.EntityType = "EncryptionContext"
+	typeLabels     types.EntityType = "Labels"
 	typeAction     types.EntityType = "Action"
 )
 
@@ -67,12 +69,15 @@ func entityTable() []entityFacts {
 				{name: "namespace", cedar: "String", about: "where it lives"},
 				{name: "name", cedar: "String", about: "unique in its namespace"},
 				{name: "algorithm", cedar: "String", values: names(kms.AllAlgorithms()), about: "e.g. aes-256-gcm"},
-				{name: "usage", cedar: "String", values: names([]kms.Usage{kms.EncryptDecrypt, kms.SignVerify, kms.MAC}), about: "its one purpose"},
+				{name: "usage", cedar: "String", values: names(kms.AllUsages()), about: "its one purpose"},
 				{name: "state", cedar: "String", values: names(kms.AllSwitches()), about: "the switch on the whole key"},
 				{name: "origin", cedar: "String", values: names([]kms.Origin{kms.Generated, kms.Imported, kms.HSM, kms.External}), about: "where its material came from"},
+				{name: "multi_region", cedar: "Bool", about: "it may answer in several regions"},
+				{name: "aliases", cedar: "Set<String>", about: "its further names"},
 			}, tags: true},
 		{name: typeEncryption, about: "The encryption context of the request, its entries as tags: " +
 			"context.encryption.hasTag(\"tenant\") && context.encryption.getTag(\"tenant\") == \"a\".", tags: true},
+		{name: typeLabels, about: "Labels with their names in lower case, as tags.", tags: true},
 	}
 }
 
@@ -82,6 +87,23 @@ func contextTable() []attribute {
 		{name: "dialect", cedar: "String", values: names(kms.AllDialects()), about: "the protocol of the request"},
 		{name: "source_ip", cedar: "ipaddr", optional: true, about: "absent on the local socket: test with context has source_ip"},
 		{name: "encryption", cedar: string(typeEncryption), about: "always there, without tags if the request has no encryption context"},
+		{name: foldedEncryption, cedar: string(typeEncryption), about: "the same with names in lower case; reading it denies if two names differ in case only"},
+		{name: "encryption_names", cedar: "Set<String>", about: "the names of its entries"},
+		{name: foldedLabels, cedar: string(typeLabels), about: "the key's labels, in the same way"},
+		{name: foldedNewLabels, cedar: string(typeLabels), about: "the labels that the request gives the key, in the same way"},
+		{name: "new_label_names", cedar: "Set<String>", about: "the names of these, and of those that it takes away"},
+		{name: "region", cedar: "String", optional: true, about: "of the request, or else the home of the key; absent where neither has one"},
+		{name: "alias", cedar: "String", optional: true, about: "by which the request names the key"},
+		{name: "scheme", cedar: "String", optional: true, values: names(kms.AllSchemes()), about: "how the key is used; absent if it is not"},
+		{name: "message_type", cedar: "String", optional: true, values: []string{iam.MessageRaw, iam.MessageDigest, iam.MessageMu}, about: "what is signed or verified"},
+		{name: "pair", cedar: "String", optional: true, values: names(kms.AllAlgorithms()), about: "algorithm of the key pair that is asked for"},
+		{name: "window_days", cedar: "Long", optional: true, about: "before destruction, as it is asked for"},
+		{name: "bypass", cedar: "Bool", optional: true, about: "of a key policy that is written: without the check that it locks nobody out"},
+		{name: "changes", cedar: "Set<String>", about: "what an update of a key changes: " + quoted(names(iam.AllChanges()))},
+		{name: "grant_operations", cedar: "Set<String>", about: "that a new grant permits"},
+		{name: "grant_constraint", cedar: "String", optional: true, values: []string{"EncryptionContextEquals", "EncryptionContextSubset"}, about: "of a new grant"},
+		{name: "grantee", cedar: "String", optional: true, about: "the principal that a new grant permits something"},
+		{name: "retiring", cedar: "String", optional: true, about: "the principal that can retire a new grant"},
 	}
 }
 

@@ -3,7 +3,6 @@ package iam
 import (
 	"cmp"
 	"slices"
-	"strings"
 
 	cast "github.com/cedar-policy/cedar-go/ast"
 	"github.com/cedar-policy/cedar-go/types"
