@@ -111,6 +111,9 @@ type Key struct {
 	Next               uint32    `json:"next,omitempty"`                // the pre-active version that becomes the primary one when it is activated; 0: none
 	NextAt             time.Time `json:"next_at,omitzero"`              // its date (lifecycle.PrimaryAt); zero: by hand
 
+	HasPolicy bool   `json:"policy,omitempty"` // it has a policy of its own, beside it
+	Grants    uint32 `json:"grants,omitempty"` // how many grants there are on it
+
 	Irrecoverable time.Time `json:"final,omitzero"` // since when no copy of the store brings a destroyed key back
 
 	Region   string    `json:"region,omitempty"`   // home: where it was made, by a dialect that has regions; empty: it answers in all of them

@@ -67,6 +67,8 @@ func (k Key) fields(w *writer) { // 1 and 2, id and namespace, are those of the 
 	w.num(34, uint64(k.Lacking))
 	w.num(35, uint64(k.ByHand))
 	w.time(40, k.Irrecoverable)
+	w.flag(60, k.HasPolicy)
+	w.num(61, uint64(k.Grants))
 }
 
 func (k *Key) place(path []byte) {
@@ -151,6 +153,10 @@ func (k *Key) field(n protowire.Number, v value) {
 		k.ByHand = v.u32()
 	case 40:
 		k.Irrecoverable = v.time()
+	case 60:
+		k.HasPolicy = v.flag()
+	case 61:
+		k.Grants = v.u32()
 	}
 }
 
