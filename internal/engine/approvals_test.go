@@ -545,7 +545,7 @@ func TestApprovalsSurviveARestart(t *testing.T) {
 
 // TestEveryRuleIsKept makes a rule for every action that can have one, and does the action: nothing gets past its rule, by whatever way it is built.
 func TestEveryRuleIsKept(t *testing.T) {
-	trials := joined(trials, statesTrials, approvalTrials, rotationTrials, usageTrials, destructionTrials, transferTrials, datakeysTrials, inventoryTrials, regionTrials, credsTrials)
+	trials := joined(trials, statesTrials, approvalTrials, rotationTrials, usageTrials, destructionTrials, transferTrials, datakeysTrials, inventoryTrials, regionTrials, credsTrials, keyPolicyTrials)
 	tried := 0
 	for _, a := range kms.AllActions() {
 		prepare, there := trials[a]

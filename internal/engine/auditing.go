@@ -202,7 +202,9 @@ func doCanI(ctx context.Context, w *work, in *CanIInput) (ExplainOutput, error) 
 		case err != nil:
 			return ExplainOutput{}, err
 		default:
-			on = policy.PrepareKey(&k.Key)
+			if on, err = w.keyResource(ctx, &k.Key, p.Name); err != nil {
+				return ExplainOutput{}, err
+			}
 		}
 	}
 	ex := w.rules.Explain(w.request(p, on, in.Action, in.Context))
@@ -239,7 +241,9 @@ func doExplain(ctx context.Context, w *work, in *ExplainInput) (ExplainOutput, e
 		on = policy.PrepareMissing(w.call.Namespace, kms.Ref(rec.Resource))
 		if len(rec.Keys) > 0 {
 			if k, err := w.o.ring.Key(ctx, w.call.Namespace, rec.Keys[0].Key); err == nil {
-				on = policy.PrepareKey(&k.Key)
+				if on, err = w.keyResource(ctx, &k.Key, p.Name); err != nil {
+					return ExplainOutput{}, err
+				}
 			}
 		}
 	}

@@ -18,11 +18,16 @@ const maxRules = 4096
 // maxParsed is how many parsed policies are held, so that changing one of thousands does not read all of them anew.
 const maxParsed = 32768
 
+// maxKeyPolicies is how many texts of key policies are held translated: most keys of a namespace have one of a few.
+const maxKeyPolicies = 4096
+
 // rulebook holds the compiled rules of namespaces.
 type rulebook struct {
 	records *records.Records
 	rules   *cache.Cache[kms.Namespace, *rules]
 	parsed  *cache.Cache[[32]byte, *policy.Policy] // by the digest of id and text
+
+	keyPolicies *cache.Cache[[32]byte, *policy.KeyPolicy] // by the digest of account and text
 }
 
 // rules is one namespace's snapshot.
@@ -41,6 +46,8 @@ func newRulebook(r *records.Records) *rulebook {
 		rules: cache.New[kms.Namespace](maxRules,
 			func(r *rules) bool { return !r.ended.Load() }, func(r *rules) { r.ended.Store(true) }),
 		parsed: cache.New[[32]byte](maxParsed, func(*policy.Policy) bool { return true }, func(*policy.Policy) {}),
+
+		keyPolicies: cache.New[[32]byte](maxKeyPolicies, func(*policy.KeyPolicy) bool { return true }, func(*policy.KeyPolicy) {}),
 	}
 }
 
@@ -103,14 +110,6 @@ func (b *rulebook) forget(t records.Touch) {
 	case records.TouchKey, records.TouchVersion, records.TouchName, records.TouchToken, records.TouchCredential, records.TouchAccessKey:
 	}
 }
-
-// attached is what the engine keeps beside a cached key.
-type attached struct {
-	resource *policy.Resource
-	verdicts verdicts
-}
-
-func attach(k *kms.Key) any { return &attached{resource: policy.PrepareKey(k)} }
 
 // verdicts remembers decisions that depend on nothing but principal, action, key and rules: a map that is copied on
 // write, so that reading it takes no lock.
@@ -175,7 +174,7 @@ func (w *work) enterNamespace(ctx context.Context) error {
 
 // authorizeKey decides an action on a key, or on a key of that name that does not exist (k is nil), for every item's
 // context: a decision that depends on the context is made for each of them.
-func (w *work) authorizeKey(k *keyring.Key, ref kms.Ref, a kms.Action, its items) error {
+func (w *work) authorizeKey(ctx context.Context, k *keyring.Key, ref kms.Ref, a kms.Action, its items) error {
 	if k == nil {
 		return w.authorizeItems(policy.PrepareMissing(w.call.Namespace, ref), a, its, nil)
 	}
@@ -184,7 +183,14 @@ func (w *work) authorizeKey(k *keyring.Key, ref kms.Ref, a kms.Action, its items
 	if d, ok := att.verdicts.get(at, w.rules); ok {
 		return w.verdict(d, a)
 	}
-	return w.authorizeItems(att.resource, a, its, func(d policy.Decision) { att.verdicts.put(at, w.rules, d) })
+	on, err := w.resource(ctx, att, &k.Key, w.call.Principal.Name)
+	if err != nil && !(a == kms.PutKeyPolicy && kms.CodeOf(err) == kms.CodeBadPolicy) {
+		return err
+	}
+	if err != nil { // who may write policies without it can put a better one in its place
+		on = att.resource
+	}
+	return w.authorizeItems(on, a, its, func(d policy.Decision) { att.verdicts.put(at, w.rules, d) })
 }
 
 func (w *work) authorizeItems(on *policy.Resource, a kms.Action, its items, remember func(policy.Decision)) error {
@@ -213,9 +219,11 @@ func (w *work) decide(on *policy.Resource, a kms.Action, kctx kms.Context) polic
 }
 
 func (w *work) request(p *kms.Principal, on *policy.Resource, a kms.Action, kctx kms.Context) policy.Request {
+	asks, _ := w.in.(policy.Teller)
 	return policy.Request{
 		Principal: policy.PreparePrincipal(p), Action: a, Resource: on, Now: w.now,
 		Remote: w.call.Remote.Addr(), Dialect: w.call.Dialect, Context: kctx,
+		Region: w.call.Region, Alias: w.alias, Asks: asks,
 	}
 }
 

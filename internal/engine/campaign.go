@@ -7,7 +7,6 @@ import (
 	"github.com/keyhold/keyhold/internal/datakey"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/lifecycle"
-	"github.com/keyhold/keyhold/internal/policy"
 	"github.com/keyhold/keyhold/internal/records"
 )
 
@@ -226,7 +225,12 @@ func doListCampaigns(ctx context.Context, w *work, in *PageInput) (out Campaigns
 			if err != nil {
 				return out, err
 			}
-			if k.Rev == 0 || !w.decide(policy.PrepareKey(&k.Key), kms.ReadCampaign, nil).Allowed {
+			if k.Rev == 0 {
+				continue
+			}
+			if may, err := w.wouldAllow(ctx, &k.Key, kms.ReadCampaign); err != nil {
+				return out, err
+			} else if !may {
 				continue
 			}
 			out.Campaigns = append(out.Campaigns, w.e.showCampaign(c, k.Name))

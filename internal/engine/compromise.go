@@ -52,7 +52,7 @@ func (in *CompromiseInput) marks(n uint32) bool {
 
 func prepareCompromise(ctx context.Context, w *work, in *CompromiseInput) (err error) {
 	k := w.keys[0]
-	in.tells = w.may(&k, kms.ReadUsage)
+	in.tells = w.may(ctx, &k, kms.ReadUsage)
 	in.made = nil
 	if !in.replaces(&k.Key.Key, w.now) {
 		return nil

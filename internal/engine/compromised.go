@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"context"
 	"fmt"
 	"strings"
 
@@ -10,9 +11,10 @@ import (
 
 // mayProcessCompromised asks policy whether the caller may, besides, process with compromised versions of a key. Whoever may is heard: in
 // the record, in the server's log, and in a counter.
-func (w *work) mayProcessCompromised(k *admitted, version uint32) bool {
+func (w *work) mayProcessCompromised(ctx context.Context, k *admitted, version uint32) bool {
 	policies := w.rec.Policies
-	if err := w.authorizeKey(k.Key, kms.RefTo(k.ID), kms.ProcessCompromised, k.items); err != nil {
+	w.alias = k.alias
+	if err := w.authorizeKey(ctx, k.Key, kms.RefTo(k.ID), kms.ProcessCompromised, k.items); err != nil {
 		w.rec.Policies = policies
 		return false
 	}
@@ -28,10 +30,10 @@ func (w *work) mayProcessCompromised(k *admitted, version uint32) bool {
 }
 
 // may asks policy whether the caller may do something else, too, with a key that was admitted. Nothing comes of it but the answer.
-func (w *work) may(k *admitted, a kms.Action) bool {
+func (w *work) may(ctx context.Context, k *admitted, a kms.Action) bool {
 	policies := w.rec.Policies
 	defer func() { w.rec.Policies = policies }()
-	return w.authorizeKey(k.Key, kms.RefTo(k.ID), a, k.items) == nil
+	return w.authorizeKey(ctx, k.Key, kms.RefTo(k.ID), a, k.items) == nil
 }
 
 // alsoDecided joins the policies of two decisions.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"maps"
 	"slices"
@@ -136,6 +137,21 @@ func authorizeCreate(w *work, in *CreateKeyInput) error {
 	return w.wantMetadata(&k, in.plan.template)
 }
 
+// prepareFirstPolicy reads the policy that the key is made with, and makes sure that the caller could change it.
+func prepareFirstPolicy(ctx context.Context, w *work, in *CreateKeyInput) (err error) {
+	if in.Policy == "" {
+		return nil
+	}
+	if in.policy, err = w.o.rules.keyPolicy(ctx, w.e.Account(w.call.Namespace), in.Policy); err != nil || in.Bypass {
+		return err
+	}
+	made := in.made
+	in.made = &newVersion{key: w.e.newID(w.now)}
+	k := in.key(w)
+	in.made = made
+	return w.locksOut(policy.PrepareKey(&k).With(in.policy, nil))
+}
+
 func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error) {
 	if w.call.Region != "" {
 		if err = kms.CheckRegion(w.call.Region); err != nil {
@@ -143,6 +159,9 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 		}
 	} else if in.MultiRegion {
 		return kms.Errorf(kms.CodeBadRequest, "a multi-Region key has a home: it is made by a dialect that has regions")
+	}
+	if err = prepareFirstPolicy(ctx, w, in); err != nil {
+		return err
 	}
 	if err = in.Dates.settle(w.now); err != nil {
 		return err
@@ -233,6 +252,14 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 	if w.call.DryRun {
 		k.ID, k.Name = kms.ID{}, in.Name // there is none
 		return KeyOutput{Key: k}, nil
+	}
+	if in.policy != nil {
+		k.HasPolicy = true
+		w.rec.Detail += fmt.Sprintf(", key policy sha256:%x", sha256.Sum256([]byte(in.Policy)))
+		p := records.KeyPolicy{Text: in.Policy, Account: w.e.Account(k.Namespace), Changed: w.now.UTC(), By: w.call.Principal.Name}
+		if err := tx.PutKeyPolicy(k.ID, p); err != nil {
+			return KeyOutput{}, err
+		}
 	}
 	out := KeyOutput{Key: k}
 	if !in.Import {

@@ -202,7 +202,7 @@ func (t *task) rotate(ctx context.Context) error {
 				return err
 			}
 			w.rec.Keys = append(w.rec.Keys, keyUse(k.ID, 0, k.Rev))
-			if _, err := w.install(tx, &k, made, Dates{}, why+lateBy(t.Date(), w.now)); err != nil {
+			if _, err := w.install(ctx, tx, &k, made, Dates{}, why+lateBy(t.Date(), w.now)); err != nil {
 				return err
 			}
 			w.putKey(tx, &k)

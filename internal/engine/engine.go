@@ -62,6 +62,9 @@ type Config struct {
 	Witnesses   func() []WitnessStatus          // how it stands with witnesses of the log; may be nil
 	Sinks       func() []SinkStatus             // how it stands with copies of the audit log elsewhere; may be nil
 
+	// Accounts are the 12-digit numbers by which AWS's names mean namespaces. One that is not there has a number of its own all the same.
+	Accounts map[kms.Namespace]string
+
 	Now     func() time.Time     // the machine's clock; nil: time.Now
 	Elapsed func() time.Duration // see clock.Config
 	MaxJump time.Duration        // how far the clock may jump ahead before destruction is suspended; 0: 24 h

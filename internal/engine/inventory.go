@@ -196,8 +196,8 @@ func (c *census) row(ctx context.Context, k *kms.Key) (*InventoryRow, error) {
 			return nil, nil //nolint:nilnil // likewise
 		}
 	}
-	if !c.describable(k) {
-		return nil, nil //nolint:nilnil // likewise
+	if may, err := c.describable(ctx, k); err != nil || !may {
+		return nil, err
 	}
 	if c.who != nil && c.who.people.cut && k.Switch != kms.DestroyedKey {
 		row.Unknown = append(row.Unknown, UnknownAccess)
@@ -232,14 +232,17 @@ func (f *InventoryFilter) selects(k *kms.Key, now time.Time) bool {
 }
 
 // describable tells whether the caller may see the key at all. Where the rules tell nothing about keys apart, they are asked once.
-func (c *census) describable(k *kms.Key) bool {
+func (c *census) describable(ctx context.Context, k *kms.Key) (bool, error) {
+	if hasRules(k) {
+		return c.w.mayDescribe(ctx, k)
+	}
 	alike := c.w.rules.Alike(k)
 	if may, ok := c.known[alike]; ok {
-		return may
+		return may, nil
 	}
-	may := c.w.mayDescribe(k)
+	may, err := c.w.mayDescribe(ctx, k)
 	c.known[alike] = may // what depends on the time or the caller's address is the same within a request
-	return may
+	return may, err
 }
 
 func overdue(k *kms.Key, now time.Time) bool {

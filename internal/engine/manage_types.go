@@ -4,6 +4,7 @@ import (
 	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/policy"
 )
 
 // CreateKeyInput asks for a new key with its first version.
@@ -28,8 +29,12 @@ type CreateKeyInput struct {
 
 	MultiRegion bool `json:",omitzero"` // it may have replicas in other regions than that of the call, which becomes its home
 
-	plan *plan       // what is made of all that, filled when it is admitted
-	made *newVersion // filled by prepare, outside the transaction
+	Policy string `json:",omitzero"` // of the key alone, in AWS's language; empty: the default
+	Bypass bool   `json:",omitzero"` // also where the caller could not change that policy again
+
+	policy *policy.KeyPolicy
+	plan   *plan       // what is made of all that, filled when it is admitted
+	made   *newVersion // filled by prepare, outside the transaction
 }
 
 // KeyOutput is a key after a change, or as described.

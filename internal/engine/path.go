@@ -81,6 +81,7 @@ func admit[In any](ctx context.Context, w *work, roles []role[In], check func(*I
 	if err := w.enterNamespace(ctx); err != nil {
 		return err
 	}
+	w.in = in
 	if check != nil {
 		if err := check(in); err != nil {
 			return err
@@ -113,6 +114,13 @@ func admit[In any](ctx context.Context, w *work, roles []role[In], check func(*I
 }
 
 func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lifecycle.Need, its items) error {
+	alias, _ := ref.Alias()
+	return w.admitNamed(ctx, ref, alias, a, need, its)
+}
+
+// admitNamed admits a key that was named by an alias, also where ref is its id by now.
+func (w *work) admitNamed(ctx context.Context, ref kms.Ref, alias string, a kms.Action, need lifecycle.Need, its items) error {
+	w.alias = alias
 	if !w.o.ring.Lease().Valid() {
 		return kms.Errorf(kms.CodeStoreUnavailable, "the server has lost touch with its store")
 	}
@@ -132,13 +140,13 @@ func (w *work) admitKey(ctx context.Context, ref kms.Ref, a kms.Action, need lif
 	if w.rec.Resource == "" {
 		w.rec.Resource = name
 	}
-	if err := w.authorizeKey(k, ref, a, its); err != nil {
+	if err := w.authorizeKey(ctx, k, ref, a, its); err != nil {
 		return err
 	}
 	if missing != nil {
 		return missing
 	}
-	w.keys[w.n] = admitted{Key: k, action: a, need: need, items: its}
+	w.keys[w.n] = admitted{Key: k, action: a, need: need, items: its, alias: alias}
 	w.n++
 	if w.call.Admit != nil {
 		if err := w.call.Admit(&k.Key); err != nil {
@@ -171,7 +179,7 @@ func (w *work) version(ctx context.Context, i int, n uint32) (*keyring.Version, 
 	if err != nil {
 		return nil, err
 	}
-	if err := w.permits(k, &v.Version, k.need); err != nil {
+	if err := w.permits(ctx, k, &v.Version, k.need); err != nil {
 		v.Release()
 		return nil, about(k.ID, err)
 	}
@@ -190,13 +198,13 @@ func (w *work) version(ctx context.Context, i int, n uint32) (*keyring.Version, 
 }
 
 // permits decides on a version as its state and dates stand at the operation's time.
-func (w *work) permits(k *admitted, v *kms.Version, need lifecycle.Need) error {
+func (w *work) permits(ctx context.Context, k *admitted, v *kms.Version, need lifecycle.Need) error {
 	if lifecycle.Expired(v, w.now) {
 		return kms.Errorf(kms.CodeMaterialExpired, "the imported material of version %d expired at %s", v.Number, spelt(v.ExpiresAt))
 	}
 	state, terms := lifecycle.StateAt(v, w.now), lifecycle.TermsAt(&k.Key.Key, v, w.now)
 	if state == kms.Compromised && need == lifecycle.Process {
-		terms.Compromised = w.mayProcessCompromised(k, v.Number)
+		terms.Compromised = w.mayProcessCompromised(ctx, k, v.Number)
 	}
 	return lifecycle.Permits(w.switchOf(&k.Key.Key), state, need, terms)
 }

@@ -11,7 +11,6 @@ import (
 	"github.com/keyhold/keyhold/internal/keyring"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/lifecycle"
-	"github.com/keyhold/keyhold/internal/policy"
 )
 
 // Limits of listings.
@@ -157,7 +156,12 @@ func doListKeys(ctx context.Context, w *work, in *ListKeysInput) (ListKeysOutput
 				continue
 			}
 			keys[i].Stand(w.call.Region)
-			if !in.Filter.selects(&keys[i]) || !w.mayDescribe(&keys[i]) {
+			if !in.Filter.selects(&keys[i]) {
+				continue
+			}
+			if may, err := w.mayDescribe(ctx, &keys[i]); err != nil {
+				return out, err
+			} else if !may {
 				continue
 			}
 			lifecycle.Primary(&keys[i], w.now)
@@ -175,8 +179,17 @@ func doListKeys(ctx context.Context, w *work, in *ListKeysInput) (ListKeysOutput
 	return out, nil
 }
 
-func (w *work) mayDescribe(k *kms.Key) bool {
-	return w.decide(policy.PrepareKey(k), kms.DescribeKey, nil).Allowed
+func (w *work) mayDescribe(ctx context.Context, k *kms.Key) (bool, error) {
+	return w.wouldAllow(ctx, k, kms.DescribeKey)
+}
+
+// wouldAllow tells whether the caller may do something with a key that was read. Nothing comes of it but the answer.
+func (w *work) wouldAllow(ctx context.Context, k *kms.Key, a kms.Action) (bool, error) {
+	on, err := w.keyResource(ctx, k, w.call.Principal.Name)
+	if kms.CodeOf(err) == kms.CodeBadPolicy || kms.CodeOf(err) == kms.CodeConflict {
+		return false, nil // one whose policy cannot be read is shown to nobody
+	}
+	return err == nil && w.decide(on, a, nil).Allowed, err
 }
 
 func (f *KeyFilter) selects(k *kms.Key) bool {

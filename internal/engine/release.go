@@ -43,7 +43,7 @@ func (w *work) stands(ctx context.Context) bool {
 // readmit decides anew on the state as it is now: a change that took nothing away does not cost the caller its answer.
 func (w *work) readmit(ctx context.Context, o *opened) bool {
 	again := &work{e: w.e, o: o, call: w.call, now: w.e.now()}
-	again.rec.Action = w.rec.Action
+	again.rec.Action, again.in = w.rec.Action, w.in
 	if again.enterNamespace(ctx) != nil {
 		return false
 	}
@@ -55,7 +55,7 @@ func (w *work) readmit(ctx context.Context, o *opened) bool {
 	}
 	for i := range w.n {
 		k := &w.keys[i]
-		if again.admitKey(ctx, kms.RefTo(k.ID), k.action, k.need, k.items) != nil {
+		if again.admitNamed(ctx, kms.RefTo(k.ID), k.alias, k.action, k.need, k.items) != nil {
 			return false
 		}
 	}

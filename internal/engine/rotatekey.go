@@ -7,7 +7,6 @@ import (
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/lifecycle"
-	"github.com/keyhold/keyhold/internal/policy"
 	"github.com/keyhold/keyhold/internal/records"
 )
 
@@ -73,7 +72,7 @@ func (w *work) successor(ctx context.Context, a kms.Algorithm) (*newVersion, err
 
 // install makes a version that was prepared the primary one, or the next one, in the transaction: from its commit on all clients protect with a primary version. The versions
 // before stay as they are: active, and no longer primary. errStale: another one was made meanwhile.
-func (w *work) install(tx *records.Tx, k *records.Key, made *newVersion, d Dates, why string) ([]kms.Version, error) {
+func (w *work) install(ctx context.Context, tx *records.Tx, k *records.Key, made *newVersion, d Dates, why string) ([]kms.Version, error) {
 	if k.Latest+1 != made.number {
 		return nil, errStale
 	}
@@ -91,7 +90,7 @@ func (w *work) install(tx *records.Tx, k *records.Key, made *newVersion, d Dates
 		w.rec.Detail += fmt.Sprintf("; %s to %s", k.Algorithm, made.algorithm)
 		k.Algorithm, k.Bytes = made.algorithm, made.bytes
 		// A policy may permit rotations of keys of some algorithms only: it is asked about the key as it would be, too.
-		if err := w.verdict(w.decide(policy.PrepareKey(&k.Key), kms.RotateKey, nil), kms.RotateKey); err != nil {
+		if err := w.authorizeAs(ctx, &k.Key, kms.RotateKey); err != nil {
 			return nil, err
 		}
 	}
@@ -106,7 +105,7 @@ func (w *work) install(tx *records.Tx, k *records.Key, made *newVersion, d Dates
 	return []kms.Version{v}, err
 }
 
-func doRotate(_ context.Context, w *work, tx *records.Tx, in *RotateKeyInput) (out KeyOutput, err error) {
+func doRotate(ctx context.Context, w *work, tx *records.Tx, in *RotateKeyInput) (out KeyOutput, err error) {
 	k, err := w.key(tx)
 	if err != nil {
 		return out, err
@@ -115,7 +114,7 @@ func doRotate(_ context.Context, w *work, tx *records.Tx, in *RotateKeyInput) (o
 	if in.Waiting {
 		return w.promote(tx, &k)
 	}
-	if out.Versions, err = w.install(tx, &k, in.made, in.Dates, byHand); err != nil {
+	if out.Versions, err = w.install(ctx, tx, &k, in.made, in.Dates, byHand); err != nil {
 		return KeyOutput{}, err
 	}
 	w.putKey(tx, &k)

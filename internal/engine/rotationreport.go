@@ -8,7 +8,6 @@ import (
 	"github.com/keyhold/keyhold/internal/keyring"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/lifecycle"
-	"github.com/keyhold/keyhold/internal/policy"
 	"github.com/keyhold/keyhold/internal/records"
 	"github.com/keyhold/keyhold/internal/rotation"
 )
@@ -104,14 +103,16 @@ func one(yes bool) int {
 
 func (w *work) rotationRow(ctx context.Context, ring *keyring.Ring, k *kms.Key, failing *records.Due) (RotationRow, error) {
 	row := RotationRow{Key: *k, Missed: k.Switch == kms.Enabled && rotation.Missed(k.RotateAt, w.now)}
-	may := w.decide(policy.PrepareKey(k), kms.RotateKey, nil).Allowed
+	may, err := w.wouldAllow(ctx, k, kms.RotateKey)
+	if err != nil {
+		return row, err
+	}
 	if failing != nil {
 		row.Failed, row.RetryAt = failing.Attempts, failing.At
 		if may {
 			row.Failure = failing.Error
 		}
 	}
-	var err error
 	if row.SelfTest, err = w.selfTest(ctx, ring, &keyring.Key{Key: *k}); kms.CodeOf(err) == kms.CodeCancelled {
 		return row, err
 	}

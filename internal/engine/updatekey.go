@@ -9,7 +9,6 @@ import (
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/lifecycle"
-	"github.com/keyhold/keyhold/internal/policy"
 	"github.com/keyhold/keyhold/internal/records"
 )
 
@@ -49,7 +48,7 @@ func checkUpdate(in *UpdateKeyInput) error {
 	return kms.CheckLabels(in.SetLabels)
 }
 
-func doUpdate(_ context.Context, w *work, tx *records.Tx, in *UpdateKeyInput) (KeyOutput, error) {
+func doUpdate(ctx context.Context, w *work, tx *records.Tx, in *UpdateKeyInput) (KeyOutput, error) {
 	k, err := w.key(tx)
 	if err != nil {
 		return KeyOutput{}, err
@@ -107,7 +106,7 @@ func doUpdate(_ context.Context, w *work, tx *records.Tx, in *UpdateKeyInput) (K
 		w.rec.Detail = "nothing to do"
 		return KeyOutput{Key: k.Key}, nil
 	}
-	if err := w.authorizeRenamed(k.Key); err != nil {
+	if err := w.authorizeRenamed(ctx, k.Key); err != nil {
 		return KeyOutput{}, err
 	}
 	if err := w.keepsMetadata(&was, &k.Key); err != nil {
@@ -128,8 +127,17 @@ func preset(is, to *bool, name string) []string {
 
 // authorizeRenamed decides the update on the key as it would be, too: a caller must not move a key, by name or label,
 // to where it could not have changed it.
-func (w *work) authorizeRenamed(k kms.Key) error {
-	return w.verdict(w.decide(policy.PrepareKey(&k), kms.UpdateKey, nil), kms.UpdateKey)
+func (w *work) authorizeRenamed(ctx context.Context, k kms.Key) error {
+	return w.authorizeAs(ctx, &k, kms.UpdateKey)
+}
+
+// authorizeAs decides on a key as it would be.
+func (w *work) authorizeAs(ctx context.Context, k *kms.Key, a kms.Action) error {
+	on, err := w.keyResource(ctx, k, w.call.Principal.Name)
+	if err != nil {
+		return err
+	}
+	return w.verdict(w.decide(on, a, nil), a)
 }
 
 func changeAliases(tx *records.Tx, k *kms.Key, in *UpdateKeyInput) ([]string, error) {

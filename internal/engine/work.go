@@ -23,6 +23,8 @@ type work struct {
 	rules *rules
 	keys  [2]admitted
 	n     int
+	in    any    // what is asked for
+	alias string // by which the key that is being admitted was named
 	held  [4]holding
 	nHeld int
 	more  []holding // beyond four
@@ -48,6 +50,7 @@ type admitted struct {
 	action kms.Action
 	need   lifecycle.Need
 	items  items
+	alias  string // by which it was named; empty: otherwise
 }
 
 // holding is a version that the operation uses: before its output leaves, all of them have to be permitted still.

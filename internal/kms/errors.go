@@ -95,6 +95,7 @@ const (
 	CodeBehindItsLog Code = 1407
 	CodeClock        Code = 1408 // the machine's clock is not to be relied on
 	CodeCampaign     Code = 1409 // another campaign of this key is under way, or none is
+	CodeTooMany      Code = 1415 // there are as many as there can be
 
 	CodeKeyDisabled           Code = 1501
 	CodeKeyPendingDestruction Code = 1502
@@ -196,6 +197,7 @@ var codes = map[Code]codeFacts{
 	CodeBehindItsLog: {KindConflict, "store is behind its audit log", "if this is a deliberate restore, start once with --accept-restore; otherwise treat it as an attack"},
 	CodeClock:        {KindConflict, "the machine's clock is wrong", "set the clock of the server's machine, and keep it synchronised; keyhold operator status shows how it stands"},
 	CodeCampaign:     {KindConflict, "campaign", "wait for the one that is under way"},
+	CodeTooMany:      {KindConflict, "as many as there can be", "remove those that are not needed any more"},
 
 	CodeKeyDisabled:           {KindState, "key disabled", "enable it: keyhold key enable NAME"},
 	CodeKeyPendingDestruction: {KindState, "key pending destruction", "if it is still needed: keyhold key cancel-destroy NAME"},

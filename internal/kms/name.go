@@ -87,6 +87,15 @@ const aliasPrefix = "alias/"
 // Ref is a key reference as a caller wrote it: an id, a name, or alias/NAME.
 type Ref string
 
+// Alias is the alias by which a reference names a key, if it does.
+func (r Ref) Alias() (string, bool) {
+	name, is := strings.CutPrefix(string(r), aliasPrefix)
+	if !is {
+		return "", false
+	}
+	return name, true
+}
+
 // RefForm says how a reference names its key.
 type RefForm uint8
 

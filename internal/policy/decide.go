@@ -30,7 +30,7 @@ type Request struct {
 	Remote    netip.Addr // invalid on the local socket
 	Dialect   kms.Dialect
 	Context   kms.Context // the encryption context
-	Region    string      // of the request, or else the home of the key; empty: none
+	Region    string      // of the request; empty: none
 	Alias     string      // by which the request names the key; empty: it does not
 	Asks      Teller      // what the request says of itself; nil: nothing
 }

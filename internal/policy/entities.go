@@ -91,7 +91,8 @@ type Resource struct {
 	algorithm kms.Algorithm
 	usage     kms.Usage
 	labels    map[string]string
-	own       *own // what decides about this key alone; nil: nothing
+	home      string // region
+	own       *own   // what decides about this key alone; nil: nothing
 }
 
 // PrepareKey describes a key. For the creation of a key, pass it as it would be created: its labels count.
@@ -103,13 +104,13 @@ func PrepareKey(k *kms.Key) *Resource {
 	for name, value := range k.Labels {
 		tags[types.String(name)] = types.String(value)
 	}
-	r := &Resource{namespace: k.Namespace, name: k.Name, isKey: true, algorithm: k.Algorithm, usage: k.Usage, labels: k.Labels}
+	r := &Resource{namespace: k.Namespace, name: k.Name, isKey: true, algorithm: k.Algorithm, usage: k.Usage, labels: k.Labels, home: k.Region}
 	r.describe(k.ID.String(), types.RecordMap{
 		"algorithm":    types.String(k.Algorithm.String()),
 		"usage":        types.String(k.Usage.String()),
 		"state":        types.String(k.Switch.String()),
 		"origin":       types.String(k.Origin.String()),
-		"multi_region": types.Boolean(multiRegion(k.ID)),
+		"multi_region": types.Boolean(k.ID.MultiRegion()),
 		"aliases":      setOf(k.Aliases),
 	}, types.NewRecord(tags))
 	if k.ID.IsZero() || k.Name == "" {
@@ -140,10 +141,6 @@ func PrepareMissing(ns kms.Namespace, ref kms.Ref) *Resource {
 	}, types.Record{})
 	return r
 }
-
-// multiRegion tells whether a key may answer in several regions: its id is a UUID of version 8 (RFC 9562 §5.8), every other key's of
-// version 7.
-func multiRegion(id kms.ID) bool { return id[6]>>4 == 8 }
 
 // describe fills in the entity of a key. All ancestors are direct parents: nothing above them is ever loaded.
 func (r *Resource) describe(uid string, attrs types.RecordMap, tags types.Record) {

@@ -12,6 +12,7 @@ import (
 
 // Facts is what policies can know of a request beside who asks for what, when and from where. Most decisions need none of it.
 type Facts struct {
+	Action  kms.Action    // that is decided on: given, not told
 	Alias   string        // by which the request names the key; empty: it does not
 	Scheme  kms.Scheme    // that the request names; 0: the key's own
 	Message string        // iam.MessageRaw, iam.MessageDigest or iam.MessageMu; empty: nothing is signed
@@ -76,14 +77,18 @@ func readsFacts(tree *xast.Policy) bool {
 // addFacts puts what the request says of itself into the context.
 func (v *verdict) addFacts(m types.RecordMap) {
 	q, f := &v.q, &v.facts
-	if q.Asks != nil {
+	if f.Action = q.Action; q.Asks != nil {
 		q.Asks.Tell(f)
 	}
 	if f.Alias == "" {
 		f.Alias = q.Alias
 	}
+	region := q.Region
+	if region == "" {
+		region = q.Resource.home
+	}
 	for name, s := range map[types.String]string{
-		"region": q.Region, "alias": f.Alias, "message_type": f.Message, "grant_constraint": f.Constraint, "grantee": f.Grantee, "retiring": f.Retiring,
+		"region": region, "alias": f.Alias, "message_type": f.Message, "grant_constraint": f.Constraint, "grantee": f.Grantee, "retiring": f.Retiring,
 	} {
 		if s != "" {
 			m[name] = types.String(s)

@@ -2,6 +2,7 @@ package records
 
 import (
 	"context"
+	"encoding/hex"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
@@ -17,6 +18,7 @@ const (
 // KeyPolicy is the policy of one key. The key's record says that there is one (HasPolicy), and is counted up with it.
 type KeyPolicy struct {
 	Text    string    `json:"text"`
+	Account string    `json:"account"` // whose principals and keys the text names
 	Changed time.Time `json:"changed"`
 	By      string    `json:"by"`
 
@@ -25,6 +27,15 @@ type KeyPolicy struct {
 
 // GrantID is the id of a grant.
 type GrantID [32]byte
+
+// String is its form for callers: 64 hexadecimal digits.
+func (id GrantID) String() string { return hex.EncodeToString(id[:]) }
+
+// ParseGrantID reads what String writes.
+func ParseGrantID(s string) (id GrantID, ok bool) {
+	n, err := hex.Decode(id[:], []byte(s[:min(len(s), 2*len(id))]))
+	return id, err == nil && n == len(id) && len(s) == 2*len(id) && s == id.String()
+}
 
 // Grant permits one principal some operations with one key.
 type Grant struct {

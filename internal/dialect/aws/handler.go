@@ -173,7 +173,7 @@ func (x *exchange) identify(r *http.Request, service string) *fault {
 	x.signature = sig
 	x.call.Principal, x.call.Namespace, x.call.Region = sig.Principal, sig.Principal.Namespace, sig.Region
 	if x.account = x.accounts[x.call.Namespace]; x.account == "" {
-		x.account = accountOf(x.call.Namespace)
+		x.account = kms.AccountOf(x.call.Namespace)
 	}
 	return nil
 }

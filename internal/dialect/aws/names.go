@@ -49,21 +49,6 @@ func materialID(key kms.ID, version uint32) string {
 	return hex.EncodeToString(sum[:])
 }
 
-// accountOf is the number of the account that stands for a namespace.
-func accountOf(ns kms.Namespace) string {
-	if ns == kms.DefaultNamespace {
-		return "000000000000"
-	}
-	sum := sha256.Sum256([]byte("keyhold: AWS account of a namespace\x00" + string(ns)))
-	n := binary.BigEndian.Uint64(sum[:]) % 1e12
-	var digits [12]byte
-	for i := len(digits) - 1; i >= 0; i-- {
-		digits[i] = byte('0' + n%10)
-		n /= 10
-	}
-	return string(digits[:])
-}
-
 // arn is an Amazon Resource Name of this service, region and account.
 func (x *exchange) arn(resource string) string {
 	return "arn:aws:kms:" + x.call.Region + ":" + x.account + ":" + resource
