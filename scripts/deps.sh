@@ -14,6 +14,11 @@ if command -v gcc >/dev/null && ! echo '#include <stdlib.h>' | gcc -E - >/dev/nu
 # A syslog receiver with TLS, for the audit sinks. It need not run as a service.
 if ! PATH="$PATH:/usr/sbin" command -v rsyslogd >/dev/null; then missing+=(rsyslog); fi
 if ! compgen -G '/usr/lib/*/rsyslog/lmnsd_gtls.so' >/dev/null && ! compgen -G '/usr/lib*/rsyslog/lmnsd_gtls.so' >/dev/null; then missing+=(rsyslog-gnutls); fi
+# AWS's command line and its library for Python, as Debian has them, and what runs its clients for JavaScript.
+if [ ! -x /usr/bin/aws ]; then missing+=(awscli); fi
+if ! /usr/bin/python3 -c 'import boto3' 2>/dev/null; then missing+=(python3-boto3); fi
+if ! command -v node >/dev/null; then missing+=(nodejs); fi
+if ! command -v npm >/dev/null; then missing+=(npm); fi
 
 if [ "${#missing[@]}" -gt 0 ]; then
   if [ "$(id -u)" -eq 0 ] && command -v apt-get >/dev/null; then
@@ -37,4 +42,16 @@ have=${have#go}
 if [ "$(printf '%s\n%s\n' "$want" "${have%% *}" | sort -V | head -n 1)" != "$want" ]; then
   echo "Go $have is too old: want $want or newer, from https://go.dev/dl/" >&2
   exit 1
+fi
+
+node=$(node --version)
+node=${node#v}
+if [ "${node%%.*}" -lt 20 ]; then
+  echo "Node.js $node is too old: AWS's clients for JavaScript want 20 or newer, from https://nodejs.org/ (Debian's own may be older)" >&2
+  exit 1
+fi
+# The packages that test/aws/js/package-lock.json pins, by their hashes.
+if ! cmp -s test/aws/js/package-lock.json test/aws/js/node_modules/.installed; then
+  echo "installing: AWS's clients for JavaScript"
+  (cd test/aws/js && npm ci --silent && cp package-lock.json node_modules/.installed)
 fi
