@@ -7,6 +7,7 @@ import (
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/policy"
+	"github.com/keyhold/keyhold/internal/policy/iam"
 	"github.com/keyhold/keyhold/internal/records"
 )
 
@@ -118,3 +119,9 @@ func (e *Engine) Account(ns kms.Namespace) string {
 	}
 	return kms.AccountOf(ns)
 }
+
+// PrincipalOf is the name of the principal that an ARN of AWS means in an account. CodeBadRequest: it means none that can call.
+func PrincipalOf(arn, account string) (string, error) { return iam.PrincipalName(arn, account) }
+
+// PrincipalARN is the ARN of a principal of an account.
+func PrincipalARN(name, account string) string { return iam.PrincipalARN(name, account) }

@@ -99,6 +99,14 @@ var operations = []operation{
 	op("DeriveSharedSecret", (*exchange).DeriveSharedSecret),
 	op("Encapsulate", (*exchange).Encapsulate),
 	op("Decapsulate", (*exchange).Decapsulate),
+	limited("a policy that says what cannot be decided on is refused", op("PutKeyPolicy", (*exchange).PutKeyPolicy)),
+	op("GetKeyPolicy", (*exchange).GetKeyPolicy),
+	op("ListKeyPolicies", (*exchange).ListKeyPolicies),
+	limited("not to AWS services; a principal holds at most 250 grants on one key", op("CreateGrant", (*exchange).CreateGrant)),
+	op("ListGrants", (*exchange).ListGrants),
+	op("RevokeGrant", (*exchange).RevokeGrant),
+	op("RetireGrant", (*exchange).RetireGrant),
+	op("ListRetirableGrants", (*exchange).ListRetirableGrants),
 }
 
 // changing are the operations that change something: what was signed once is carried out once. Cryptographic use may be repeated, and so may looking.
@@ -122,3 +130,11 @@ var byName = func() map[string]*operation {
 	}
 	return m
 }()
+
+// nothing is an answer without members.
+type nothing struct{}
+
+func (*nothing) encode(e *encoder) {
+	e.open()
+	e.close()
+}
