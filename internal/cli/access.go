@@ -194,8 +194,9 @@ func (a *app) tokenRevoke() *cobra.Command {
 func (a *app) credentialCommand() *cobra.Command {
 	return group(groupAccess, "credential", "Bind client certificates to principals, make access keys",
 		`Bind the identity of a TLS client certificate to a principal: its SPIFFE id (spiffe://…) where the server verifies certificates, or the
-fingerprint of the certificate (sha256:…). Make access keys, with which clients of the AWS dialect sign.`,
-		a.credentialCreate(), a.credentialList(), a.credentialRevoke(), a.accessKeyCommand())
+fingerprint of the certificate (sha256:…). Make access keys, with which clients of the AWS dialect sign, and roles that they can
+assume for a while.`,
+		a.credentialCreate(), a.credentialList(), a.credentialRevoke(), a.accessKeyCommand(), a.roleCommand())
 }
 
 // credentialChange is the JSON of a binding after a change.

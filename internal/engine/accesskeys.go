@@ -376,11 +376,6 @@ func (i Identities) AccessKey(ctx context.Context, id string) (Identity, error) 
 	return Identity{Principal: p, Rev: k.Rev, Secret: secret.Copy(k.Secret)}, nil
 }
 
-// Session finds the identity of a session token. CodeUnauthenticated: there is none.
-func (Identities) Session(context.Context, string) (Identity, error) {
-	return Identity{}, unknownCredential()
-}
-
 // dropAccessKeys removes access keys that ended before a time, or whose namespace is no more.
 func (e *Engine) dropAccessKeys(ctx context.Context, o *opened, ended time.Time) error {
 	for after := []byte(nil); ; {

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"strings"
 
 	"golang.org/x/mod/sumdb/note"
 
@@ -228,6 +229,10 @@ func doExplain(ctx context.Context, w *work, in *ExplainInput) (ExplainOutput, e
 		if k, err := w.o.records.AccessKey(ctx, rec.Credential); err == nil && k.Rev != 0 {
 			k.Erase()
 			p.Roles, p.Groups, p.Scope = k.Roles, k.Groups, k.Scope
+		} else if name, is := strings.CutPrefix(rec.Name, rolePrefix); is {
+			if r, err := w.o.records.Role(ctx, rec.Home, name); err == nil && r.Rev != 0 {
+				p.Roles, p.Groups, p.Scope = r.Roles, r.Groups, r.Scope
+			}
 		}
 	} else if id, ok := kms.ParseID(rec.Credential); ok {
 		if t, err := w.o.records.Token(ctx, id); err == nil && t.Rev != 0 {

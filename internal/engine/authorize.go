@@ -107,7 +107,7 @@ func (b *rulebook) forget(t records.Touch) {
 		b.rules.Forget(t.Namespace)
 	case records.TouchAll:
 		b.rules.Clear()
-	case records.TouchKey, records.TouchVersion, records.TouchName, records.TouchToken, records.TouchCredential, records.TouchAccessKey:
+	case records.TouchKey, records.TouchVersion, records.TouchName, records.TouchToken, records.TouchCredential, records.TouchAccessKey, records.TouchRole:
 	}
 }
 

@@ -20,6 +20,29 @@ var credsTrials = map[kms.Action]trial{
 	kms.RevokeAccessKey: after(newAccessKey, func(w *world, in engine.CreateAccessKeyOutput) (engine.AccessKeyOutput, error) {
 		return w.e.RevokeAccessKey(w.t.Context(), admin, engine.AccessKeyInput{ID: in.Info.ID})
 	}),
+	kms.PutRole: plain(newRole),
+	kms.ReadRole: plain(func(w *world, _ string) (engine.RolesOutput, error) {
+		return w.e.ListRoles(w.t.Context(), admin, engine.PageInput{})
+	}),
+	kms.DeleteRole: after(newRole, func(w *world, in engine.RoleOutput) (engine.RoleOutput, error) {
+		return w.e.DeleteRole(w.t.Context(), admin, engine.RoleInput{Name: in.Role.Name})
+	}),
+	kms.AssumeRole: after(newRole, func(w *world, in engine.RoleOutput) (engine.SessionOutput, error) {
+		return w.e.AssumeRole(w.t.Context(), signer(), engine.AssumeRoleInput{Role: in.Role.Name, Session: "test"})
+	}),
 }
 
 var credsElsewhere = map[kms.Action]string{}
+
+func newRole(w *world, n string) (engine.RoleOutput, error) {
+	return w.e.PutRole(w.t.Context(), admin, engine.RoleInfo{Name: n, Roles: []kms.Role{kms.RoleUser}, Trust: engine.RoleTrust{Principals: []string{user.Principal.Name}}})
+}
+
+// signer is a call of user that an access key signed.
+func signer() kms.Call {
+	c := user
+	p := *c.Principal
+	p.Method, p.Credential = kms.AuthSignature, "AKIAAAAAAAAAAAAAAAAA"
+	c.Principal = &p
+	return c
+}

@@ -64,7 +64,7 @@ func newAccesses() *accesses {
 
 func (a *accesses) forget(t records.Touch) {
 	switch t.Kind {
-	case records.TouchToken, records.TouchCredential, records.TouchAccessKey, records.TouchAll:
+	case records.TouchToken, records.TouchCredential, records.TouchAccessKey, records.TouchRole, records.TouchAll:
 		if t.Namespace != "" {
 			a.people.Forget(t.Namespace)
 			return
@@ -167,7 +167,20 @@ func (w *work) people(ctx context.Context) (*people, error) {
 		}
 		after = next
 	}
-	return p, nil
+	for after := ""; ; {
+		page, next, err := w.o.records.Roles(ctx, w.call.Namespace, after, scanPage)
+		if err != nil {
+			return nil, err
+		}
+		for i := range page {
+			r := &page[i]
+			add(&kms.Principal{Name: rolePrefix + r.Name, Namespace: r.Namespace, Roles: r.Roles, Groups: r.Groups, Method: kms.AuthSignature, Scope: r.Scope})
+		}
+		if after = next; next == "" || len(p.all) > 3*peopleRead {
+			p.cut = p.cut || next != ""
+			return p, nil
+		}
+	}
 }
 
 // access answers who could use and manage a key. Most keys of a namespace are alike to its rules: what was found out for one holds for all of them.

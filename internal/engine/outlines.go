@@ -78,7 +78,7 @@ func (s *shelf) forget(t records.Touch) {
 		if x := s.all[t.Namespace]; x != nil && x.touch(t.ID) {
 			delete(s.all, t.Namespace)
 		}
-	case records.TouchVersion, records.TouchName, records.TouchNamespace, records.TouchPolicy, records.TouchToken, records.TouchCredential, records.TouchAccessKey:
+	case records.TouchVersion, records.TouchName, records.TouchNamespace, records.TouchPolicy, records.TouchToken, records.TouchCredential, records.TouchAccessKey, records.TouchRole:
 	}
 }
 

@@ -374,7 +374,7 @@ func (r *Ring) Forget(t records.Touch) {
 		r.keks.Forget(t.Namespace)
 	case records.TouchAll:
 		r.Clear()
-	case records.TouchPolicy, records.TouchToken, records.TouchCredential, records.TouchAccessKey:
+	case records.TouchPolicy, records.TouchToken, records.TouchCredential, records.TouchAccessKey, records.TouchRole:
 	}
 }
 

@@ -129,6 +129,11 @@ const (
 	ListGrants
 	ListRetirableGrants // those that name one principal as the one who may retire them
 
+	PutRole // a role that can be assumed for a while
+	ReadRole
+	DeleteRole
+	AssumeRole // begins a session of a role
+
 	actionEnd
 )
 
@@ -276,6 +281,11 @@ var actions = [...]actionFacts{
 	RetireGrant:         {"RetireGrant", SelfGroup, true},
 	ListGrants:          {"ListGrants", ReadGroup, true},
 	ListRetirableGrants: {"ListRetirableGrants", ReadGroup, false},
+
+	PutRole:    {"PutRole", AdminGroup, false},
+	ReadRole:   {"ReadRole", AdminGroup, false},
+	DeleteRole: {"DeleteRole", AdminGroup, false},
+	AssumeRole: {"AssumeRole", SelfGroup, false},
 }
 
 // AllActions lists every action, for tables and tests that range over them.

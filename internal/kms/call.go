@@ -55,6 +55,7 @@ type Principal struct {
 	Method     AuthMethod
 	Credential string    // public id of the token or certificate binding
 	Expires    time.Time // of the credential; zero: never
+	Session    string    // name of the session, of a role that was assumed; else empty
 	Scope      []Action  // if not empty, the only actions this credential may ask for
 	Standing   Standing  // nil: cannot be withdrawn (the server itself)
 

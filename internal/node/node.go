@@ -345,6 +345,8 @@ func forget(a *authn.Authenticator, t engine.Touch) {
 		a.ForgetCertificate(t.Name)
 	case t.Kind == records.TouchAccessKey:
 		a.ForgetAccessKey(t.Name)
+	case t.Kind == records.TouchRole:
+		a.ForgetRole(t.ID)
 	case t.Kind == records.TouchAll:
 		a.ForgetAll()
 	}

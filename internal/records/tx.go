@@ -26,6 +26,7 @@ const (
 	TouchToken
 	TouchCredential
 	TouchAccessKey
+	TouchRole
 	TouchAll
 )
 
@@ -33,7 +34,7 @@ const (
 type Touch struct {
 	Kind      TouchKind
 	Namespace kms.Namespace
-	ID        kms.ID // of a key or token
+	ID        kms.ID // of a key, token or role
 	Version   uint32
 	Name      string // of a key, policy, subject or access key
 }

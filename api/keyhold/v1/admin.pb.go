@@ -2738,6 +2738,546 @@ func (x *AccessKeyResponse) GetAccessKey() *AccessKey {
 	return nil
 }
 
+// Role can be assumed for a while: rights, and who may have them. Who has assumed it is the principal `role/NAME`.
+type Role struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Letters, digits and `. _ -`, at most 64; a letter or digit first.
+	Name string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	// Its namespace. Not in a request.
+	Namespace string `protobuf:"bytes,2,opt,name=namespace,proto3" json:"namespace,omitempty"`
+	// Built-in roles: `admin`, `user`, `auditor`.
+	Roles []string `protobuf:"bytes,3,rep,name=roles,proto3" json:"roles,omitempty"`
+	// Further names that policies may use; at most 32.
+	Groups []string `protobuf:"bytes,4,rep,name=groups,proto3" json:"groups,omitempty"`
+	// The only actions that its sessions may ask for; empty: whatever roles and policies permit.
+	Scope []string `protobuf:"bytes,5,rep,name=scope,proto3" json:"scope,omitempty"`
+	// Who may assume it.
+	Trust *RoleTrust `protobuf:"bytes,6,opt,name=trust,proto3" json:"trust,omitempty"`
+	// The longest session, 15 minutes to 12 hours. Not set: an hour.
+	MaxSession *durationpb.Duration `protobuf:"bytes,7,opt,name=max_session,json=maxSession,proto3" json:"max_session,omitempty"`
+	// Time of creation. Not in a request.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,8,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// Time of the last change. Not in a request.
+	ChangedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
+	// Who changed it last. Not in a request.
+	ChangedBy     string `protobuf:"bytes,10,opt,name=changed_by,json=changedBy,proto3" json:"changed_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Role) Reset() {
+	*x = Role{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Role) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Role) ProtoMessage() {}
+
+func (x *Role) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Role.ProtoReflect.Descriptor instead.
+func (*Role) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *Role) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Role) GetNamespace() string {
+	if x != nil {
+		return x.Namespace
+	}
+	return ""
+}
+
+func (x *Role) GetRoles() []string {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *Role) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *Role) GetScope() []string {
+	if x != nil {
+		return x.Scope
+	}
+	return nil
+}
+
+func (x *Role) GetTrust() *RoleTrust {
+	if x != nil {
+		return x.Trust
+	}
+	return nil
+}
+
+func (x *Role) GetMaxSession() *durationpb.Duration {
+	if x != nil {
+		return x.MaxSession
+	}
+	return nil
+}
+
+func (x *Role) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Role) GetChangedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangedAt
+	}
+	return nil
+}
+
+func (x *Role) GetChangedBy() string {
+	if x != nil {
+		return x.ChangedBy
+	}
+	return ""
+}
+
+// RoleTrust says who may assume a role: any of these.
+type RoleTrust struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Principals of the namespace; at most 64.
+	Principals []string `protobuf:"bytes,1,rep,name=principals,proto3" json:"principals,omitempty"`
+	// Groups; at most 64.
+	Groups []string `protobuf:"bytes,2,rep,name=groups,proto3" json:"groups,omitempty"`
+	// Issuers of identity tokens; at most 8.
+	Web           []*WebTrust `protobuf:"bytes,3,rep,name=web,proto3" json:"web,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoleTrust) Reset() {
+	*x = RoleTrust{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoleTrust) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoleTrust) ProtoMessage() {}
+
+func (x *RoleTrust) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoleTrust.ProtoReflect.Descriptor instead.
+func (*RoleTrust) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *RoleTrust) GetPrincipals() []string {
+	if x != nil {
+		return x.Principals
+	}
+	return nil
+}
+
+func (x *RoleTrust) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
+func (x *RoleTrust) GetWeb() []*WebTrust {
+	if x != nil {
+		return x.Web
+	}
+	return nil
+}
+
+// WebTrust admits the bearer of a token that an OpenID Connect issuer signed.
+type WebTrust struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// As it stands in its tokens: `https://…`. The server's configuration must name it too (`oidc.issuers`).
+	Issuer string `protobuf:"bytes,1,opt,name=issuer,proto3" json:"issuer,omitempty"`
+	// A token must be for one of them; 1 to 16.
+	Audiences []string `protobuf:"bytes,2,rep,name=audiences,proto3" json:"audiences,omitempty"`
+	// Claims that a token must make, all of them, by name; at most 16. `sub` names its subject.
+	Claims        map[string]string `protobuf:"bytes,3,rep,name=claims,proto3" json:"claims,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *WebTrust) Reset() {
+	*x = WebTrust{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *WebTrust) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*WebTrust) ProtoMessage() {}
+
+func (x *WebTrust) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use WebTrust.ProtoReflect.Descriptor instead.
+func (*WebTrust) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *WebTrust) GetIssuer() string {
+	if x != nil {
+		return x.Issuer
+	}
+	return ""
+}
+
+func (x *WebTrust) GetAudiences() []string {
+	if x != nil {
+		return x.Audiences
+	}
+	return nil
+}
+
+func (x *WebTrust) GetClaims() map[string]string {
+	if x != nil {
+		return x.Claims
+	}
+	return nil
+}
+
+type PutRoleRequest struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Role          *Role                  `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *PutRoleRequest) Reset() {
+	*x = PutRoleRequest{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutRoleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutRoleRequest) ProtoMessage() {}
+
+func (x *PutRoleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutRoleRequest.ProtoReflect.Descriptor instead.
+func (*PutRoleRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *PutRoleRequest) GetRole() *Role {
+	if x != nil {
+		return x.Role
+	}
+	return nil
+}
+
+type GetRoleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the role.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetRoleRequest) Reset() {
+	*x = GetRoleRequest{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetRoleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetRoleRequest) ProtoMessage() {}
+
+func (x *GetRoleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetRoleRequest.ProtoReflect.Descriptor instead.
+func (*GetRoleRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *GetRoleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type ListRolesRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Most roles in the answer. 0: 100; at most 1,000.
+	PageSize uint32 `protobuf:"varint,1,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the previous answer.
+	PageToken     string `protobuf:"bytes,2,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRolesRequest) Reset() {
+	*x = ListRolesRequest{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[47]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRolesRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRolesRequest) ProtoMessage() {}
+
+func (x *ListRolesRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[47]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRolesRequest.ProtoReflect.Descriptor instead.
+func (*ListRolesRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{47}
+}
+
+func (x *ListRolesRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRolesRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListRolesResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Roles []*Role                `protobuf:"bytes,1,rep,name=roles,proto3" json:"roles,omitempty"`
+	// Empty: there are no more.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRolesResponse) Reset() {
+	*x = ListRolesResponse{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[48]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRolesResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRolesResponse) ProtoMessage() {}
+
+func (x *ListRolesResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[48]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRolesResponse.ProtoReflect.Descriptor instead.
+func (*ListRolesResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{48}
+}
+
+func (x *ListRolesResponse) GetRoles() []*Role {
+	if x != nil {
+		return x.Roles
+	}
+	return nil
+}
+
+func (x *ListRolesResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type DeleteRoleRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the role.
+	Name          string `protobuf:"bytes,1,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *DeleteRoleRequest) Reset() {
+	*x = DeleteRoleRequest{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[49]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *DeleteRoleRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*DeleteRoleRequest) ProtoMessage() {}
+
+func (x *DeleteRoleRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[49]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use DeleteRoleRequest.ProtoReflect.Descriptor instead.
+func (*DeleteRoleRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{49}
+}
+
+func (x *DeleteRoleRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type RoleResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Role          *Role                  `protobuf:"bytes,1,opt,name=role,proto3" json:"role,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RoleResponse) Reset() {
+	*x = RoleResponse{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[50]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RoleResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RoleResponse) ProtoMessage() {}
+
+func (x *RoleResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[50]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RoleResponse.ProtoReflect.Descriptor instead.
+func (*RoleResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{50}
+}
+
+func (x *RoleResponse) GetRole() *Role {
+	if x != nil {
+		return x.Role
+	}
+	return nil
+}
+
 type WhoAmIRequest struct {
 	state         protoimpl.MessageState `protogen:"open.v1"`
 	unknownFields protoimpl.UnknownFields
@@ -2746,7 +3286,7 @@ type WhoAmIRequest struct {
 
 func (x *WhoAmIRequest) Reset() {
 	*x = WhoAmIRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2758,7 +3298,7 @@ func (x *WhoAmIRequest) String() string {
 func (*WhoAmIRequest) ProtoMessage() {}
 
 func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2771,7 +3311,7 @@ func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIRequest.ProtoReflect.Descriptor instead.
 func (*WhoAmIRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 type WhoAmIResponse struct {
@@ -2798,7 +3338,7 @@ type WhoAmIResponse struct {
 
 func (x *WhoAmIResponse) Reset() {
 	*x = WhoAmIResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2810,7 +3350,7 @@ func (x *WhoAmIResponse) String() string {
 func (*WhoAmIResponse) ProtoMessage() {}
 
 func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2823,7 +3363,7 @@ func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIResponse.ProtoReflect.Descriptor instead.
 func (*WhoAmIResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 func (x *WhoAmIResponse) GetPrincipal() string {
@@ -2899,7 +3439,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2911,7 +3451,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2924,7 +3464,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *ListJobsRequest) GetDue() uint32 {
@@ -2944,7 +3484,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2956,7 +3496,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2969,7 +3509,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -3008,7 +3548,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[46]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3020,7 +3560,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[46]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3033,7 +3573,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{46}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *Job) GetName() string {
@@ -3128,7 +3668,7 @@ type RollEpochRequest struct {
 
 func (x *RollEpochRequest) Reset() {
 	*x = RollEpochRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[47]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3140,7 +3680,7 @@ func (x *RollEpochRequest) String() string {
 func (*RollEpochRequest) ProtoMessage() {}
 
 func (x *RollEpochRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[47]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3153,7 +3693,7 @@ func (x *RollEpochRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollEpochRequest.ProtoReflect.Descriptor instead.
 func (*RollEpochRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{47}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{56}
 }
 
 type RebuildUsageRequest struct {
@@ -3164,7 +3704,7 @@ type RebuildUsageRequest struct {
 
 func (x *RebuildUsageRequest) Reset() {
 	*x = RebuildUsageRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[48]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3176,7 +3716,7 @@ func (x *RebuildUsageRequest) String() string {
 func (*RebuildUsageRequest) ProtoMessage() {}
 
 func (x *RebuildUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[48]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3189,7 +3729,7 @@ func (x *RebuildUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildUsageRequest.ProtoReflect.Descriptor instead.
 func (*RebuildUsageRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{48}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{57}
 }
 
 type RebuildUsageResponse struct {
@@ -3204,7 +3744,7 @@ type RebuildUsageResponse struct {
 
 func (x *RebuildUsageResponse) Reset() {
 	*x = RebuildUsageResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[49]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3216,7 +3756,7 @@ func (x *RebuildUsageResponse) String() string {
 func (*RebuildUsageResponse) ProtoMessage() {}
 
 func (x *RebuildUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[49]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3229,7 +3769,7 @@ func (x *RebuildUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildUsageResponse.ProtoReflect.Descriptor instead.
 func (*RebuildUsageResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{49}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{58}
 }
 
 func (x *RebuildUsageResponse) GetWas() *timestamppb.Timestamp {
@@ -3254,7 +3794,7 @@ type RotateRootRequest struct {
 
 func (x *RotateRootRequest) Reset() {
 	*x = RotateRootRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[50]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3266,7 +3806,7 @@ func (x *RotateRootRequest) String() string {
 func (*RotateRootRequest) ProtoMessage() {}
 
 func (x *RotateRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[50]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3279,7 +3819,7 @@ func (x *RotateRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRootRequest.ProtoReflect.Descriptor instead.
 func (*RotateRootRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{50}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{59}
 }
 
 type RotateRootResponse struct {
@@ -3291,7 +3831,7 @@ type RotateRootResponse struct {
 
 func (x *RotateRootResponse) Reset() {
 	*x = RotateRootResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[51]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3303,7 +3843,7 @@ func (x *RotateRootResponse) String() string {
 func (*RotateRootResponse) ProtoMessage() {}
 
 func (x *RotateRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[51]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3316,7 +3856,7 @@ func (x *RotateRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRootResponse.ProtoReflect.Descriptor instead.
 func (*RotateRootResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{51}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{60}
 }
 
 func (x *RotateRootResponse) GetStatus() *ServerStatus {
@@ -3334,7 +3874,7 @@ type CheckStoreRequest struct {
 
 func (x *CheckStoreRequest) Reset() {
 	*x = CheckStoreRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[52]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3346,7 +3886,7 @@ func (x *CheckStoreRequest) String() string {
 func (*CheckStoreRequest) ProtoMessage() {}
 
 func (x *CheckStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[52]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3359,7 +3899,7 @@ func (x *CheckStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStoreRequest.ProtoReflect.Descriptor instead.
 func (*CheckStoreRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{52}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{61}
 }
 
 type CheckStoreResponse struct {
@@ -3380,7 +3920,7 @@ type CheckStoreResponse struct {
 
 func (x *CheckStoreResponse) Reset() {
 	*x = CheckStoreResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[53]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3392,7 +3932,7 @@ func (x *CheckStoreResponse) String() string {
 func (*CheckStoreResponse) ProtoMessage() {}
 
 func (x *CheckStoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[53]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3405,7 +3945,7 @@ func (x *CheckStoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStoreResponse.ProtoReflect.Descriptor instead.
 func (*CheckStoreResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{53}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{62}
 }
 
 func (x *CheckStoreResponse) GetRecords() uint64 {
@@ -3664,7 +4204,51 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"I\n" +
 	"\x11AccessKeyResponse\x124\n" +
 	"\n" +
-	"access_key\x18\x01 \x01(\v2\x15.keyhold.v1.AccessKeyR\taccessKey\"\x0f\n" +
+	"access_key\x18\x01 \x01(\v2\x15.keyhold.v1.AccessKeyR\taccessKey\"\xfa\x02\n" +
+	"\x04Role\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\x12\x1c\n" +
+	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x14\n" +
+	"\x05roles\x18\x03 \x03(\tR\x05roles\x12\x16\n" +
+	"\x06groups\x18\x04 \x03(\tR\x06groups\x12\x14\n" +
+	"\x05scope\x18\x05 \x03(\tR\x05scope\x12+\n" +
+	"\x05trust\x18\x06 \x01(\v2\x15.keyhold.v1.RoleTrustR\x05trust\x12:\n" +
+	"\vmax_session\x18\a \x01(\v2\x19.google.protobuf.DurationR\n" +
+	"maxSession\x129\n" +
+	"\n" +
+	"created_at\x18\b \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
+	"\n" +
+	"changed_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x12\x1d\n" +
+	"\n" +
+	"changed_by\x18\n" +
+	" \x01(\tR\tchangedBy\"k\n" +
+	"\tRoleTrust\x12\x1e\n" +
+	"\n" +
+	"principals\x18\x01 \x03(\tR\n" +
+	"principals\x12\x16\n" +
+	"\x06groups\x18\x02 \x03(\tR\x06groups\x12&\n" +
+	"\x03web\x18\x03 \x03(\v2\x14.keyhold.v1.WebTrustR\x03web\"\xb5\x01\n" +
+	"\bWebTrust\x12\x16\n" +
+	"\x06issuer\x18\x01 \x01(\tR\x06issuer\x12\x1c\n" +
+	"\taudiences\x18\x02 \x03(\tR\taudiences\x128\n" +
+	"\x06claims\x18\x03 \x03(\v2 .keyhold.v1.WebTrust.ClaimsEntryR\x06claims\x1a9\n" +
+	"\vClaimsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"6\n" +
+	"\x0ePutRoleRequest\x12$\n" +
+	"\x04role\x18\x01 \x01(\v2\x10.keyhold.v1.RoleR\x04role\"$\n" +
+	"\x0eGetRoleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"N\n" +
+	"\x10ListRolesRequest\x12\x1b\n" +
+	"\tpage_size\x18\x01 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x02 \x01(\tR\tpageToken\"c\n" +
+	"\x11ListRolesResponse\x12&\n" +
+	"\x05roles\x18\x01 \x03(\v2\x10.keyhold.v1.RoleR\x05roles\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"'\n" +
+	"\x11DeleteRoleRequest\x12\x12\n" +
+	"\x04name\x18\x01 \x01(\tR\x04name\"4\n" +
+	"\fRoleResponse\x12$\n" +
+	"\x04role\x18\x01 \x01(\v2\x10.keyhold.v1.RoleR\x04role\"\x0f\n" +
 	"\rWhoAmIRequest\"\x97\x02\n" +
 	"\x0eWhoAmIResponse\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x12\n" +
@@ -3711,7 +4295,7 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\x04keys\x18\x02 \x01(\x04R\x04keys\x12\x1a\n" +
 	"\bversions\x18\x03 \x01(\x04R\bversions\x12\x18\n" +
 	"\adamaged\x18\x04 \x03(\tR\adamaged\x12#\n" +
-	"\rdamaged_count\x18\x05 \x01(\x04R\fdamagedCount2\x82\x11\n" +
+	"\rdamaged_count\x18\x05 \x01(\x04R\fdamagedCount2\x95\x13\n" +
 	"\fAdminService\x12T\n" +
 	"\x0fCreateNamespace\x12\".keyhold.v1.CreateNamespaceRequest\x1a\x1d.keyhold.v1.NamespaceResponse\x12T\n" +
 	"\x0fUpdateNamespace\x12\".keyhold.v1.UpdateNamespaceRequest\x1a\x1d.keyhold.v1.NamespaceResponse\x12X\n" +
@@ -3735,6 +4319,11 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\x0eListAccessKeys\x12!.keyhold.v1.ListAccessKeysRequest\x1a\".keyhold.v1.ListAccessKeysResponse\x12Z\n" +
 	"\x0fRotateAccessKey\x12\".keyhold.v1.RotateAccessKeyRequest\x1a#.keyhold.v1.CreateAccessKeyResponse\x12T\n" +
 	"\x0fRevokeAccessKey\x12\".keyhold.v1.RevokeAccessKeyRequest\x1a\x1d.keyhold.v1.AccessKeyResponse\x12?\n" +
+	"\aPutRole\x12\x1a.keyhold.v1.PutRoleRequest\x1a\x18.keyhold.v1.RoleResponse\x12?\n" +
+	"\aGetRole\x12\x1a.keyhold.v1.GetRoleRequest\x1a\x18.keyhold.v1.RoleResponse\x12H\n" +
+	"\tListRoles\x12\x1c.keyhold.v1.ListRolesRequest\x1a\x1d.keyhold.v1.ListRolesResponse\x12E\n" +
+	"\n" +
+	"DeleteRole\x12\x1d.keyhold.v1.DeleteRoleRequest\x1a\x18.keyhold.v1.RoleResponse\x12?\n" +
 	"\x06WhoAmI\x12\x19.keyhold.v1.WhoAmIRequest\x1a\x1a.keyhold.v1.WhoAmIResponse\x12E\n" +
 	"\bListJobs\x12\x1b.keyhold.v1.ListJobsRequest\x1a\x1c.keyhold.v1.ListJobsResponse\x12G\n" +
 	"\tRollEpoch\x12\x1c.keyhold.v1.RollEpochRequest\x1a\x1c.keyhold.v1.ListJobsResponse\x12K\n" +
@@ -3756,7 +4345,7 @@ func file_keyhold_v1_admin_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_admin_proto_rawDescData
 }
 
-var file_keyhold_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 55)
+var file_keyhold_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
 var file_keyhold_v1_admin_proto_goTypes = []any{
 	(*Namespace)(nil),                // 0: keyhold.v1.Namespace
 	(*Required)(nil),                 // 1: keyhold.v1.Required
@@ -3800,136 +4389,163 @@ var file_keyhold_v1_admin_proto_goTypes = []any{
 	(*RotateAccessKeyRequest)(nil),   // 39: keyhold.v1.RotateAccessKeyRequest
 	(*RevokeAccessKeyRequest)(nil),   // 40: keyhold.v1.RevokeAccessKeyRequest
 	(*AccessKeyResponse)(nil),        // 41: keyhold.v1.AccessKeyResponse
-	(*WhoAmIRequest)(nil),            // 42: keyhold.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),           // 43: keyhold.v1.WhoAmIResponse
-	(*ListJobsRequest)(nil),          // 44: keyhold.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),         // 45: keyhold.v1.ListJobsResponse
-	(*Job)(nil),                      // 46: keyhold.v1.Job
-	(*RollEpochRequest)(nil),         // 47: keyhold.v1.RollEpochRequest
-	(*RebuildUsageRequest)(nil),      // 48: keyhold.v1.RebuildUsageRequest
-	(*RebuildUsageResponse)(nil),     // 49: keyhold.v1.RebuildUsageResponse
-	(*RotateRootRequest)(nil),        // 50: keyhold.v1.RotateRootRequest
-	(*RotateRootResponse)(nil),       // 51: keyhold.v1.RotateRootResponse
-	(*CheckStoreRequest)(nil),        // 52: keyhold.v1.CheckStoreRequest
-	(*CheckStoreResponse)(nil),       // 53: keyhold.v1.CheckStoreResponse
-	nil,                              // 54: keyhold.v1.CanIRequest.ContextEntry
-	(*timestamppb.Timestamp)(nil),    // 55: google.protobuf.Timestamp
-	(*ApprovalRule)(nil),             // 56: keyhold.v1.ApprovalRule
-	(*AuditRecord)(nil),              // 57: keyhold.v1.AuditRecord
-	(*durationpb.Duration)(nil),      // 58: google.protobuf.Duration
-	(*ServerStatus)(nil),             // 59: keyhold.v1.ServerStatus
+	(*Role)(nil),                     // 42: keyhold.v1.Role
+	(*RoleTrust)(nil),                // 43: keyhold.v1.RoleTrust
+	(*WebTrust)(nil),                 // 44: keyhold.v1.WebTrust
+	(*PutRoleRequest)(nil),           // 45: keyhold.v1.PutRoleRequest
+	(*GetRoleRequest)(nil),           // 46: keyhold.v1.GetRoleRequest
+	(*ListRolesRequest)(nil),         // 47: keyhold.v1.ListRolesRequest
+	(*ListRolesResponse)(nil),        // 48: keyhold.v1.ListRolesResponse
+	(*DeleteRoleRequest)(nil),        // 49: keyhold.v1.DeleteRoleRequest
+	(*RoleResponse)(nil),             // 50: keyhold.v1.RoleResponse
+	(*WhoAmIRequest)(nil),            // 51: keyhold.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),           // 52: keyhold.v1.WhoAmIResponse
+	(*ListJobsRequest)(nil),          // 53: keyhold.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),         // 54: keyhold.v1.ListJobsResponse
+	(*Job)(nil),                      // 55: keyhold.v1.Job
+	(*RollEpochRequest)(nil),         // 56: keyhold.v1.RollEpochRequest
+	(*RebuildUsageRequest)(nil),      // 57: keyhold.v1.RebuildUsageRequest
+	(*RebuildUsageResponse)(nil),     // 58: keyhold.v1.RebuildUsageResponse
+	(*RotateRootRequest)(nil),        // 59: keyhold.v1.RotateRootRequest
+	(*RotateRootResponse)(nil),       // 60: keyhold.v1.RotateRootResponse
+	(*CheckStoreRequest)(nil),        // 61: keyhold.v1.CheckStoreRequest
+	(*CheckStoreResponse)(nil),       // 62: keyhold.v1.CheckStoreResponse
+	nil,                              // 63: keyhold.v1.CanIRequest.ContextEntry
+	nil,                              // 64: keyhold.v1.WebTrust.ClaimsEntry
+	(*timestamppb.Timestamp)(nil),    // 65: google.protobuf.Timestamp
+	(*ApprovalRule)(nil),             // 66: keyhold.v1.ApprovalRule
+	(*AuditRecord)(nil),              // 67: keyhold.v1.AuditRecord
+	(*durationpb.Duration)(nil),      // 68: google.protobuf.Duration
+	(*ServerStatus)(nil),             // 69: keyhold.v1.ServerStatus
 }
 var file_keyhold_v1_admin_proto_depIdxs = []int32{
-	55, // 0: keyhold.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
-	56, // 1: keyhold.v1.Namespace.approvals:type_name -> keyhold.v1.ApprovalRule
-	55, // 2: keyhold.v1.Namespace.destroy_at:type_name -> google.protobuf.Timestamp
-	55, // 3: keyhold.v1.Namespace.destroyed_at:type_name -> google.protobuf.Timestamp
-	55, // 4: keyhold.v1.Namespace.irrecoverable_at:type_name -> google.protobuf.Timestamp
-	56, // 5: keyhold.v1.CreateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	65, // 0: keyhold.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
+	66, // 1: keyhold.v1.Namespace.approvals:type_name -> keyhold.v1.ApprovalRule
+	65, // 2: keyhold.v1.Namespace.destroy_at:type_name -> google.protobuf.Timestamp
+	65, // 3: keyhold.v1.Namespace.destroyed_at:type_name -> google.protobuf.Timestamp
+	65, // 4: keyhold.v1.Namespace.irrecoverable_at:type_name -> google.protobuf.Timestamp
+	66, // 5: keyhold.v1.CreateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
 	1,  // 6: keyhold.v1.CreateNamespaceRequest.required:type_name -> keyhold.v1.Required
-	56, // 7: keyhold.v1.UpdateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	66, // 7: keyhold.v1.UpdateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
 	1,  // 8: keyhold.v1.UpdateNamespaceRequest.required:type_name -> keyhold.v1.Required
 	0,  // 9: keyhold.v1.NamespaceResponse.namespace:type_name -> keyhold.v1.Namespace
 	0,  // 10: keyhold.v1.ListNamespacesResponse.namespaces:type_name -> keyhold.v1.Namespace
-	55, // 11: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
+	65, // 11: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
 	8,  // 12: keyhold.v1.PolicyResponse.policy:type_name -> keyhold.v1.Policy
 	8,  // 13: keyhold.v1.ListPoliciesResponse.policies:type_name -> keyhold.v1.Policy
-	54, // 14: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
-	57, // 15: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
+	63, // 14: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
+	67, // 15: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
 	19, // 16: keyhold.v1.ExplainResponse.explanation:type_name -> keyhold.v1.Explanation
 	20, // 17: keyhold.v1.Explanation.permits:type_name -> keyhold.v1.PolicyReason
 	20, // 18: keyhold.v1.Explanation.forbids:type_name -> keyhold.v1.PolicyReason
 	20, // 19: keyhold.v1.Explanation.failed:type_name -> keyhold.v1.PolicyReason
 	20, // 20: keyhold.v1.Explanation.unmet:type_name -> keyhold.v1.PolicyReason
 	20, // 21: keyhold.v1.Explanation.manages:type_name -> keyhold.v1.PolicyReason
-	55, // 22: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
-	55, // 23: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
-	55, // 24: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
-	58, // 25: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	65, // 22: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
+	65, // 23: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
+	65, // 24: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
+	68, // 25: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
 	21, // 26: keyhold.v1.CreateTokenResponse.token:type_name -> keyhold.v1.Token
 	21, // 27: keyhold.v1.ListTokensResponse.tokens:type_name -> keyhold.v1.Token
 	21, // 28: keyhold.v1.TokenResponse.token:type_name -> keyhold.v1.Token
-	55, // 29: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
-	55, // 30: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
+	65, // 29: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
+	65, // 30: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
 	28, // 31: keyhold.v1.CredentialResponse.credential:type_name -> keyhold.v1.Credential
 	28, // 32: keyhold.v1.ListCredentialsResponse.credentials:type_name -> keyhold.v1.Credential
-	55, // 33: keyhold.v1.AccessKey.created_at:type_name -> google.protobuf.Timestamp
-	55, // 34: keyhold.v1.AccessKey.expires_at:type_name -> google.protobuf.Timestamp
-	55, // 35: keyhold.v1.AccessKey.revoked_at:type_name -> google.protobuf.Timestamp
-	58, // 36: keyhold.v1.CreateAccessKeyRequest.ttl:type_name -> google.protobuf.Duration
+	65, // 33: keyhold.v1.AccessKey.created_at:type_name -> google.protobuf.Timestamp
+	65, // 34: keyhold.v1.AccessKey.expires_at:type_name -> google.protobuf.Timestamp
+	65, // 35: keyhold.v1.AccessKey.revoked_at:type_name -> google.protobuf.Timestamp
+	68, // 36: keyhold.v1.CreateAccessKeyRequest.ttl:type_name -> google.protobuf.Duration
 	34, // 37: keyhold.v1.CreateAccessKeyResponse.access_key:type_name -> keyhold.v1.AccessKey
 	34, // 38: keyhold.v1.CreateAccessKeyResponse.replaced:type_name -> keyhold.v1.AccessKey
 	34, // 39: keyhold.v1.ListAccessKeysResponse.access_keys:type_name -> keyhold.v1.AccessKey
-	58, // 40: keyhold.v1.RotateAccessKeyRequest.grace:type_name -> google.protobuf.Duration
-	58, // 41: keyhold.v1.RotateAccessKeyRequest.ttl:type_name -> google.protobuf.Duration
+	68, // 40: keyhold.v1.RotateAccessKeyRequest.grace:type_name -> google.protobuf.Duration
+	68, // 41: keyhold.v1.RotateAccessKeyRequest.ttl:type_name -> google.protobuf.Duration
 	34, // 42: keyhold.v1.AccessKeyResponse.access_key:type_name -> keyhold.v1.AccessKey
-	55, // 43: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
-	46, // 44: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
-	55, // 45: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
-	55, // 46: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
-	55, // 47: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
-	55, // 48: keyhold.v1.RebuildUsageResponse.was:type_name -> google.protobuf.Timestamp
-	55, // 49: keyhold.v1.RebuildUsageResponse.from:type_name -> google.protobuf.Timestamp
-	59, // 50: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
-	2,  // 51: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
-	3,  // 52: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
-	4,  // 53: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
-	6,  // 54: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
-	9,  // 55: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
-	10, // 56: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
-	11, // 57: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
-	12, // 58: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
-	14, // 59: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
-	16, // 60: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
-	17, // 61: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
-	22, // 62: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
-	24, // 63: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
-	26, // 64: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
-	29, // 65: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
-	31, // 66: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
-	33, // 67: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
-	35, // 68: keyhold.v1.AdminService.CreateAccessKey:input_type -> keyhold.v1.CreateAccessKeyRequest
-	37, // 69: keyhold.v1.AdminService.ListAccessKeys:input_type -> keyhold.v1.ListAccessKeysRequest
-	39, // 70: keyhold.v1.AdminService.RotateAccessKey:input_type -> keyhold.v1.RotateAccessKeyRequest
-	40, // 71: keyhold.v1.AdminService.RevokeAccessKey:input_type -> keyhold.v1.RevokeAccessKeyRequest
-	42, // 72: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
-	44, // 73: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
-	47, // 74: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
-	50, // 75: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
-	48, // 76: keyhold.v1.AdminService.RebuildUsage:input_type -> keyhold.v1.RebuildUsageRequest
-	52, // 77: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
-	5,  // 78: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	5,  // 79: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	5,  // 80: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
-	7,  // 81: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
-	13, // 82: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
-	13, // 83: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
-	13, // 84: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
-	13, // 85: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
-	15, // 86: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
-	18, // 87: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
-	18, // 88: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
-	23, // 89: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
-	25, // 90: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
-	27, // 91: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
-	30, // 92: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
-	32, // 93: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
-	30, // 94: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
-	36, // 95: keyhold.v1.AdminService.CreateAccessKey:output_type -> keyhold.v1.CreateAccessKeyResponse
-	38, // 96: keyhold.v1.AdminService.ListAccessKeys:output_type -> keyhold.v1.ListAccessKeysResponse
-	36, // 97: keyhold.v1.AdminService.RotateAccessKey:output_type -> keyhold.v1.CreateAccessKeyResponse
-	41, // 98: keyhold.v1.AdminService.RevokeAccessKey:output_type -> keyhold.v1.AccessKeyResponse
-	43, // 99: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
-	45, // 100: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
-	45, // 101: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
-	51, // 102: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
-	49, // 103: keyhold.v1.AdminService.RebuildUsage:output_type -> keyhold.v1.RebuildUsageResponse
-	53, // 104: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
-	78, // [78:105] is the sub-list for method output_type
-	51, // [51:78] is the sub-list for method input_type
-	51, // [51:51] is the sub-list for extension type_name
-	51, // [51:51] is the sub-list for extension extendee
-	0,  // [0:51] is the sub-list for field type_name
+	43, // 43: keyhold.v1.Role.trust:type_name -> keyhold.v1.RoleTrust
+	68, // 44: keyhold.v1.Role.max_session:type_name -> google.protobuf.Duration
+	65, // 45: keyhold.v1.Role.created_at:type_name -> google.protobuf.Timestamp
+	65, // 46: keyhold.v1.Role.changed_at:type_name -> google.protobuf.Timestamp
+	44, // 47: keyhold.v1.RoleTrust.web:type_name -> keyhold.v1.WebTrust
+	64, // 48: keyhold.v1.WebTrust.claims:type_name -> keyhold.v1.WebTrust.ClaimsEntry
+	42, // 49: keyhold.v1.PutRoleRequest.role:type_name -> keyhold.v1.Role
+	42, // 50: keyhold.v1.ListRolesResponse.roles:type_name -> keyhold.v1.Role
+	42, // 51: keyhold.v1.RoleResponse.role:type_name -> keyhold.v1.Role
+	65, // 52: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
+	55, // 53: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
+	65, // 54: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
+	65, // 55: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
+	65, // 56: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
+	65, // 57: keyhold.v1.RebuildUsageResponse.was:type_name -> google.protobuf.Timestamp
+	65, // 58: keyhold.v1.RebuildUsageResponse.from:type_name -> google.protobuf.Timestamp
+	69, // 59: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
+	2,  // 60: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
+	3,  // 61: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
+	4,  // 62: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
+	6,  // 63: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
+	9,  // 64: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
+	10, // 65: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
+	11, // 66: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
+	12, // 67: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
+	14, // 68: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
+	16, // 69: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
+	17, // 70: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
+	22, // 71: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
+	24, // 72: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
+	26, // 73: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
+	29, // 74: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
+	31, // 75: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
+	33, // 76: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
+	35, // 77: keyhold.v1.AdminService.CreateAccessKey:input_type -> keyhold.v1.CreateAccessKeyRequest
+	37, // 78: keyhold.v1.AdminService.ListAccessKeys:input_type -> keyhold.v1.ListAccessKeysRequest
+	39, // 79: keyhold.v1.AdminService.RotateAccessKey:input_type -> keyhold.v1.RotateAccessKeyRequest
+	40, // 80: keyhold.v1.AdminService.RevokeAccessKey:input_type -> keyhold.v1.RevokeAccessKeyRequest
+	45, // 81: keyhold.v1.AdminService.PutRole:input_type -> keyhold.v1.PutRoleRequest
+	46, // 82: keyhold.v1.AdminService.GetRole:input_type -> keyhold.v1.GetRoleRequest
+	47, // 83: keyhold.v1.AdminService.ListRoles:input_type -> keyhold.v1.ListRolesRequest
+	49, // 84: keyhold.v1.AdminService.DeleteRole:input_type -> keyhold.v1.DeleteRoleRequest
+	51, // 85: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
+	53, // 86: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
+	56, // 87: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
+	59, // 88: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
+	57, // 89: keyhold.v1.AdminService.RebuildUsage:input_type -> keyhold.v1.RebuildUsageRequest
+	61, // 90: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
+	5,  // 91: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	5,  // 92: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	5,  // 93: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
+	7,  // 94: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
+	13, // 95: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 96: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 97: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 98: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
+	15, // 99: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
+	18, // 100: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
+	18, // 101: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
+	23, // 102: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
+	25, // 103: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
+	27, // 104: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
+	30, // 105: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
+	32, // 106: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
+	30, // 107: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
+	36, // 108: keyhold.v1.AdminService.CreateAccessKey:output_type -> keyhold.v1.CreateAccessKeyResponse
+	38, // 109: keyhold.v1.AdminService.ListAccessKeys:output_type -> keyhold.v1.ListAccessKeysResponse
+	36, // 110: keyhold.v1.AdminService.RotateAccessKey:output_type -> keyhold.v1.CreateAccessKeyResponse
+	41, // 111: keyhold.v1.AdminService.RevokeAccessKey:output_type -> keyhold.v1.AccessKeyResponse
+	50, // 112: keyhold.v1.AdminService.PutRole:output_type -> keyhold.v1.RoleResponse
+	50, // 113: keyhold.v1.AdminService.GetRole:output_type -> keyhold.v1.RoleResponse
+	48, // 114: keyhold.v1.AdminService.ListRoles:output_type -> keyhold.v1.ListRolesResponse
+	50, // 115: keyhold.v1.AdminService.DeleteRole:output_type -> keyhold.v1.RoleResponse
+	52, // 116: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
+	54, // 117: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
+	54, // 118: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
+	60, // 119: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
+	58, // 120: keyhold.v1.AdminService.RebuildUsage:output_type -> keyhold.v1.RebuildUsageResponse
+	62, // 121: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
+	91, // [91:122] is the sub-list for method output_type
+	60, // [60:91] is the sub-list for method input_type
+	60, // [60:60] is the sub-list for extension type_name
+	60, // [60:60] is the sub-list for extension extendee
+	0,  // [0:60] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_admin_proto_init() }
@@ -3948,7 +4564,7 @@ func file_keyhold_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_admin_proto_rawDesc), len(file_keyhold_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   55,
+			NumMessages:   65,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -149,6 +149,7 @@ func (x *exchange) serve(r *http.Request) *fault {
 // The services that a request may be signed for.
 const (
 	serviceKMS = "kms"
+	serviceSTS = "sts"
 )
 
 // identify finds out who signed the request, for a service.

@@ -91,6 +91,14 @@ const (
 	// AdminServiceRevokeAccessKeyProcedure is the fully-qualified name of the AdminService's
 	// RevokeAccessKey RPC.
 	AdminServiceRevokeAccessKeyProcedure = "/keyhold.v1.AdminService/RevokeAccessKey"
+	// AdminServicePutRoleProcedure is the fully-qualified name of the AdminService's PutRole RPC.
+	AdminServicePutRoleProcedure = "/keyhold.v1.AdminService/PutRole"
+	// AdminServiceGetRoleProcedure is the fully-qualified name of the AdminService's GetRole RPC.
+	AdminServiceGetRoleProcedure = "/keyhold.v1.AdminService/GetRole"
+	// AdminServiceListRolesProcedure is the fully-qualified name of the AdminService's ListRoles RPC.
+	AdminServiceListRolesProcedure = "/keyhold.v1.AdminService/ListRoles"
+	// AdminServiceDeleteRoleProcedure is the fully-qualified name of the AdminService's DeleteRole RPC.
+	AdminServiceDeleteRoleProcedure = "/keyhold.v1.AdminService/DeleteRole"
 	// AdminServiceWhoAmIProcedure is the fully-qualified name of the AdminService's WhoAmI RPC.
 	AdminServiceWhoAmIProcedure = "/keyhold.v1.AdminService/WhoAmI"
 	// AdminServiceListJobsProcedure is the fully-qualified name of the AdminService's ListJobs RPC.
@@ -151,6 +159,15 @@ type AdminServiceClient interface {
 	RotateAccessKey(context.Context, *connect.Request[v1.RotateAccessKeyRequest]) (*connect.Response[v1.CreateAccessKeyResponse], error)
 	// RevokeAccessKey ends an access key at once, and the sessions that were begun with it.
 	RevokeAccessKey(context.Context, *connect.Request[v1.RevokeAccessKeyRequest]) (*connect.Response[v1.AccessKeyResponse], error)
+	// PutRole stores a role that can be assumed for a while, new or in place of the one of that name. What its sessions may do changes with it at once; if who may
+	// assume it changes, its sessions end.
+	PutRole(context.Context, *connect.Request[v1.PutRoleRequest]) (*connect.Response[v1.RoleResponse], error)
+	// GetRole answers a role.
+	GetRole(context.Context, *connect.Request[v1.GetRoleRequest]) (*connect.Response[v1.RoleResponse], error)
+	// ListRoles pages through the roles.
+	ListRoles(context.Context, *connect.Request[v1.ListRolesRequest]) (*connect.Response[v1.ListRolesResponse], error)
+	// DeleteRole removes a role; its sessions end at once.
+	DeleteRole(context.Context, *connect.Request[v1.DeleteRoleRequest]) (*connect.Response[v1.RoleResponse], error)
 	// WhoAmI tells the caller who the server takes it for.
 	WhoAmI(context.Context, *connect.Request[v1.WhoAmIRequest]) (*connect.Response[v1.WhoAmIResponse], error)
 	// ListJobs answers the server's scheduled and long-running work.
@@ -303,6 +320,30 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("RevokeAccessKey")),
 			connect.WithClientOptions(opts...),
 		),
+		putRole: connect.NewClient[v1.PutRoleRequest, v1.RoleResponse](
+			httpClient,
+			baseURL+AdminServicePutRoleProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("PutRole")),
+			connect.WithClientOptions(opts...),
+		),
+		getRole: connect.NewClient[v1.GetRoleRequest, v1.RoleResponse](
+			httpClient,
+			baseURL+AdminServiceGetRoleProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("GetRole")),
+			connect.WithClientOptions(opts...),
+		),
+		listRoles: connect.NewClient[v1.ListRolesRequest, v1.ListRolesResponse](
+			httpClient,
+			baseURL+AdminServiceListRolesProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("ListRoles")),
+			connect.WithClientOptions(opts...),
+		),
+		deleteRole: connect.NewClient[v1.DeleteRoleRequest, v1.RoleResponse](
+			httpClient,
+			baseURL+AdminServiceDeleteRoleProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("DeleteRole")),
+			connect.WithClientOptions(opts...),
+		),
 		whoAmI: connect.NewClient[v1.WhoAmIRequest, v1.WhoAmIResponse](
 			httpClient,
 			baseURL+AdminServiceWhoAmIProcedure,
@@ -365,6 +406,10 @@ type adminServiceClient struct {
 	listAccessKeys    *connect.Client[v1.ListAccessKeysRequest, v1.ListAccessKeysResponse]
 	rotateAccessKey   *connect.Client[v1.RotateAccessKeyRequest, v1.CreateAccessKeyResponse]
 	revokeAccessKey   *connect.Client[v1.RevokeAccessKeyRequest, v1.AccessKeyResponse]
+	putRole           *connect.Client[v1.PutRoleRequest, v1.RoleResponse]
+	getRole           *connect.Client[v1.GetRoleRequest, v1.RoleResponse]
+	listRoles         *connect.Client[v1.ListRolesRequest, v1.ListRolesResponse]
+	deleteRole        *connect.Client[v1.DeleteRoleRequest, v1.RoleResponse]
 	whoAmI            *connect.Client[v1.WhoAmIRequest, v1.WhoAmIResponse]
 	listJobs          *connect.Client[v1.ListJobsRequest, v1.ListJobsResponse]
 	rollEpoch         *connect.Client[v1.RollEpochRequest, v1.ListJobsResponse]
@@ -478,6 +523,26 @@ func (c *adminServiceClient) RevokeAccessKey(ctx context.Context, req *connect.R
 	return c.revokeAccessKey.CallUnary(ctx, req)
 }
 
+// PutRole calls keyhold.v1.AdminService.PutRole.
+func (c *adminServiceClient) PutRole(ctx context.Context, req *connect.Request[v1.PutRoleRequest]) (*connect.Response[v1.RoleResponse], error) {
+	return c.putRole.CallUnary(ctx, req)
+}
+
+// GetRole calls keyhold.v1.AdminService.GetRole.
+func (c *adminServiceClient) GetRole(ctx context.Context, req *connect.Request[v1.GetRoleRequest]) (*connect.Response[v1.RoleResponse], error) {
+	return c.getRole.CallUnary(ctx, req)
+}
+
+// ListRoles calls keyhold.v1.AdminService.ListRoles.
+func (c *adminServiceClient) ListRoles(ctx context.Context, req *connect.Request[v1.ListRolesRequest]) (*connect.Response[v1.ListRolesResponse], error) {
+	return c.listRoles.CallUnary(ctx, req)
+}
+
+// DeleteRole calls keyhold.v1.AdminService.DeleteRole.
+func (c *adminServiceClient) DeleteRole(ctx context.Context, req *connect.Request[v1.DeleteRoleRequest]) (*connect.Response[v1.RoleResponse], error) {
+	return c.deleteRole.CallUnary(ctx, req)
+}
+
 // WhoAmI calls keyhold.v1.AdminService.WhoAmI.
 func (c *adminServiceClient) WhoAmI(ctx context.Context, req *connect.Request[v1.WhoAmIRequest]) (*connect.Response[v1.WhoAmIResponse], error) {
 	return c.whoAmI.CallUnary(ctx, req)
@@ -553,6 +618,15 @@ type AdminServiceHandler interface {
 	RotateAccessKey(context.Context, *connect.Request[v1.RotateAccessKeyRequest]) (*connect.Response[v1.CreateAccessKeyResponse], error)
 	// RevokeAccessKey ends an access key at once, and the sessions that were begun with it.
 	RevokeAccessKey(context.Context, *connect.Request[v1.RevokeAccessKeyRequest]) (*connect.Response[v1.AccessKeyResponse], error)
+	// PutRole stores a role that can be assumed for a while, new or in place of the one of that name. What its sessions may do changes with it at once; if who may
+	// assume it changes, its sessions end.
+	PutRole(context.Context, *connect.Request[v1.PutRoleRequest]) (*connect.Response[v1.RoleResponse], error)
+	// GetRole answers a role.
+	GetRole(context.Context, *connect.Request[v1.GetRoleRequest]) (*connect.Response[v1.RoleResponse], error)
+	// ListRoles pages through the roles.
+	ListRoles(context.Context, *connect.Request[v1.ListRolesRequest]) (*connect.Response[v1.ListRolesResponse], error)
+	// DeleteRole removes a role; its sessions end at once.
+	DeleteRole(context.Context, *connect.Request[v1.DeleteRoleRequest]) (*connect.Response[v1.RoleResponse], error)
 	// WhoAmI tells the caller who the server takes it for.
 	WhoAmI(context.Context, *connect.Request[v1.WhoAmIRequest]) (*connect.Response[v1.WhoAmIResponse], error)
 	// ListJobs answers the server's scheduled and long-running work.
@@ -701,6 +775,30 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		connect.WithSchema(adminServiceMethods.ByName("RevokeAccessKey")),
 		connect.WithHandlerOptions(opts...),
 	)
+	adminServicePutRoleHandler := connect.NewUnaryHandler(
+		AdminServicePutRoleProcedure,
+		svc.PutRole,
+		connect.WithSchema(adminServiceMethods.ByName("PutRole")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceGetRoleHandler := connect.NewUnaryHandler(
+		AdminServiceGetRoleProcedure,
+		svc.GetRole,
+		connect.WithSchema(adminServiceMethods.ByName("GetRole")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceListRolesHandler := connect.NewUnaryHandler(
+		AdminServiceListRolesProcedure,
+		svc.ListRoles,
+		connect.WithSchema(adminServiceMethods.ByName("ListRoles")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceDeleteRoleHandler := connect.NewUnaryHandler(
+		AdminServiceDeleteRoleProcedure,
+		svc.DeleteRole,
+		connect.WithSchema(adminServiceMethods.ByName("DeleteRole")),
+		connect.WithHandlerOptions(opts...),
+	)
 	adminServiceWhoAmIHandler := connect.NewUnaryHandler(
 		AdminServiceWhoAmIProcedure,
 		svc.WhoAmI,
@@ -781,6 +879,14 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceRotateAccessKeyHandler.ServeHTTP(w, r)
 		case AdminServiceRevokeAccessKeyProcedure:
 			adminServiceRevokeAccessKeyHandler.ServeHTTP(w, r)
+		case AdminServicePutRoleProcedure:
+			adminServicePutRoleHandler.ServeHTTP(w, r)
+		case AdminServiceGetRoleProcedure:
+			adminServiceGetRoleHandler.ServeHTTP(w, r)
+		case AdminServiceListRolesProcedure:
+			adminServiceListRolesHandler.ServeHTTP(w, r)
+		case AdminServiceDeleteRoleProcedure:
+			adminServiceDeleteRoleHandler.ServeHTTP(w, r)
 		case AdminServiceWhoAmIProcedure:
 			adminServiceWhoAmIHandler.ServeHTTP(w, r)
 		case AdminServiceListJobsProcedure:
@@ -884,6 +990,22 @@ func (UnimplementedAdminServiceHandler) RotateAccessKey(context.Context, *connec
 
 func (UnimplementedAdminServiceHandler) RevokeAccessKey(context.Context, *connect.Request[v1.RevokeAccessKeyRequest]) (*connect.Response[v1.AccessKeyResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.RevokeAccessKey is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) PutRole(context.Context, *connect.Request[v1.PutRoleRequest]) (*connect.Response[v1.RoleResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.PutRole is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) GetRole(context.Context, *connect.Request[v1.GetRoleRequest]) (*connect.Response[v1.RoleResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.GetRole is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) ListRoles(context.Context, *connect.Request[v1.ListRolesRequest]) (*connect.Response[v1.ListRolesResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.ListRoles is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) DeleteRole(context.Context, *connect.Request[v1.DeleteRoleRequest]) (*connect.Response[v1.RoleResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.DeleteRole is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) WhoAmI(context.Context, *connect.Request[v1.WhoAmIRequest]) (*connect.Response[v1.WhoAmIResponse], error) {
