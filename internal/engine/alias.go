@@ -73,3 +73,37 @@ func doMoveAlias(_ context.Context, w *work, tx *records.Tx, in *MoveAliasInput)
 	w.putKey(tx, &to)
 	return KeyOutput{Key: to.Key}, nil
 }
+
+// DeleteAliasInput names an alias.
+type DeleteAliasInput struct{ Alias string } // without "alias/"
+
+// deleteAlias is an update of the key that works in every state: a name must come free from a key that waits to be destroyed, too.
+var deleteAlias = change[DeleteAliasInput, KeyOutput]{
+	name: kms.UpdateKey,
+	roles: []role[DeleteAliasInput]{
+		{action: kms.UpdateKey, need: lifecycle.Read, key: func(in *DeleteAliasInput) (kms.Ref, error) { return kms.Ref("alias/" + in.Alias), nil }},
+	},
+	check: func(in *DeleteAliasInput) error {
+		in.Alias = strings.TrimPrefix(in.Alias, "alias/")
+		return kms.CheckName(in.Alias)
+	},
+	do: func(_ context.Context, w *work, tx *records.Tx, in *DeleteAliasInput) (KeyOutput, error) {
+		k, err := w.key(tx)
+		if err != nil {
+			return KeyOutput{}, err
+		}
+		aliases, err := changeAliases(tx, &k.Key, &UpdateKeyInput{RemoveAliases: []string{in.Alias}})
+		if err != nil {
+			return KeyOutput{}, err
+		}
+		k.Aliases = aliases
+		w.rec.Detail = fmt.Sprintf("alias %q deleted", in.Alias)
+		w.putKey(tx, &k)
+		return KeyOutput{Key: k.Key}, nil
+	},
+}
+
+// DeleteAlias frees an alias.
+func (e *Engine) DeleteAlias(ctx context.Context, c kms.Call, in DeleteAliasInput) (KeyOutput, error) {
+	return alter(ctx, e, c, &deleteAlias, &in)
+}

@@ -41,6 +41,7 @@ type newVersion struct {
 
 	imported bool      // the material came from elsewhere
 	expires  time.Time // when it is forgotten; zero: never
+	note     string    // what was said of it
 }
 
 // newVersion makes material for a version: generated, wrapped under the namespace's KEK and a shred secret of its own. It has proved itself: it was opened again,
@@ -71,7 +72,7 @@ func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, a kms.Algori
 func (w *work) putVersion(tx *records.Tx, k *kms.Key, m *newVersion, d Dates) (kms.Version, error) {
 	v := kms.Version{
 		Key: m.key, Number: m.number, Algorithm: m.algorithm, Origin: kms.Generated, Source: m.gen.Source, Created: w.now.UTC(),
-		Public: m.gen.Public, Check: m.gen.Check, ExpiresAt: m.expires, ActivateAt: d.ActivateAt, DeactivateAt: d.DeactivateAt,
+		Public: m.gen.Public, Check: m.gen.Check, ExpiresAt: m.expires, ActivateAt: d.ActivateAt, DeactivateAt: d.DeactivateAt, Note: m.note,
 	}
 	w.move(&v, d.state())
 	for _, at := range []time.Time{v.ActivateAt, v.DeactivateAt} {

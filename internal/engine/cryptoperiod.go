@@ -18,6 +18,7 @@ import (
 type ScheduleRotationInput struct {
 	Key    kms.Ref
 	Period kms.Period
+	Dates  bool `json:",omitzero"` // only when it is rotated changes, not how much a version may protect
 }
 
 // The descriptor of cryptoperiods.
@@ -37,6 +38,9 @@ func doScheduleRotation(_ context.Context, w *work, tx *records.Tx, in *Schedule
 	k, err := w.key(tx)
 	if err != nil {
 		return KeyOutput{}, err
+	}
+	if in.Dates {
+		in.Period.Operations, in.Period.Bytes = k.Period.Operations, k.Period.Bytes
 	}
 	if k.Period == in.Period {
 		w.rec.Detail = "nothing to do"

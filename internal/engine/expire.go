@@ -77,12 +77,16 @@ func doExpire(_ context.Context, w *work, tx *records.Tx, in *ExpireInput) (KeyO
 	if err != nil {
 		return KeyOutput{}, err
 	}
-	v, _, err := tx.Version(k.ID, in.Version)
+	n := in.Version
+	if n == 0 {
+		n = lifecycle.PrimaryAt(&k.Key, w.now)
+	}
+	v, _, err := tx.Version(k.ID, n)
 	if err != nil {
 		return KeyOutput{}, err
 	}
-	w.rec.Keys[0].Version = in.Version
-	if err := mayComeBack(&k.Key, &v, in.Version); err != nil {
+	w.rec.Keys[0].Version = n
+	if err := mayComeBack(&k.Key, &v, n); err != nil {
 		return KeyOutput{}, err
 	}
 	if len(v.Wrapped) == 0 || !in.Now && lifecycle.Expired(&v.Version, w.now) {

@@ -50,6 +50,9 @@ func checkImport(in *ImportMaterialInput) error {
 	if n := len(in.Public); n > transport.MaxPublic {
 		return kms.Errorf(kms.CodeTooLarge, "the public key has %d bytes, the limit is %d", n, transport.MaxPublic)
 	}
+	if len(in.Note) > kms.MaxNote {
+		return kms.Errorf(kms.CodeTooLarge, "the note has %d bytes, the limit is %d", len(in.Note), kms.MaxNote)
+	}
 	if in.Token.IsZero() {
 		return kms.Errorf(kms.CodeImportToken, "no import token was named")
 	}
@@ -92,6 +95,11 @@ func prepareImport(ctx context.Context, w *work, in *ImportMaterialInput) error 
 		return err
 	}
 	defer done()
+	if t.Open {
+		if err := w.settleOpen(ctx, in, &t, by); err != nil {
+			return err
+		}
+	}
 	place, err := w.o.ring.NewPlace(ctx, t.Namespace, t.Key, t.Version)
 	if err != nil {
 		return err
@@ -142,6 +150,9 @@ func doImport(_ context.Context, w *work, tx *records.Tx, in *ImportMaterialInpu
 	}
 	if in.made == nil {
 		return out, errStale
+	}
+	if t.Open { // what was found out about it stands unless the key changed, which admits anew
+		t.Version, t.Again = in.made.token.Version, in.made.token.Again
 	}
 	w.rec.Keys[0].Version = t.Version
 	w.rec.Detail = fmt.Sprintf("token %s, %s, version %d, check value %x", t.ID, t.Transport, t.Version, in.made.came.Check)
@@ -202,7 +213,7 @@ func (w *work) comeNew(tx *records.Tx, k *records.Key, in *ImportMaterialInput) 
 		return kms.Version{}, err
 	}
 	return w.putVersion(tx, &k.Key, &newVersion{
-		key: k.ID, number: m.token.Version, algorithm: m.token.Algorithm, gen: m.came.Generated, shred: m.shred, imported: true, expires: in.Expires,
+		key: k.ID, number: m.token.Version, algorithm: m.token.Algorithm, gen: m.came.Generated, shred: m.shred, imported: true, expires: in.Expires, note: in.Note,
 	}, d)
 }
 
@@ -230,6 +241,9 @@ func (w *work) comeBack(tx *records.Tx, k *records.Key, in *ImportMaterialInput)
 		return kms.Version{}, err
 	}
 	v.Wrapped, v.ExpiresAt = m.came.Wrapped, in.Expires
+	if in.Note != "" {
+		v.Note = in.Note
+	}
 	if err := tx.PutShred(k.ID, v.Number, m.shred); err != nil {
 		return kms.Version{}, err
 	}

@@ -17,6 +17,7 @@ type ImportTokenInput struct {
 	By          kms.Algorithm // of the key pair that is made for it; 0: the transport's default
 	WrappingKey kms.Ref       // where both sides have the wrapping key: aes-kwp and aes-kw
 	Lifetime    time.Duration // 0: 24 h; at most 7 days
+	Open        bool          `json:",omitzero"` // whether it is for a new version or for one that comes back is said with the material; not with Version, HPKE or a wrapping key
 
 	made *importToken
 }
@@ -50,10 +51,23 @@ type ImportMaterialInput struct {
 	Material    []byte    // as the token's transport wraps it
 	Public      []byte    // what the public half has to be, DER SubjectPublicKeyInfo; nil: whatever it is
 	Expires     time.Time // when the material is forgotten; zero: never
+	Note        string    `json:",omitzero"` // what is said of the material; empty: what was said before
+	As          ImportAs  `json:",omitzero"` // of an open token
+	Version     uint32    `json:",omitzero"` // of an open token: the version that the material has to be that of; 0: any
 	Waiting     bool      `json:",omitzero"` // a new version of a key that has one waits to become the primary one, until it is activated or the key is rotated to it
 
 	made *imported
 }
+
+// ImportAs says what comes under an open token.
+type ImportAs uint8
+
+// What can come under an open token.
+const (
+	ImportUsual ImportAs = iota // into a key that never had material a new version, into any other material that it had
+	ImportNew                   // a new version
+	ImportAgain                 // material that the key had
+)
 
 type imported struct {
 	token records.Import
@@ -70,7 +84,7 @@ type ImportMaterialOutput struct {
 // ExpireInput sets when the imported material of a version is forgotten, or takes that back.
 type ExpireInput struct {
 	Key     kms.Ref
-	Version uint32
+	Version uint32        // 0: the primary one
 	Window  time.Duration // 0: the default of 30 days; at least 7 days outside development namespaces
 	Keep    bool          // it does not expire any more
 	Now     bool          `json:",omitzero"` // it is forgotten at once, and the key does nothing until it is back; the window is none

@@ -56,6 +56,9 @@ func checkImportToken(in *ImportTokenInput) error {
 	if in.Lifetime < minImportLifetime || in.Lifetime > maxImportLifetime {
 		return kms.Errorf(kms.CodeBadRequest, "an import token for %s was asked for: want %s to %s", in.Lifetime, minImportLifetime, maxImportLifetime)
 	}
+	if in.Open && (in.Version != 0 || in.WrappingKey != "" || in.Transport == 0 || in.Transport.Facts().Info) {
+		return kms.Errorf(kms.CodeBadRequest, "an open import token names its transport, which is not HPKE, and neither a version nor a wrapping key")
+	}
 	return checkUnder(in.Transport, in.WrappingKey)
 }
 
@@ -100,7 +103,10 @@ func prepareImportToken(ctx context.Context, w *work, in *ImportTokenInput) erro
 		ID: w.e.newID(w.now), Namespace: w.call.Namespace, Key: k.ID, Version: in.Version, Again: in.Version != 0, Algorithm: k.Algorithm,
 		Transport: in.Transport, Created: w.now.UTC(), Expires: w.now.Add(in.Lifetime).UTC().Truncate(time.Second), By: w.call.Principal.Name,
 	}
-	if row.Again {
+	switch {
+	case in.Open:
+		row.Open = true
+	case row.Again:
 		v, err := w.o.records.Version(ctx, k.ID, in.Version)
 		if err != nil {
 			return err
@@ -109,7 +115,7 @@ func prepareImportToken(ctx context.Context, w *work, in *ImportTokenInput) erro
 			return err
 		}
 		row.Algorithm = v.Algorithm
-	} else {
+	default:
 		row.Version = k.Latest + 1
 		if err := newVersionMayCome(&k.Key.Key); err != nil {
 			return err

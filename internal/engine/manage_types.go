@@ -59,7 +59,7 @@ type RotateKeyInput struct {
 	Generate  bool          `json:",omitzero"` // also where the key's material is imported
 	Dates     Dates         `json:",omitzero"`
 	Algorithm kms.Algorithm `json:",omitzero"` // of the new version; 0: that of the primary one. It changes at once: there are no dates then
-	Waiting   bool          `json:",omitzero"` // the version that waits to be the primary one becomes it, and no other is made
+	Waiting   bool          `json:",omitzero"` // where the key's material is imported, the version that waits to be the primary one becomes it, and no other is made
 	Most      uint32        `json:",omitzero"` // CodeTooLarge if the key was rotated by hand so many times; 0: as often as is wanted
 
 	made *newVersion

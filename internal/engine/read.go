@@ -143,8 +143,8 @@ func doListKeys(ctx context.Context, w *work, in *ListKeysInput) (ListKeysOutput
 	}
 	var out ListKeysOutput
 	for scanned := 0; scanned < scannedAtMost; {
-		// At first as many as are wanted: mostly all of them are shown. If few are, more at a time.
-		page := max(in.Limit-len(out.Keys), scanned)
+		// At first as many as are wanted and one more, which tells whether there is a next page: mostly all of them are shown. If few are, more at a time.
+		page := max(in.Limit+1-len(out.Keys), scanned)
 		keys, next, err := w.o.records.Keys(ctx, w.call.Namespace, after, min(page, scanPage))
 		if err != nil {
 			return out, err
@@ -152,7 +152,7 @@ func doListKeys(ctx context.Context, w *work, in *ListKeysInput) (ListKeysOutput
 		scanned += len(keys)
 		for i := range keys {
 			after = keys[i].ID
-			if !keys[i].In(w.call.Region) {
+			if !keys[i].In(w.call.Region) || w.call.Admit != nil && w.call.Admit(&keys[i]) != nil {
 				continue
 			}
 			keys[i].Stand(w.call.Region)
@@ -164,12 +164,12 @@ func doListKeys(ctx context.Context, w *work, in *ListKeysInput) (ListKeysOutput
 			} else if !may {
 				continue
 			}
-			lifecycle.Primary(&keys[i], w.now)
-			out.Keys = append(out.Keys, keys[i])
 			if len(out.Keys) == in.Limit {
-				out.Next = pageOf(after)
+				out.Next = pageOf(out.Keys[in.Limit-1].ID)
 				return out, nil
 			}
+			lifecycle.Primary(&keys[i], w.now)
+			out.Keys = append(out.Keys, keys[i])
 		}
 		if next.IsZero() {
 			return out, nil

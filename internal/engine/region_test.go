@@ -378,3 +378,71 @@ func TestExpiredMaterialTakesAKeyWithAHomeAlong(t *testing.T) {
 	w.mustBring("home", 1, bytesOf(1), time.Time{})
 	wantCode(t, w.tryEncrypt("home"), 0)
 }
+
+// Under an open token the material says itself which version it is of.
+func TestAnOpenTokenTakesWhateverComes(t *testing.T) {
+	w := newWorld(t)
+	w.importable("k", kms.AES256GCM, 0)
+	bring := func(material []byte, in engine.ImportMaterialInput) (engine.ImportMaterialOutput, error) {
+		tok := w.importToken(engine.ImportTokenInput{Key: "k", Transport: kms.OAEPSHA256, Open: true})
+		in.Key, in.Token, in.Material = "k", tok.ID, wrapFor(t, tok, material)
+		return w.e.ImportKeyMaterial(t.Context(), admin, in)
+	}
+	_, err := bring(bytesOf(1), engine.ImportMaterialInput{As: engine.ImportAgain})
+	wantCode(t, err, kms.CodeCheckValue)
+	for _, c := range []struct {
+		material []byte
+		in       engine.ImportMaterialInput
+		version  uint32
+		want     kms.Code
+	}{
+		{bytesOf(1), engine.ImportMaterialInput{}, 1, 0},
+		{bytesOf(2), engine.ImportMaterialInput{}, 0, kms.CodeCheckValue},
+		{bytesOf(2), engine.ImportMaterialInput{As: engine.ImportNew, Note: "two"}, 2, 0},
+		{bytesOf(1), engine.ImportMaterialInput{Expires: w.now.Add(time.Hour)}, 1, 0},
+		{bytesOf(1), engine.ImportMaterialInput{Version: 2}, 0, kms.CodeCheckValue},
+		{bytesOf(2), engine.ImportMaterialInput{As: engine.ImportAgain, Version: 2}, 2, 0},
+	} {
+		out, err := bring(c.material, c.in)
+		wantCode(t, err, c.want)
+		if err == nil && (out.Versions[0].Number != c.version || !out.Versions[0].ExpiresAt.Equal(c.in.Expires) || c.version == 2 && out.Versions[0].Note != "two") {
+			t.Errorf("got %+v, want version %d", out.Versions[0], c.version)
+		}
+	}
+	for _, in := range []engine.ImportTokenInput{
+		{Key: "k", Open: true}, {Key: "k", Open: true, Transport: kms.OAEPSHA256, Version: 1}, {Key: "k", Open: true, Transport: kms.TransportKWP, WrappingKey: "k"},
+	} {
+		_, err := w.e.CreateImportToken(t.Context(), admin, in)
+		wantCode(t, err, kms.CodeBadRequest)
+	}
+}
+
+// An alias comes free from a key in every state.
+func TestAnAliasIsDeletedInEveryState(t *testing.T) {
+	w := newWorld(t)
+	w.create("k", kms.AES256GCM, 0)
+	if _, err := w.e.UpdateKey(t.Context(), admin, engine.UpdateKeyInput{Key: "k", AddAliases: []string{"x"}}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.schedule(admin, engine.DestroyInput{Key: "k"}); err != nil {
+		t.Fatal(err)
+	}
+	wantCode(t, second(w.e.DeleteAlias(t.Context(), user, engine.DeleteAliasInput{Alias: "x"})), kms.CodeDenied)
+	wantCode(t, second(w.e.DeleteAlias(t.Context(), admin, engine.DeleteAliasInput{Alias: "x"})), 0)
+	wantCode(t, second(w.e.DeleteAlias(t.Context(), admin, engine.DeleteAliasInput{Alias: "x"})), kms.CodeKeyNotFound)
+	wantCode(t, second(w.e.DeleteAlias(t.Context(), admin, engine.DeleteAliasInput{Alias: "k"})), kms.CodeNotFound)
+}
+
+// A cryptoperiod changes by its dates alone, where that is asked for.
+func TestOnlyTheDatesOfACryptoperiodChange(t *testing.T) {
+	w := newWorld(t)
+	w.create("k", kms.AES256GCM, 0)
+	w.period("k", kms.Period{Every: 86400, Operations: 1000})
+	out, err := w.e.ScheduleRotation(t.Context(), admin, engine.ScheduleRotationInput{Key: "k", Period: kms.Period{Every: 90 * 86400}, Dates: true})
+	if err != nil || out.Key.Period != (kms.Period{Every: 90 * 86400, Operations: 1000}) {
+		t.Errorf("%+v, %v", out.Key.Period, err)
+	}
+	if out, err = w.e.ScheduleRotation(t.Context(), admin, engine.ScheduleRotationInput{Key: "k", Dates: true}); err != nil || out.Key.Period != (kms.Period{Operations: 1000}) || !out.Key.RotateAt.IsZero() {
+		t.Errorf("%+v, %v", out.Key, err)
+	}
+}

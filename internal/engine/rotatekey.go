@@ -24,7 +24,7 @@ var (
 			if in.Most > 0 && k.ByHand >= in.Most {
 				return kms.Errorf(kms.CodeTooLarge, "key %q was rotated by hand %d times, and is to be no more than %d times", k.Name, k.ByHand, in.Most)
 			}
-			if in.Waiting {
+			if in.Waiting && k.Origin == kms.Imported {
 				return nil
 			}
 			if err := mayGenerate(&k.Key.Key, in.Generate); err != nil {
@@ -111,7 +111,7 @@ func doRotate(ctx context.Context, w *work, tx *records.Tx, in *RotateKeyInput) 
 		return out, err
 	}
 	k.ByHand++
-	if in.Waiting {
+	if in.Waiting && k.Origin == kms.Imported {
 		return w.promote(tx, &k)
 	}
 	if out.Versions, err = w.install(ctx, tx, &k, in.made, in.Dates, byHand); err != nil {

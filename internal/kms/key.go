@@ -148,6 +148,8 @@ type Version struct {
 	Archived bool `json:"archived,omitempty"` // its material is in the archive, not with the version
 	Lacking  bool `json:"lacking,omitempty"`  // its imported material is gone, and the key does nothing until it is back
 
+	Note string `json:"note,omitempty"` // what was said of imported material; at most MaxNote bytes
+
 	Rev Rev `json:"-"`
 }
 

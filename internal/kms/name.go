@@ -11,6 +11,7 @@ const (
 	MaxName           = 255
 	MaxDescription    = 1024 // of namespaces, templates and policies
 	MaxKeyDescription = 8192
+	MaxNote           = 1024
 	MaxLabels         = 64
 	MaxLabelKey       = 128
 	MaxLabelValue     = 256

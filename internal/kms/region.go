@@ -61,6 +61,16 @@ func (k *Key) SwitchIn(region string) Switch {
 	return DestroyedKey
 }
 
+// SwitchNow is SwitchIn for the region as which the key stands.
+func (k *Key) SwitchNow() Switch {
+	if i := k.replica(k.Stands); i >= 0 {
+		if home := k.Replicas[i].Switch; home == PendingImport || home == DestroyedKey {
+			return home
+		}
+	}
+	return k.Switch
+}
+
 // Stand shows the key as it is in a region: what a replica has of its own changes places with what the key itself has. A key that stands elsewhere
 // goes home first, so that Stand(k.Region), or Stand(""), undoes it. It shares no replica with what it was made from.
 func (k *Key) Stand(region string) {

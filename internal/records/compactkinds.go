@@ -219,6 +219,7 @@ func (r Version) fields(w *writer) { // 1 and 2, the key's id and the number, ar
 	w.flag(16, r.Archived)
 	w.bytes(17, r.Canary)
 	w.flag(18, r.Lacking)
+	w.text(19, r.Note)
 }
 
 func (r *Version) place(path []byte) {
@@ -278,6 +279,8 @@ func (r *Version) field(n protowire.Number, v value) {
 		r.Canary = v.bytes()
 	case 18:
 		r.Lacking = v.flag()
+	case 19:
+		r.Note = v.text()
 	}
 }
 

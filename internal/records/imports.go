@@ -15,6 +15,7 @@ type Import struct {
 	Key       kms.ID        `json:"key"`
 	Version   uint32        `json:"n"`               // the version that it makes, or brings back
 	Again     bool          `json:"again,omitempty"` // it brings back
+	Open      bool          `json:"open,omitempty"`  // what it does is said with the material; Version and Again are not
 	Algorithm kms.Algorithm `json:"alg"`             // of the material
 	Transport kms.Transport `json:"transport"`
 	Under     kms.ID        `json:"under,omitzero"` // the wrapping key, where both sides have it: then there is no key pair
