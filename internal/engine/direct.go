@@ -121,5 +121,8 @@ func (e *Engine) note(c kms.Call, a kms.Action, err error, detail string) error 
 	return failed
 }
 
+// SystemName is what the server itself is called in histories and records.
+const SystemName = "keyhold"
+
 // system is the server itself: scheduled work, recovery.
-var system = &kms.Principal{Name: "keyhold", Namespace: kms.SystemNamespace, Method: kms.AuthSystem}
+var system = &kms.Principal{Name: SystemName, Namespace: kms.SystemNamespace, Method: kms.AuthSystem}

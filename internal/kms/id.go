@@ -92,3 +92,9 @@ func (id *ID) UnmarshalText(b []byte) error {
 	*id = got
 	return nil
 }
+
+// Time is the time that an id says it was made at, to the millisecond.
+func (id ID) Time() time.Time {
+	ms := int64(id[0])<<40 | int64(id[1])<<32 | int64(id[2])<<24 | int64(id[3])<<16 | int64(id[4])<<8 | int64(id[5])
+	return time.UnixMilli(ms)
+}

@@ -50,8 +50,10 @@ func materialID(key kms.ID, version uint32) string {
 }
 
 // arn is an Amazon Resource Name of this service, region and account.
-func (x *exchange) arn(resource string) string {
-	return "arn:aws:kms:" + x.call.Region + ":" + x.account + ":" + resource
+func (x *exchange) arn(resource string) string { return x.arnIn(x.call.Region, resource) }
+
+func (x *exchange) arnIn(region, resource string) string {
+	return "arn:aws:kms:" + region + ":" + x.account + ":" + resource
 }
 
 func (x *exchange) keyARN(id kms.ID) string { return x.arn(keyPrefix + keyID(id)) }
