@@ -20,13 +20,8 @@ func (x *exchange) CreateKey(ctx context.Context, in *CreateKeyInput) (*CreateKe
 		return nil, err
 	}
 	origin, _ := ours(origins, in.Origin)
-	switch {
-	case in.CustomKeyStoreId != "" || in.XksKeyId != "" || in.Origin == "AWS_CLOUDHSM" || in.Origin == "EXTERNAL_KEY_STORE":
+	if in.CustomKeyStoreId != "" || in.XksKeyId != "" || in.Origin == "AWS_CLOUDHSM" || in.Origin == "EXTERNAL_KEY_STORE" {
 		return nil, newFault(unsupported, noKeyStores)
-	case in.Policy != "":
-		if err := x.policyFits(in.Policy); err != nil {
-			return nil, err
-		}
 	}
 	labels, err := labelsOf(in.Tags)
 	if err != nil {
@@ -34,6 +29,7 @@ func (x *exchange) CreateKey(ctx context.Context, in *CreateKeyInput) (*CreateKe
 	}
 	out, err := x.engine.CreateKey(ctx, x.call, engine.CreateKeyInput{
 		Name: folder, Algorithm: spec.algorithm, Usage: spec.ours, Description: in.Description, Labels: labels, Import: origin == kms.Imported, MultiRegion: in.MultiRegion,
+		Policy: in.Policy, Bypass: in.BypassPolicyLockoutSafetyCheck,
 	})
 	if err != nil {
 		return nil, err
@@ -209,8 +205,3 @@ func days(n int32) time.Duration { return time.Duration(n) * day }
 func daysOf(d time.Duration) string { return strconv.Itoa(int(d / day)) }
 
 func trimmed(alias string) string { return strings.TrimPrefix(alias, aliasPrefix) }
-
-// policyFits refuses a key policy that a key is to have from its birth.
-func (x *exchange) policyFits(string) error {
-	return newFault(unsupported, "A key policy is put when the key is there: use PutKeyPolicy.")
-}

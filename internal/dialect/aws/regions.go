@@ -15,9 +15,7 @@ func (x *exchange) ReplicateKey(ctx context.Context, in *ReplicateKeyInput) (*Re
 		return nil, err
 	}
 	if in.Policy != "" {
-		if err := x.policyFits(in.Policy); err != nil {
-			return nil, err
-		}
+		return nil, newFault(unsupported, "A replica has the key's policy, whatever the region: leave Policy out.")
 	}
 	labels, err := labelsOf(in.Tags)
 	if err != nil {
