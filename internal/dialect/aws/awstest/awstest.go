@@ -5,6 +5,7 @@ package awstest
 import (
 	"bytes"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
@@ -146,6 +147,7 @@ func (c Client) Request(t testing.TB, operation, body string) *http.Request {
 	}
 	r.Header.Set("Content-Type", "application/x-amz-json-1.1")
 	r.Header.Set("X-Amz-Target", "TrentService."+operation)
+	r.Header.Set("Amz-Sdk-Invocation-Id", rand.Text()) // as SDKs do, so that two requests of a second are not the same
 	c.Sign(r, "kms", body)
 	return r
 }
