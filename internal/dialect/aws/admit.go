@@ -6,12 +6,12 @@ import (
 
 // Codes of AWS that several operations give.
 const (
-	validation   = "ValidationException"
-	unsupported  = "UnsupportedOperationException"
-	invalidState = "KMSInvalidStateException"
-	limited_     = "LimitExceededException"
-	tagFault     = "TagException"
-	disabled     = "DisabledException"
+	validation    = "ValidationException"
+	notSupported  = "UnsupportedOperationException"
+	invalidState  = "KMSInvalidStateException"
+	limitExceeded = "LimitExceededException"
+	tagFault      = "TagException"
+	disabled      = "DisabledException"
 )
 
 // seen is a key as an operation found it, and what AWS has against the operation.
@@ -35,7 +35,7 @@ func (x *exchange) admit(rules ...rule) *seen {
 			return kms.Errorf(kms.CodeKeyDestroyed, "the key was destroyed")
 		}
 		if k.spec = specOf(k.Algorithm, k.Usage); k.spec == nil {
-			k.refused = newFault(unsupported, x.keyARN(k.ID)+" is of a kind that AWS KMS does not have: "+k.Algorithm.String()+" for "+k.Usage.String()+".")
+			k.refused = newFault(notSupported, x.keyARN(k.ID)+" is of a kind that AWS KMS does not have: "+k.Algorithm.String()+" for "+k.Usage.String()+".")
 			return kms.Errorf(kms.CodeUsage, "AWS KMS has no %s keys for %s", k.Algorithm, k.Usage)
 		}
 		for _, r := range rules {
@@ -50,7 +50,7 @@ func (x *exchange) admit(rules ...rule) *seen {
 
 // codeOf is how a refusal by one of AWS's rules is recorded.
 var codeOf = map[string]kms.Code{
-	validation: kms.CodeBadRequest, unsupported: kms.CodeUsage, invalidState: kms.CodeVersionState, limited_: kms.CodeTooLarge, tagFault: kms.CodeBadRequest, disabled: kms.CodeKeyDisabled,
+	validation: kms.CodeBadRequest, notSupported: kms.CodeUsage, invalidState: kms.CodeVersionState, limitExceeded: kms.CodeTooLarge, tagFault: kms.CodeBadRequest, disabled: kms.CodeKeyDisabled,
 }
 
 // or answers the refusal of AWS's rules, where there was one, and else the error, by which code of AWS it has in this operation if that is not the usual one.
@@ -99,7 +99,7 @@ func symmetricOnly(x *exchange, k *seen) *fault {
 	if k.spec.symmetric() {
 		return nil
 	}
-	return newFault(unsupported, x.keyARN(k.ID)+" key spec is "+k.spec.spec+" which is not valid for this operation.")
+	return newFault(notSupported, x.keyARN(k.ID)+" key spec is "+k.spec.spec+" which is not valid for this operation.")
 }
 
 // originIs refuses keys of other origins.
@@ -108,7 +108,7 @@ func originIs(o kms.Origin) rule {
 		if k.Origin == o {
 			return nil
 		}
-		return newFault(unsupported, x.keyARN(k.ID)+" origin is "+originOf(k.Origin)+" which is not valid for this operation.")
+		return newFault(notSupported, x.keyARN(k.ID)+" origin is "+originOf(k.Origin)+" which is not valid for this operation.")
 	}
 }
 
@@ -117,7 +117,7 @@ func primaryOnly(x *exchange, k *seen) *fault {
 	if k.Stands == "" {
 		return nil
 	}
-	return newFault(unsupported, x.keyARN(k.ID)+" is not a multi-region primary key.")
+	return newFault(notSupported, x.keyARN(k.ID)+" is not a multi-region primary key.")
 }
 
 // multiRegionPrimary: only the primary of a multi-Region key has replicas.
@@ -125,7 +125,7 @@ func multiRegionPrimary(x *exchange, k *seen) *fault {
 	if k.ID.MultiRegion() && k.Stands == "" {
 		return nil
 	}
-	return newFault(unsupported, x.keyARN(k.ID)+" is not a multi-region primary key.")
+	return newFault(notSupported, x.keyARN(k.ID)+" is not a multi-region primary key.")
 }
 
 // origins are AWS's words for where material came from.

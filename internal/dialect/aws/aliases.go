@@ -48,7 +48,7 @@ func (x *exchange) CreateAlias(ctx context.Context, in *CreateAliasInput) (*noth
 	_, err = x.engine.UpdateKey(ctx, x.call, engine.UpdateKeyInput{Key: key, AddAliases: []string{name}, OnlyNew: true})
 	return nil, k.or(err,
 		instead{kms.CodeExists, "AlreadyExistsException", "An alias with the name " + x.arn(in.AliasName) + " already exists"},
-		instead{kms.CodeTooLarge, limited_, "The key has as many aliases as it can have."})
+		instead{kms.CodeTooLarge, limitExceeded, "The key has as many aliases as it can have."})
 }
 
 // UpdateAlias makes an alias lead to another key of the same kind.
@@ -77,7 +77,7 @@ func (x *exchange) UpdateAlias(ctx context.Context, in *UpdateAliasInput) (*noth
 	if to != nil { // the new key was there: what is missing is the alias
 		x.asked = in.AliasName
 	}
-	return nil, k.or(err, instead{kms.CodeTooLarge, limited_, "The key has as many aliases as it can have."})
+	return nil, k.or(err, instead{kms.CodeTooLarge, limitExceeded, "The key has as many aliases as it can have."})
 }
 
 // DeleteAlias frees an alias.

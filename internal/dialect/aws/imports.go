@@ -33,13 +33,13 @@ func (x *exchange) GetParametersForImport(ctx context.Context, in *GetParameters
 	transport, ok := ours(wrappingAlgorithms, in.WrappingAlgorithm)
 	by, is := ours(wrappingKeys, in.WrappingKeySpec)
 	if !ok || !is {
-		return nil, newFault(unsupported, "This server takes no material that is wrapped with "+in.WrappingAlgorithm+" for "+in.WrappingKeySpec+".")
+		return nil, newFault(notSupported, "This server takes no material that is wrapped with "+in.WrappingAlgorithm+" for "+in.WrappingKeySpec+".")
 	}
 	k := x.admit(originIs(kms.Imported), primaryOnly)
 	out, err := x.engine.CreateImportToken(ctx, x.call, engine.ImportTokenInput{Key: key, Transport: transport, By: by, Lifetime: tokenLife, Open: true})
 	if err != nil {
-		return nil, k.or(err, instead{kms.CodeTooLarge, limited_, "Too many import tokens are open."},
-			instead{kms.CodeAlgorithm, unsupported, "Keys of this KeySpec are not imported with " + in.WrappingAlgorithm + "."})
+		return nil, k.or(err, instead{kms.CodeTooLarge, limitExceeded, "Too many import tokens are open."},
+			instead{kms.CodeAlgorithm, notSupported, "Keys of this KeySpec are not imported with " + in.WrappingAlgorithm + "."})
 	}
 	return &GetParametersForImportOutput{
 		KeyId: x.keyARN(out.Key), ImportToken: append([]byte{tokenV1}, out.ID[:]...), ParametersValidTo: out.Expires, PublicKey: secret.Release(bytes.Clone(out.Public)),
@@ -125,7 +125,7 @@ func importRules(in *ImportKeyMaterialInput) rule {
 		isNew := in.ImportType == "NEW_KEY_MATERIAL"
 		switch {
 		case !k.spec.symmetric() && (in.ImportType != "" || in.KeyMaterialId != "" || in.KeyMaterialDescription != ""):
-			return newFault(unsupported, x.keyARN(k.ID)+" key spec is "+k.spec.spec+": ImportType, KeyMaterialId and KeyMaterialDescription are for symmetric encryption keys.")
+			return newFault(notSupported, x.keyARN(k.ID)+" key spec is "+k.spec.spec+": ImportType, KeyMaterialId and KeyMaterialDescription are for symmetric encryption keys.")
 		case isNew && k.Next != 0:
 			return newFault(invalidState, "New key material (id: "+materialID(k.ID, k.Latest+1)+") cannot be imported into KMS key "+x.keyARN(k.ID)+
 				", because another key material (id: "+materialID(k.ID, k.Next)+") is pending rotation.")

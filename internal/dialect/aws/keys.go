@@ -21,7 +21,7 @@ func (x *exchange) CreateKey(ctx context.Context, in *CreateKeyInput) (*CreateKe
 	}
 	origin, _ := ours(origins, in.Origin)
 	if in.CustomKeyStoreId != "" || in.XksKeyId != "" || in.Origin == "AWS_CLOUDHSM" || in.Origin == "EXTERNAL_KEY_STORE" {
-		return nil, newFault(unsupported, noKeyStores)
+		return nil, newFault(notSupported, noKeyStores)
 	}
 	labels, err := labelsOf(in.Tags)
 	if err != nil {
@@ -109,7 +109,7 @@ func (x *exchange) GetPublicKey(ctx context.Context, in *GetPublicKeyInput) (*Ge
 		if k.Algorithm.Facts().Asymmetric {
 			return nil
 		}
-		return newFault(unsupported, x.keyARN(k.ID)+" key spec is "+k.spec.spec+" which is not valid for GetPublicKey.")
+		return newFault(notSupported, x.keyARN(k.ID)+" key spec is "+k.spec.spec+" which is not valid for GetPublicKey.")
 	})
 	out, err := x.engine.GetPublicKey(ctx, x.call, engine.PublicKeyInput{Key: key})
 	if err != nil {

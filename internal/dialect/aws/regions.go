@@ -15,7 +15,7 @@ func (x *exchange) ReplicateKey(ctx context.Context, in *ReplicateKeyInput) (*Re
 		return nil, err
 	}
 	if in.Policy != "" {
-		return nil, newFault(unsupported, "A replica has the key's policy, whatever the region: leave Policy out.")
+		return nil, newFault(notSupported, "A replica has the key's policy, whatever the region: leave Policy out.")
 	}
 	labels, err := labelsOf(in.Tags)
 	if err != nil {
@@ -26,7 +26,7 @@ func (x *exchange) ReplicateKey(ctx context.Context, in *ReplicateKeyInput) (*Re
 	if err != nil {
 		return nil, k.or(err,
 			instead{kms.CodeExists, "AlreadyExistsException", "The key has a replica in " + in.ReplicaRegion + " already."},
-			instead{kms.CodeTooLarge, limited_, "The key has as many replicas as it can have."})
+			instead{kms.CodeTooLarge, limitExceeded, "The key has as many replicas as it can have."})
 	}
 	return &ReplicateKeyOutput{ReplicaKeyMetadata: x.metadata(&out, time.Now()), ReplicaTags: tagsOf(out.Key.Labels)}, nil
 }

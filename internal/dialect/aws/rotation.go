@@ -68,7 +68,7 @@ func (x *exchange) RotateKeyOnDemand(ctx context.Context, in *RotateKeyOnDemandI
 	k := x.admit(symmetricOnly, primaryOnly, enabled, func(x *exchange, k *seen) *fault {
 		switch {
 		case k.ByHand >= onDemandAtMost:
-			return newFault(limited_, "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be performed for this key: "+x.keyARN(k.ID))
+			return newFault(limitExceeded, "The on-demand rotations limit has been reached for the given keyId. No more on-demand rotations can be performed for this key: "+x.keyARN(k.ID))
 		case k.Origin == kms.Imported && k.Next == 0 && k.SwitchNow() == kms.Enabled:
 			return newFault(invalidState, "No available key material pending rotation for the key: "+x.keyARN(k.ID)+".")
 		}
