@@ -45,6 +45,14 @@ func (r *records) Certificate(_ context.Context, subject string) (authn.Identity
 	return found(r.subjects[subject])
 }
 
+func (r *records) AccessKey(context.Context, string) (authn.Identity, error) {
+	return authn.Identity{}, kms.Errorf(kms.CodeUnauthenticated, "no such access key")
+}
+
+func (r *records) Session(context.Context, string) (authn.Identity, error) {
+	return authn.Identity{}, kms.Errorf(kms.CodeUnauthenticated, "no such session")
+}
+
 func found(id authn.Identity) (authn.Identity, error) {
 	if id.Rev == 0 {
 		return id, kms.Errorf(kms.CodeUnauthenticated, "there is none")
