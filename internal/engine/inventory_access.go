@@ -2,6 +2,8 @@ package engine
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/binary"
 	"slices"
 	"sync"
 	"time"
@@ -183,13 +185,55 @@ func (w *work) people(ctx context.Context) (*people, error) {
 	}
 }
 
-// access answers who could use and manage a key. Most keys of a namespace are alike to its rules: what was found out for one holds for all of them.
+// access answers who could use and manage a key. Most keys of a namespace are alike to its rules: what was found out for one holds for all of them. A key
+// with a policy or grants of its own is like no other.
 func (w *work) access(ctx context.Context, c *crowd, k *kms.Key) (KeyAccess, error) {
-	a, err := w.o.who.known.Load(ctx, accessAt{c, c.rules.Alike(k)}, func(context.Context) (*KeyAccess, error) { return c.reach(k), nil })
+	at, find := accessAt{c, c.rules.Alike(k)}, func(context.Context) (*KeyAccess, error) { return c.reach(k), nil }
+	if hasRules(k) {
+		at.alike = sha256.Sum256(binary.BigEndian.AppendUint64(append([]byte("its own\x00"), k.ID[:]...), uint64(k.Rev)))
+		find = func(ctx context.Context) (*KeyAccess, error) { return w.ruledAccess(ctx, c, k) }
+	}
+	a, err := w.o.who.known.Load(ctx, at, find)
 	if err != nil {
 		return KeyAccess{}, err
 	}
 	return *a, nil
+}
+
+// ruledAccess looks at each principal by itself.
+func (w *work) ruledAccess(ctx context.Context, c *crowd, k *kms.Key) (*KeyAccess, error) {
+	p, err := w.o.keyPolicy(ctx, k)
+	if err != nil {
+		return nil, err
+	}
+	held := map[string][]*policy.Grant{}
+	for after, more := (records.GrantID{}), k.Grants > 0; more; {
+		var page []records.Grant
+		if page, more, err = w.o.records.Grants(ctx, k.ID, after, scanPage); err != nil {
+			return nil, err
+		}
+		for i := range page {
+			after = page[i].ID
+			held[page[i].Grantee] = append(held[page[i].Grantee], prepareGrant(&page[i]))
+		}
+	}
+	on := policy.PrepareKey(k)
+	plain := on.With(p, nil)
+	var users, managers []string
+	for i, one := range c.all {
+		of := plain
+		if grants := held[c.names[i]]; len(grants) > 0 {
+			of = on.With(p, grants)
+		}
+		reach := c.rules.Reach(one, of)
+		if reach.Uses {
+			users = append(users, c.names[i])
+		}
+		if reach.Manages {
+			managers = append(managers, c.names[i])
+		}
+	}
+	return accessOf(users, managers), nil
 }
 
 func (c *crowd) reach(k *kms.Key) *KeyAccess {
@@ -204,6 +248,10 @@ func (c *crowd) reach(k *kms.Key) *KeyAccess {
 			managers = append(managers, c.groups[i].names...)
 		}
 	}
+	return accessOf(users, managers)
+}
+
+func accessOf(users, managers []string) *KeyAccess {
 	a := &KeyAccess{}
 	a.Users, a.UserCount = named(users)
 	a.Managers, a.ManagerCount = named(managers)

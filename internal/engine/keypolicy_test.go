@@ -221,3 +221,31 @@ func TestGrantsAreListedPageByPage(t *testing.T) {
 		t.Errorf("got %d grants that end can retire, want 7", got)
 	}
 }
+
+func TestTheInventoryKnowsKeyPoliciesAndGrants(t *testing.T) {
+	w := newWorld(t)
+	for _, name := range []string{"open", "granted", "closed"} {
+		w.create(name, kms.AES256GCM, 0)
+	}
+	for name, roles := range map[string][]kms.Role{"svc/role": {kms.RoleUser}, "svc/grantee": nil, "svc/named": nil} {
+		if _, err := w.e.CreateToken(t.Context(), admin, engine.CreateTokenInput{Principal: name, Roles: roles}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	w.grant(admin, engine.CreateGrantInput{Key: "granted", Grantee: "svc/grantee", Operations: []kms.Action{kms.Encrypt}})
+	w.putKeyPolicy("closed", statementOf("Allow", "user/alice", "*"), statementOf("Allow", "user/svc/named", "Decrypt"))
+	out, err := w.e.ReadInventory(t.Context(), admin, engine.InventoryInput{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := map[string]string{"open": "svc/role", "granted": "svc/grantee svc/role", "closed": "svc/named"}
+	for _, row := range out.Rows {
+		if got := strings.Join(row.Access.Users, " "); got != want[row.Key.Name] {
+			t.Errorf("%s can be used by %q, want %q", row.Key.Name, got, want[row.Key.Name])
+		}
+		delete(want, row.Key.Name)
+	}
+	if len(want) != 0 {
+		t.Errorf("not listed: %v", want)
+	}
+}

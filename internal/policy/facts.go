@@ -119,7 +119,9 @@ func (v *verdict) addFacts(m types.RecordMap) {
 	}
 	m["grant_operations"] = setOf(operations)
 	for name, uid := range foldedUIDs {
-		m[name] = uid
+		if _, ok := v.folded(uid); ok {
+			m[name] = uid
+		}
 	}
 }
 
@@ -144,8 +146,8 @@ func setOf[T ~string](list []T) types.Set {
 	return types.NewSet(all...)
 }
 
-// folded is an entity with its names in lower case. Two names that differ in case only are no entity at all: whatever would be read of it
-// is an error, and denies.
+// folded is an entity with its names in lower case. Where two names differ in case only there is none, and the context does not name it:
+// whatever would be read of it is an error, and denies.
 func (v *verdict) folded(uid types.EntityUID) (types.Entity, bool) {
 	var from map[string]string
 	switch uid {

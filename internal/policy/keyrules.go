@@ -108,7 +108,7 @@ func fromIAM(id string, c *iam.Compiled, caller types.EntityUID) (*statement, er
 	s.learn()
 	s.actions = maskOf(c.Actions...)
 	if err := s.validate(s.tree()); err != nil {
-		return nil, kms.Errorf(kms.CodeInternal, "statement %s could not be translated", id).Because(err)
+		return nil, kms.Errorf(kms.CodeInternal, "statement %s could not be translated", id).Because(fmt.Errorf("%s: %w", p.MarshalCedar(), err))
 	}
 	return s, nil
 }

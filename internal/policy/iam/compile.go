@@ -261,7 +261,7 @@ func (c *compiler) target(at value, t target, strict bool) (n cast.Node, id kms.
 	if strict {
 		same = has.And(same)
 	} else {
-		same = cast.Not(*has).Or(same)
+		same = cast.IfThenElse(*has, same, cast.True())
 	}
 	return n.And(same), kms.ID{}, true
 }

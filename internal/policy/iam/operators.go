@@ -9,7 +9,6 @@ import (
 	"time"
 
 	cast "github.com/cedar-policy/cedar-go/ast"
-	"github.com/cedar-policy/cedar-go/types"
 )
 
 // relation is how a value of the request and one of the policy are compared.
@@ -176,7 +175,7 @@ func absentOr(s subject, absent bool, n cast.Node) cast.Node {
 	case s.has == nil:
 		return n
 	case absent:
-		return cast.Not(*s.has).Or(n)
+		return cast.IfThenElse(*s.has, n, cast.True())
 	}
 	return s.has.And(n)
 }
@@ -186,7 +185,7 @@ func (c *compiler) null(s subject, values []value) cast.Node {
 	switch {
 	case s.absent:
 	case s.family == sets && s.has != nil:
-		absent = cast.Not(*s.has).Or(s.value.IsEmpty())
+		absent = cast.IfThenElse(*s.has, s.value.IsEmpty(), cast.True())
 	case s.family == sets:
 		absent = s.value.IsEmpty()
 	case s.has != nil:
@@ -305,7 +304,7 @@ func (c *compiler) moment(s subject, o operator, values []value) cast.Node {
 			c.report(v, "want a time of whole seconds", "for example 2027-01-31T08:00:00Z, or seconds since 1970")
 			continue
 		}
-		from, next := cast.Datetime(at), cast.Datetime(at.Add(time.Second))
+		from, next := datetime(at), datetime(at.Add(time.Second))
 		switch o.relation {
 		case less:
 			all = append(all, s.value.LessThan(from))
@@ -321,6 +320,8 @@ func (c *compiler) moment(s subject, o operator, values []value) cast.Node {
 	}
 	return either(all)
 }
+
+func datetime(t time.Time) cast.Node { return cast.DatetimeExtensionCall(cast.String(t.Format("2006-01-02T15:04:05Z"))) }
 
 // lastTime is the last that can be compared with.
 const lastTime = 253402300799 // 9999-12-31T23:59:59Z
@@ -348,7 +349,7 @@ func (c *compiler) address(s subject, values []value) cast.Node {
 			c.report(v, "want an address or a network", "for example 203.0.113.0/24 or 2001:db8::/32")
 			continue
 		}
-		all = append(all, s.value.IsInRange(cast.IPAddr(types.IPAddr(p.Masked()))))
+		all = append(all, s.value.IsInRange(cast.IPExtensionCall(cast.String(p.Masked().String()))))
 	}
 	return either(all)
 }
