@@ -67,11 +67,16 @@ func table() []action {
 // elsewhere are actions on the namespace that documents can name: AWS has them too.
 var elsewhere = []kms.Action{kms.ListKeys, kms.GenerateRandom, kms.ListRetirableGrants}
 
-// actions is every action that a document can name.
+// both are actions that a row of the table does besides, and that documents name as well.
+var both = []kms.Action{kms.DescribeKey, kms.ListKeys, kms.GetKeyPolicy, kms.ReEncryptFrom, kms.ReEncryptTo, kms.AssessKey}
+
+// actions is every action that a document can name. What AWS calls otherwise goes by AWS's name alone.
 func actions() []action {
 	all := table()
 	for _, a := range kms.AllActions() {
-		known := func(x action) bool { return x.name == a.String() }
+		known := func(x action) bool {
+			return x.name == a.String() || slices.Contains(x.does, a) && !slices.Contains(both, a)
+		}
 		if (a.OnKey() && a.Group() != kms.OperatorGroup || slices.Contains(elsewhere, a)) && !slices.ContainsFunc(all, known) {
 			all = append(all, action{name: a.String(), does: []kms.Action{a}})
 		}
@@ -126,9 +131,12 @@ func (c *compiler) choose(at value, not bool) choice {
 			switch {
 			case one == kms.UpdateKey:
 				for _, p := range a.changes {
-					parts[p] = true
+					if !not || !c.excepted(all, named, one, p) {
+						parts[p] = true
+					}
 				}
 			case one.Group() == kms.ExceptionGroup && c.permit && !c.delegating && (!byName[i] || not):
+			case not && c.excepted(all, named, one, ""):
 			case !slices.Contains(out.whole, one):
 				out.whole = append(out.whole, one)
 			}
@@ -144,6 +152,29 @@ func (c *compiler) choose(at value, not bool) choice {
 	}
 	out.every = out.every && !not
 	return out
+}
+
+// excepted tells whether NotAction leaves an action out that several rows do: from what is permitted if any of these rows is named, from what is
+// denied if those are that are called like it, or all of them where none is.
+func (c *compiler) excepted(all []action, named []bool, one kms.Action, change Change) bool {
+	some, every, own, ownNamed := false, true, false, false
+	for i, a := range all {
+		if !slices.Contains(a.does, one) || change != "" && !slices.Contains(a.changes, change) {
+			continue
+		}
+		some = some || named[i]
+		if a.name == one.String() && change == "" {
+			own, ownNamed = true, named[i]
+		}
+		every = every && (named[i] || a.name == one.String())
+	}
+	switch {
+	case c.permit:
+		return some
+	case own:
+		return ownNamed
+	}
+	return every
 }
 
 func nearestAction(name string, all []action) string {

@@ -321,7 +321,9 @@ func (c *compiler) moment(s subject, o operator, values []value) cast.Node {
 	return either(all)
 }
 
-func datetime(t time.Time) cast.Node { return cast.DatetimeExtensionCall(cast.String(t.Format("2006-01-02T15:04:05Z"))) }
+func datetime(t time.Time) cast.Node {
+	return cast.DatetimeExtensionCall(cast.String(t.Format("2006-01-02T15:04:05Z")))
+}
 
 // lastTime is the last that can be compared with.
 const lastTime = 253402300799 // 9999-12-31T23:59:59Z
