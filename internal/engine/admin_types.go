@@ -51,20 +51,32 @@ type NamespacesOutput struct {
 
 // PutPolicyInput stores a policy of the call's namespace, validated strictly.
 type PutPolicyInput struct {
-	ID   string // [a-z0-9][a-z0-9-]{0,62}
-	Text string // Cedar
+	ID         string   // [a-z0-9][a-z0-9-]{0,62}
+	Text       string   // Cedar, or what Language says
+	Language   string   `json:",omitzero"` // LanguageCedar or LanguageAWS; empty: Cedar
+	Principals []string `json:",omitzero"` // in AWS's language: whom it speaks about
+	Groups     []string `json:",omitzero"`
 }
+
+// The languages of policies.
+const (
+	LanguageCedar = "cedar"
+	LanguageAWS   = "aws-iam" // identity policies of AWS
+)
 
 // PolicyInput names a policy.
 type PolicyInput struct{ ID string }
 
 // PolicyInfo is a stored policy.
 type PolicyInfo struct {
-	ID      string
-	Text    string
-	Changed time.Time
-	By      string
-	Rev     kms.Rev
+	ID         string
+	Text       string
+	Language   string
+	Principals []string // whom a policy in AWS's language speaks about
+	Groups     []string
+	Changed    time.Time
+	By         string
+	Rev        kms.Rev
 }
 
 // PolicyOutput is one policy.

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"crypto/sha256"
+	"strings"
 	"sync/atomic"
 
 	"github.com/keyhold/keyhold/internal/cache"
@@ -85,9 +86,7 @@ func (b *rulebook) policies(ctx context.Context, ns kms.Namespace) ([]*policy.Po
 			return nil, err
 		}
 		for _, p := range page {
-			parsed, err := b.parsed.Load(ctx, sha256.Sum256([]byte(p.ID+"\x00"+p.Text)), func(context.Context) (*policy.Policy, error) {
-				return policy.Check(p.ID, []byte(p.Text))
-			})
+			parsed, err := b.parsed.Load(ctx, policyDigest(&p), func(context.Context) (*policy.Policy, error) { return readPolicy(&p) })
 			if err != nil {
 				// Stored policies were valid when stored. One that is no longer must not silently fall away: it may forbid.
 				return nil, kms.Errorf(kms.CodeBadPolicy, "the stored policy %q of namespace %q is no longer valid; nothing is permitted until it is put again or deleted", p.ID, ns).Because(err)
@@ -99,6 +98,12 @@ func (b *rulebook) policies(ctx context.Context, ns kms.Namespace) ([]*policy.Po
 		}
 		after = next
 	}
+}
+
+// policyDigest is of all that the meaning of a policy comes from.
+func policyDigest(p *records.Policy) [32]byte {
+	all := strings.Join([]string{p.ID, p.Language, p.Account, strings.Join(p.Principals, "\x01"), strings.Join(p.Groups, "\x01"), p.Text}, "\x00")
+	return sha256.Sum256([]byte(all))
 }
 
 func (b *rulebook) forget(t records.Touch) {

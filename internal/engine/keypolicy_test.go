@@ -249,3 +249,41 @@ func TestTheInventoryKnowsKeyPoliciesAndGrants(t *testing.T) {
 		t.Errorf("not listed: %v", want)
 	}
 }
+
+func TestAnIdentityPolicyPlaysThePartOfIAM(t *testing.T) {
+	w := newWorld(t)
+	w.create("k", kms.AES256GCM, 0)
+	svc := as("svc/app")
+	in := engine.PutPolicyInput{ID: "app", Language: engine.LanguageAWS, Principals: []string{"svc/app"},
+		Text: `{"Version": "2012-10-17", "Statement": {"Effect": "Allow", "Action": "kms:Encrypt", "Resource": "*"}}`}
+	wantCode(t, w.encrypts(svc, "k", nil), kms.CodeDenied)
+	put := func() error {
+		_, err := w.e.PutPolicy(t.Context(), admin, in)
+		return err
+	}
+	wantCode(t, put(), 0)
+	wantCode(t, w.encrypts(svc, "k", nil), 0)
+	wantCode(t, w.encrypts(as("svc/other"), "k", nil), kms.CodeDenied)
+	w.restart()
+	wantCode(t, w.encrypts(svc, "k", nil), 0)
+	w.putKeyPolicy("k", statementOf("Allow", "user/alice", "*"))
+	wantCode(t, w.encrypts(svc, "k", nil), kms.CodeDenied)
+	w.putKeyPolicy("k", statementOf("Allow", "root", "*"))
+	wantCode(t, w.encrypts(svc, "k", nil), 0)
+	got, err := w.e.GetPolicy(t.Context(), admin, engine.PolicyInput{ID: "app"})
+	if err != nil || got.Policy.Text != in.Text || got.Policy.Language != engine.LanguageAWS || len(got.Policy.Principals) != 1 {
+		t.Errorf("got %+v %v, want it as it was put", got, err)
+	}
+	in.Principals, in.Groups = nil, []string{"apps"}
+	wantCode(t, put(), 0)
+	wantCode(t, w.encrypts(svc, "k", nil), kms.CodeDenied)
+	member := as("svc/member")
+	member.Principal.Groups = []string{"apps"}
+	wantCode(t, w.encrypts(member, "k", nil), 0)
+	in.Groups = nil
+	wantCode(t, put(), kms.CodeBadPolicy)
+	in.Groups, in.Text = []string{"apps"}, `{"Statement": {"Effect": "Allow", "Principal": "*", "Action": "kms:*", "Resource": "*"}}`
+	wantCode(t, put(), kms.CodeBadPolicy)
+	in.Language = "rego"
+	wantCode(t, put(), kms.CodeBadRequest)
+}

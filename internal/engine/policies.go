@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"fmt"
+	"slices"
+	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/policy"
@@ -14,13 +16,23 @@ var (
 	putPolicy = change[PutPolicyInput, PolicyOutput]{
 		name:  kms.PutPolicy,
 		check: checkPolicy,
-		do:    doPutPolicy,
+		prepare: func(_ context.Context, w *work, in *PutPolicyInput) error {
+			p := w.policyRecord(in)
+			_, err := readPolicy(&p)
+			return err
+		},
+		do: doPutPolicy,
 	}
 	tryPolicy = op[PutPolicyInput, PolicyOutput]{
 		name:  kms.TestPolicy,
 		check: checkPolicy,
-		do: func(_ context.Context, _ *work, in *PutPolicyInput) (PolicyOutput, error) {
-			return PolicyOutput{PolicyInfo{ID: in.ID, Text: in.Text}}, nil
+		do: func(_ context.Context, w *work, in *PutPolicyInput) (PolicyOutput, error) {
+			p := w.policyRecord(in)
+			if _, err := readPolicy(&p); err != nil {
+				return PolicyOutput{}, err
+			}
+			p.Changed, p.By = time.Time{}, ""
+			return PolicyOutput{policyInfo(p)}, nil
 		},
 	}
 	getPolicy = op[PolicyInput, PolicyOutput]{
@@ -55,8 +67,40 @@ func checkPolicy(in *PutPolicyInput) error {
 	if _, err := kms.ParseNamespace(in.ID); err != nil {
 		return kms.Errorf(kms.CodeBadName, "a policy id has the form of a namespace's name: 1 to 63 of a-z, 0-9 and '-'")
 	}
-	_, err := policy.Check(in.ID, []byte(in.Text))
-	return err
+	switch in.Language {
+	case "", LanguageCedar:
+		in.Language = ""
+		if len(in.Principals)+len(in.Groups) > 0 {
+			return kms.Errorf(kms.CodeBadRequest, "a Cedar policy says itself whom it speaks about: leave principals and groups out")
+		}
+		_, err := policy.Check(in.ID, []byte(in.Text))
+		return err
+	case LanguageAWS:
+		return nil // read when it is known in whose namespace
+	}
+	return kms.Errorf(kms.CodeBadRequest, "%q is not a language of policies: want %s or %s", clipTo(in.Language, 64), LanguageCedar, LanguageAWS)
+}
+
+// policyRecord is the policy as it would be stored.
+func (w *work) policyRecord(in *PutPolicyInput) records.Policy {
+	p := records.Policy{ID: in.ID, Text: in.Text, Changed: w.now.UTC(), By: w.call.Principal.Name}
+	if in.Language == LanguageAWS {
+		p.Language, p.Account, p.Principals, p.Groups = LanguageAWS, w.e.Account(w.call.Namespace), in.Principals, in.Groups
+	}
+	return p
+}
+
+// readPolicy reads a policy in the language that it is in.
+func readPolicy(p *records.Policy) (*policy.Policy, error) {
+	if p.Language == LanguageAWS {
+		return policy.CheckIAM(p.ID, p.Account, []byte(p.Text), policy.Attached{Principals: p.Principals, Groups: p.Groups})
+	}
+	return policy.Check(p.ID, []byte(p.Text))
+}
+
+// samePolicy tells whether two say the same of the same.
+func samePolicy(a, b *records.Policy) bool {
+	return a.Text == b.Text && a.Language == b.Language && a.Account == b.Account && slices.Equal(a.Principals, b.Principals) && slices.Equal(a.Groups, b.Groups)
 }
 
 func noPolicy(id string) error {
@@ -64,7 +108,11 @@ func noPolicy(id string) error {
 }
 
 func policyInfo(p records.Policy) PolicyInfo {
-	return PolicyInfo{ID: p.ID, Text: p.Text, Changed: p.Changed, By: p.By, Rev: p.Rev}
+	i := PolicyInfo{ID: p.ID, Text: p.Text, Language: p.Language, Principals: p.Principals, Groups: p.Groups, Changed: p.Changed, By: p.By, Rev: p.Rev}
+	if i.Language == "" {
+		i.Language = LanguageCedar
+	}
+	return i
 }
 
 func doPutPolicy(_ context.Context, w *work, tx *records.Tx, in *PutPolicyInput) (PolicyOutput, error) {
@@ -73,11 +121,11 @@ func doPutPolicy(_ context.Context, w *work, tx *records.Tx, in *PutPolicyInput)
 		return PolicyOutput{}, err
 	}
 	w.rec.Resource = in.ID
-	if there && was.Text == in.Text {
+	p := w.policyRecord(in)
+	if there && samePolicy(&was, &p) {
 		w.rec.Detail = "nothing to do"
 		return PolicyOutput{policyInfo(was)}, nil
 	}
-	p := records.Policy{ID: in.ID, Text: in.Text, Changed: w.now.UTC(), By: w.call.Principal.Name}
 	return PolicyOutput{policyInfo(p)}, w.putRules(tx, was.Change, func(leaf [32]byte) error {
 		p.Change = leaf
 		return tx.PutPolicy(w.call.Namespace, p)

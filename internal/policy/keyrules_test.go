@@ -202,7 +202,7 @@ func document(v string) string {
 		case "root":
 			all = append(all, `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::`+testAccount+`:root"},"Action":"kms:*","Resource":"*"}`)
 		default:
-			if !strings.Contains(s, `Resource"`) {
+			if !strings.Contains(s, `"Resource":`) && !strings.Contains(s, `"NotResource":`) {
 				s += `, "Resource": "*"`
 			}
 			s = strings.ReplaceAll(s, "@", "arn:aws:iam::"+testAccount+":")

@@ -65,6 +65,12 @@ type Policy struct {
 	By      string    `json:"by"`
 	Change  [32]byte  `json:"change"`
 
+	// Of a policy in AWS's language only.
+	Language   string   `json:"language,omitempty"`   // "aws-iam"; empty: Cedar
+	Account    string   `json:"account,omitempty"`    // whose keys the text names
+	Principals []string `json:"principals,omitempty"` // whom it speaks about
+	Groups     []string `json:"groups,omitempty"`
+
 	Rev kms.Rev `json:"-"`
 }
 
