@@ -21,7 +21,7 @@ var table = []layer{
 		{path: "cmd/keyhold-verify", may: []string{"internal/audit/tree", "internal/audit/verify"}},
 	}},
 	{"assembly: the parts list of a server, the command line", []row{
-		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/config", "internal/dialect/aws", "internal/dialect/native", "internal/engine", "internal/kms",
+		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/config", "internal/dialect/aws", "internal/dialect/native", "internal/dialect/vault", "internal/engine", "internal/kms",
 			"internal/provider/soft", "internal/records", "internal/seal", "internal/seal/keyfile", "internal/secret", "internal/secret/arena", "internal/server", "internal/store", "internal/store/pebble", "internal/tlsca"},
 			ext: []string{"golang.org/x/mod/sumdb/note"}},
 		{path: "internal/cli", may: []string{"client", "client/envelope", "internal/audit/verify", "internal/config", "internal/inventory", "internal/kms", "internal/seal/keyfile",
@@ -37,6 +37,7 @@ var table = []layer{
 		{path: "internal/dialect/aws", may: []string{"internal/authn", "internal/engine", "internal/kms", "internal/secret"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/dialect/native", may: []string{"api/keyhold/v1", "api/keyhold/v1/keyholdv1connect", "internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"},
 			ext: []string{"connectrpc.com/connect", "google.golang.org/protobuf"}},
+		{path: "internal/dialect/vault", may: []string{"internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/authn", may: []string{"internal/kms", "internal/secret", "internal/wire/token"}, ext: []string{"github.com/spiffe/go-spiffe/v2/spiffeid", "golang.org/x/time"}},
 	}},
 	{"public: for clients", []row{
@@ -115,6 +116,7 @@ var tests = []string{
 	"internal/dialect/aws/awstest",
 	"internal/dialect/native/nativetest",
 	"internal/dialect/statetest",
+	"internal/dialect/vault/vaulttest",
 	"internal/doctest",
 	"internal/provider/providertest",
 	"internal/seal/sealtest",
@@ -147,6 +149,7 @@ var releasers = map[string]string{
 	"internal/secret":         "defines the type that the permission is for",
 	"internal/dialect/aws":    "writes answers to their callers",
 	"internal/dialect/native": "writes answers to their callers",
+	"internal/dialect/vault":  "writes answers to their callers",
 	"internal/node":           "writes the shares and the credentials of a development server to its files",
 }
 

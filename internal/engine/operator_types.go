@@ -47,6 +47,7 @@ type Status struct {
 	Cluster     kms.ID
 	Recipients  []RecipientInfo
 	Threshold   int   // of shares; 0 if there is no share recipient
+	Shares      int   // that there are
 	Given       []int // indexes of the shares given so far
 	RootGen     uint32
 	Ready       bool

@@ -39,7 +39,7 @@ func (e *Engine) status(ctx context.Context) Status {
 	for _, r := range config.Recipients() {
 		s.Recipients = append(s.Recipients, RecipientInfo{ID: r.ID.String(), Kind: r.Kind.String(), Label: r.Label, Fingerprint: r.Fingerprint()})
 		if q, ok := r.Quorum(); ok {
-			s.Threshold = q.K
+			s.Threshold, s.Shares = q.K, q.N
 		}
 	}
 	if e.collector != nil {

@@ -169,6 +169,11 @@ func (n *Node) writeEnv(c devCredentials) error {
 	if n.opt.Settings.LocalSocket != "" {
 		line("KEYHOLD_SOCKET", absolute(n.opt.Settings.LocalSocket))
 	}
+	for _, client := range []string{"VAULT", "BAO"} {
+		line(client+"_ADDR", at)
+		line(client+"_TOKEN", string(c.token.Wire(release.Wire{})))
+		line(client+"_CACERT", ca)
+	}
 	line("AWS_ENDPOINT_URL_KMS", at)
 	line("AWS_ENDPOINT_URL_STS", at)
 	line("AWS_ACCESS_KEY_ID", c.accessKey)

@@ -1,0 +1,368 @@
+package vault
+
+import (
+	"context"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/pem"
+	"fmt"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/keyhold/keyhold/internal/engine"
+	"github.com/keyhold/keyhold/internal/kms"
+)
+
+// deletable is the label of a key that may be deleted by this dialect: what it calls deletion_allowed.
+const deletable = "vault.deletion-allowed"
+
+// Limits of listings.
+const (
+	maxListed   = 10_000 // keys of one mount
+	maxVersions = 10_000 // of one key
+	pageSize    = 1000
+)
+
+// create reads what a new key is to be.
+func (x *exchange) create(name string) (in engine.CreateKeyInput, _ *fault) {
+	for _, no := range []struct{ member, why string }{
+		{"derived", "derived keys are not supported yet"}, {"convergent_encryption", "convergent encryption is not supported yet"},
+		{"allow_plaintext_backup", "keys never leave in plaintext: use export to a wrapping key"}} {
+		yes, f := x.in.yes(no.member)
+		if f != nil {
+			return in, f
+		}
+		if yes {
+			return in, newFault(http.StatusBadRequest, no.why, told(kms.Errorf(kms.CodeAlgorithm, "%s cannot be true", no.member)))
+		}
+	}
+	kind, f := x.in.text("type")
+	if f != nil {
+		return in, f
+	}
+	set, f := x.in.text("parameter_set")
+	if f != nil {
+		return in, f
+	}
+	t, f := typeNamed(kind, set)
+	if f != nil {
+		return in, f
+	}
+	size, f := x.in.number("key_size")
+	if f != nil {
+		return in, f
+	}
+	switch {
+	case t.name != "hmac" && size != 0:
+		return in, newFault(http.StatusBadRequest, "key_size is not valid for key type "+t.name)
+	case t.name == "hmac" && size != 0 && (size < 32 || size > 512):
+		return in, newFault(http.StatusBadRequest, "invalid key size "+strconv.Itoa(size)+", must be between 32 and 512")
+	}
+	in = engine.CreateKeyInput{Name: x.place.keyName(name), Algorithm: t.algorithm, Usage: t.usage, Bytes: size}
+	if in.Exportable, f = x.in.yes("exportable"); f != nil {
+		return in, f
+	}
+	in.Period, f = x.rotation()
+	return in, f
+}
+
+// rotation is the period that auto_rotate_period means; nil: none.
+func (x *exchange) rotation() (*kms.Period, *fault) {
+	every, f := x.in.span("auto_rotate_period")
+	switch {
+	case f != nil:
+		return nil, f
+	case every == 0:
+		return nil, nil
+	case every < time.Hour:
+		return nil, newFault(http.StatusBadRequest, "auto rotate period must be 0 to disable or at least an hour")
+	}
+	return &kms.Period{Every: kms.Seconds(every / time.Second)}, nil
+}
+
+// CreateKey makes a key. One that is there already stays as it is.
+func (x *exchange) CreateKey(ctx context.Context) *fault {
+	name := x.place.names[0]
+	in, f := x.create(name)
+	if f != nil {
+		return f
+	}
+	_, err := x.engine.CreateKey(ctx, x.call, in)
+	if kms.CodeOf(err) == kms.CodeExists {
+		x.warnings = append(x.warnings, fmt.Sprintf("key %s already existed", name))
+		err = nil
+	}
+	if err != nil {
+		return faultOf(err)
+	}
+	return x.showKey(ctx, name)
+}
+
+// ReadKey answers a key's metadata.
+func (x *exchange) ReadKey(ctx context.Context) *fault { return x.showKey(ctx, x.place.names[0]) }
+
+// RotateKey makes a new version.
+func (x *exchange) RotateKey(ctx context.Context) *fault {
+	if _, err := x.engine.RotateKey(ctx, x.call, engine.RotateKeyInput{Key: x.place.ref(x.place.names[0])}); err != nil {
+		return noKey(faultOf(err), http.StatusBadRequest, "key not found")
+	}
+	return x.showKey(ctx, x.place.names[0])
+}
+
+// DeleteKey schedules a key's destruction. Until the window ends it does nothing, and can be saved.
+func (x *exchange) DeleteKey(ctx context.Context) *fault {
+	name := x.place.names[0]
+	ref := x.place.ref(name)
+	was, err := x.engine.DescribeKey(ctx, x.call, engine.KeyInput{Key: ref})
+	if err != nil {
+		return noKey(faultOf(err), http.StatusBadRequest, "error deleting policy "+name+": could not delete key; not found")
+	}
+	if was.Key.Labels[deletable] != "true" {
+		return newFault(http.StatusBadRequest, "error deleting policy "+name+": deletion is not allowed for this key")
+	}
+	return x.destroy(ctx, ref)
+}
+
+// SoftDelete schedules a key's destruction, whether or not its deletion is allowed: it can be taken back.
+func (x *exchange) SoftDelete(ctx context.Context) *fault {
+	return x.destroy(ctx, x.place.ref(x.place.names[0]))
+}
+
+// destroy schedules a destruction. Where the namespace asks that somebody looks first at what it would reach, that is done and recorded in the caller's
+// name: this API has no step of its own for it.
+func (x *exchange) destroy(ctx context.Context, ref kms.Ref) *fault {
+	_, err := x.engine.ScheduleKeyDestruction(ctx, x.call, engine.DestroyInput{Key: ref})
+	if kms.CodeOf(err) == kms.CodeAssessment {
+		if _, err = x.engine.AssessKey(ctx, x.call, engine.AssessInput{Key: ref}); err == nil {
+			_, err = x.engine.ScheduleKeyDestruction(ctx, x.call, engine.DestroyInput{Key: ref})
+		}
+	}
+	if err != nil {
+		return noKey(faultOf(err), http.StatusBadRequest, "could not delete key; not found")
+	}
+	x.status = http.StatusNoContent
+	return nil
+}
+
+// SoftDeleteRestore saves a key whose destruction is scheduled.
+func (x *exchange) SoftDeleteRestore(ctx context.Context) *fault {
+	if _, err := x.engine.CancelKeyDestruction(ctx, x.call, engine.CancelInput{Key: x.place.ref(x.place.names[0])}); err != nil {
+		return noKey(faultOf(err), http.StatusBadRequest, "key not found")
+	}
+	x.status = http.StatusNoContent
+	return nil
+}
+
+// ConfigureKey changes what can be changed of a key.
+func (x *exchange) ConfigureKey(ctx context.Context) *fault {
+	name := x.place.names[0]
+	ref := x.place.ref(name)
+	for _, m := range []string{"min_decryption_version", "min_encryption_version"} {
+		if n, f := x.in.version(m); f != nil || n > 1 {
+			return orFault(f, m+" is not supported yet: suspend or deactivate versions instead (keyhold key version)")
+		}
+	}
+	plain, f := x.in.yes("allow_plaintext_backup")
+	if f != nil || plain {
+		return orFault(f, "keys never leave in plaintext: allow_plaintext_backup cannot be set")
+	}
+	export, f := x.in.yes("exportable")
+	if f != nil {
+		return f
+	}
+	was, err := x.engine.DescribeKey(ctx, x.call, engine.KeyInput{Key: ref})
+	if err != nil {
+		return noKey(faultOf(err), http.StatusBadRequest, "no existing key named "+clip(name)+" could be found")
+	}
+	if export && !was.Key.Exportable {
+		return newFault(http.StatusBadRequest, "exportable is decided when a key is made", told(kms.Errorf(kms.CodeNotExportable, "the key is not exportable")))
+	}
+	if x.in.has("deletion_allowed") {
+		yes, f := x.in.yes("deletion_allowed")
+		if f != nil {
+			return f
+		}
+		if _, err := x.engine.UpdateKey(ctx, x.call, engine.UpdateKeyInput{Key: ref, SetLabels: map[string]string{deletable: strconv.FormatBool(yes)}}); err != nil {
+			return faultOf(err)
+		}
+	}
+	if x.in.has("auto_rotate_period") {
+		p, f := x.rotation()
+		if f != nil {
+			return f
+		}
+		if f := x.schedule(ctx, ref, p); f != nil {
+			return f
+		}
+	}
+	return x.showKey(ctx, name)
+}
+
+// ListKeys answers the names of a mount's keys.
+func (x *exchange) ListKeys(ctx context.Context) *fault {
+	prefix := ""
+	if x.place.mount != defaultMount {
+		prefix = x.place.mount + "/"
+	}
+	var names []string
+	for in := (engine.ListKeysInput{Filter: engine.KeyFilter{NamePrefix: prefix}, Limit: pageSize}); ; {
+		page, err := x.engine.ListKeys(ctx, x.call, in)
+		if err != nil {
+			return faultOf(err)
+		}
+		for i := range page.Keys {
+			k := &page.Keys[i]
+			if name := strings.TrimPrefix(k.Name, prefix); k.Destroyed.IsZero() && !strings.Contains(name, "/") {
+				names = append(names, name)
+			}
+		}
+		if in.Page = page.Next; in.Page == "" {
+			break
+		}
+		if len(names) >= maxListed {
+			x.warnings = append(x.warnings, fmt.Sprintf("there are more than %d keys: the list is cut", maxListed))
+			break
+		}
+	}
+	if len(names) == 0 {
+		return missing()
+	}
+	x.e.open()
+	x.e.name("keys")
+	x.e.texts(names)
+	x.e.close()
+	return nil
+}
+
+// showKey writes a key's metadata.
+func (x *exchange) showKey(ctx context.Context, name string) *fault {
+	out, err := x.engine.DescribeKey(ctx, x.call, engine.KeyInput{Key: x.place.ref(name)})
+	if err != nil {
+		return faultOf(err)
+	}
+	k := &out.Key
+	if !k.Destroyed.IsZero() {
+		return missing()
+	}
+	versions := out.Versions
+	for len(versions) > 0 && len(versions) < maxVersions && versions[len(versions)-1].Number > 1 {
+		page, err := x.engine.ListVersions(ctx, x.call, engine.VersionsInput{Key: kms.RefTo(k.ID), Before: versions[len(versions)-1].Number, Limit: pageSize})
+		if err != nil {
+			return faultOf(err)
+		}
+		if len(page.Versions) == 0 {
+			break
+		}
+		versions = append(versions[:len(versions):len(versions)], page.Versions...)
+	}
+	x.writeKey(name, k, versions)
+	return nil
+}
+
+func (x *exchange) writeKey(name string, k *kms.Key, versions []kms.Version) {
+	e, t := &x.e, typeOf(k)
+	encrypts, signs := k.Usage == kms.EncryptDecrypt, k.Usage == kms.SignVerify
+	first := k.Latest
+	for i := range versions {
+		if alive(&versions[i]) {
+			first = min(first, versions[i].Number)
+		}
+	}
+	e.open()
+	e.yes("allow_plaintext_backup", false)
+	e.number("auto_rotate_period", int64(k.Period.Every))
+	e.yes("deletion_allowed", k.Labels[deletable] == "true")
+	e.yes("derived", false)
+	e.yes("exportable", k.Exportable)
+	e.yes("imported_key", k.Origin == kms.Imported)
+	if k.Origin == kms.Imported {
+		e.yes("imported_key_allow_rotation", false)
+	}
+	if t.name == "hmac" {
+		size := k.Bytes
+		if size == 0 {
+			size = k.Algorithm.Facts().Bits / 8
+		}
+		e.number("key_size", int64(size))
+	}
+	e.name("keys")
+	e.open()
+	for i := len(versions) - 1; i >= 0; i-- {
+		if v := &versions[i]; alive(v) {
+			e.name(strconv.FormatUint(uint64(v.Number), 10))
+			writeVersion(e, t, v)
+		}
+	}
+	e.close()
+	e.number("latest_version", int64(k.Primary))
+	e.number("min_available_version", trimmed(first))
+	e.number("min_decryption_version", int64(max(first, 1)))
+	e.number("min_encryption_version", 0)
+	e.text("name", name)
+	if t.set != "" {
+		e.text("parameter_set", t.set)
+	}
+	e.yes("soft_deleted", k.Switch == kms.PendingDestruction)
+	e.yes("supports_decryption", encrypts)
+	e.yes("supports_derivation", false)
+	e.yes("supports_encryption", encrypts)
+	e.yes("supports_signing", signs)
+	e.text("type", t.name)
+	e.close()
+}
+
+// trimmed is min_available_version: 0 where nothing was trimmed.
+func trimmed(first uint32) int64 {
+	if first <= 1 {
+		return 0
+	}
+	return int64(first)
+}
+
+func alive(v *kms.Version) bool {
+	return v.State != kms.Destroyed && v.State != kms.DestroyedCompromised
+}
+
+// writeVersion writes a version: when it was made, in seconds since 1970, or its public key.
+func writeVersion(e *encoder, t keyType, v *kms.Version) {
+	if len(v.Public) == 0 {
+		e.b = strconv.AppendInt(e.b, v.Created.Unix(), 10)
+		return
+	}
+	e.open()
+	e.text("certificate_chain", "")
+	e.time("creation_time", v.Created)
+	e.text("name", t.curve)
+	e.text("public_key", publicKey(t, v.Public))
+	e.close()
+}
+
+// publicKey is a public key as transit shows it: PEM, or the 32 bytes of an Ed25519 key in base64.
+func publicKey(t keyType, der []byte) string {
+	const raw = 32 // RFC 8032 §5.1.5
+	if t.algorithm == kms.Ed25519 && len(der) >= raw {
+		if _, err := x509.ParsePKIXPublicKey(der); err == nil {
+			return base64.StdEncoding.EncodeToString(der[len(der)-raw:]) // RFC 8410 §4: the last part of the structure
+		}
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
+}
+
+// schedule says when a key is rotated by itself; nil: by hand only. Its other limits stay.
+func (x *exchange) schedule(ctx context.Context, ref kms.Ref, p *kms.Period) *fault {
+	was, err := x.engine.DescribeKey(ctx, x.call, engine.KeyInput{Key: ref})
+	if err != nil {
+		return faultOf(err)
+	}
+	to := was.Key.Period
+	to.Every, to.Jitter, to.Calendar = 0, 0, ""
+	if p != nil {
+		to.Every = p.Every
+	}
+	if _, err := x.engine.ScheduleRotation(ctx, x.call, engine.ScheduleRotationInput{Key: ref, Period: to}); err != nil {
+		return faultOf(err)
+	}
+	return nil
+}

@@ -1,0 +1,208 @@
+package vault
+
+import (
+	"context"
+	"strings"
+
+	"github.com/keyhold/keyhold/internal/kms"
+)
+
+// works says how much of a route there is.
+type works uint8
+
+const (
+	wholly   works = iota
+	partly         // how says what is missing
+	notAtAll       // how says why; it answers 405
+)
+
+// route is one row of the table. Its pattern is that of OpenBao's own description of its API.
+type route struct {
+	method  string // GET, LIST, POST (which stands for PUT too) or DELETE
+	pattern string
+	grants  []grant
+	works   works
+	how     string
+	open    bool // it needs no token
+	bare    bool // its answer has no envelope
+	echo    bool // it repeats the members of data beside it
+	run     func(*exchange, context.Context) *fault
+
+	parts []string // of the pattern, behind its group
+}
+
+// grant is a capability that allows something of a route, and the action behind it. on is the number of the variable that names the key.
+type grant struct {
+	capability string
+	action     kms.Action
+	on         int
+}
+
+func may(capability string, actions ...kms.Action) []grant {
+	var all []grant
+	for _, a := range actions {
+		all = append(all, grant{capability: capability, action: a})
+	}
+	return all
+}
+
+const (
+	canRead, canUpdate, canCreate, canDelete, canList = "read", "update", "create", "delete", "list"
+)
+
+func on(i int, all []grant) []grant {
+	for k := range all {
+		all[k].on = i
+	}
+	return all
+}
+
+func join(all ...[]grant) []grant {
+	var g []grant
+	for _, some := range all {
+		g = append(g, some...)
+	}
+	return g
+}
+
+// except says what of a route is missing.
+func except(how string, r route) route {
+	r.works, r.how = partly, how
+	return r
+}
+
+func absent(method, how string, patterns ...string) []route {
+	var all []route
+	for _, p := range patterns {
+		all = append(all, route{method: method, pattern: p, works: notAtAll, how: how})
+	}
+	return all
+}
+
+const (
+	notYet     = "not built yet"
+	noMounts   = "mounts are what the configuration says"
+	noPolicies = "policies are written in Cedar, with keyhold policy put"
+)
+
+// routes is the table.
+var routes = flat(
+	transitRoutes,
+	absent("GET", notYet, "transit/backup/{name}", "transit/byok-export/{destination}/{source}", "transit/byok-export/{destination}/{source}/{version}", "transit/cache-config", "transit/config/keys",
+		"transit/export/{type}/{name}", "transit/export/{type}/{name}/{version}", "transit/wrapping_key"),
+	absent("POST", notYet, "transit/cache-config", "transit/config/keys", "transit/derive-key/{name}", "transit/keys/{name}/csr", "transit/keys/{name}/import", "transit/keys/{name}/import_version",
+		"transit/keys/{name}/set-certificate", "transit/keys/{name}/trim", "transit/restore", "transit/restore/{name}"),
+
+	absent("POST", notYet, "transit/sign/{name}", "transit/sign/{name}/{urlalgorithm}", "transit/verify/{name}", "transit/verify/{name}/{urlalgorithm}", "transit/hmac/{name}", "transit/hmac/{name}/{urlalgorithm}",
+		"transit/hash", "transit/hash/{urlalgorithm}", "transit/random", "transit/random/{source}", "transit/random/{source}/{urlbytes}", "transit/random/{urlbytes}"),
+
+	tokenRoutes,
+	absent("LIST", notYet, "auth/token/accessors", "auth/token/roles"),
+	absent("GET", notYet, "auth/token/lookup", "auth/token/roles/{role_name}"),
+	absent("DELETE", notYet, "auth/token/roles/{role_name}"),
+	absent("POST", notYet, "auth/token/create/{role_name}", "auth/token/lookup", "auth/token/lookup-accessor", "auth/token/renew", "auth/token/renew-accessor", "auth/token/revoke",
+		"auth/token/revoke-orphan", "auth/token/roles/{role_name}", "auth/token/tidy"),
+
+	absent("GET", notYet, "auth/approle/{path}"), absent("LIST", notYet, "auth/approle/{path}"), absent("POST", notYet, "auth/approle/{path}"), absent("DELETE", notYet, "auth/approle/{path}"),
+
+	sysRoutes,
+	absent("GET", notYet, "sys/auth", "sys/auth/{path}", "sys/auth/{path}/tune", "sys/internal/ui/namespaces", "sys/internal/ui/resultant-acl", "sys/leases", "sys/leases/count", "sys/wrapping/lookup"),
+	absent("LIST", notYet, "sys/leases/lookup/", "sys/leases/lookup/{prefix}"),
+	absent("POST", notYet, "sys/capabilities", "sys/capabilities-accessor", "sys/init", "sys/leases/lookup", "sys/leases/renew", "sys/leases/renew/{url_lease_id}", "sys/leases/revoke", "sys/leases/revoke-force/{prefix}",
+		"sys/leases/revoke-prefix/{prefix}", "sys/leases/revoke/{url_lease_id}", "sys/leases/tidy", "sys/seal", "sys/unseal", "sys/wrapping/lookup", "sys/wrapping/rewrap", "sys/wrapping/unwrap", "sys/wrapping/wrap"),
+	absent("POST", noMounts, "sys/mounts/{path}/tune", "sys/auth/{path}", "sys/auth/{path}/tune"),
+	absent("DELETE", noMounts, "sys/mounts/{path}", "sys/auth/{path}"),
+	absent("LIST", noPolicies, "sys/policies/acl", "sys/policies/detailed/acl", "sys/policies/password", "sys/policy"),
+	absent("GET", noPolicies, "sys/policies/acl/{name}", "sys/policies/detailed/acl/{name}", "sys/policies/password/{name}", "sys/policies/password/{name}/generate", "sys/policy/{name}"),
+	absent("POST", noPolicies, "sys/policies/acl/{name}", "sys/policies/password/{name}", "sys/policy/{name}"),
+	absent("DELETE", noPolicies, "sys/policies/acl/{name}", "sys/policies/password/{name}", "sys/policy/{name}"),
+)
+
+var transitRoutes = []route{
+	except("always to the latest version", route{method: "POST", pattern: "transit/rewrap/{name}", grants: may(canUpdate, kms.ReEncryptFrom, kms.ReEncryptTo), run: (*exchange).Rewrap}),
+	except("a key with `derived` or `convergent_encryption` cannot be made", route{method: "POST", pattern: "transit/encrypt/{name}", grants: join(may(canUpdate, kms.Encrypt), may(canCreate, kms.CreateKey)), run: (*exchange).Encrypt}),
+	{method: "POST", pattern: "transit/decrypt/{name}", grants: may(canUpdate, kms.Decrypt), run: (*exchange).Decrypt},
+	except("always under the latest version", route{method: "POST", pattern: "transit/datakey/{plaintext}/{name}", grants: on(1, may(canUpdate, kms.GenerateDataKey, kms.GenerateDataKeyWithoutPlaintext)), run: (*exchange).DataKey}),
+	{method: "LIST", pattern: "transit/keys", grants: may(canList, kms.ListKeys), run: (*exchange).ListKeys},
+	except("without certificates", route{method: "GET", pattern: "transit/keys/{name}", grants: may(canRead, kms.DescribeKey), run: (*exchange).ReadKey}),
+	except("without `derived`, `convergent_encryption` and `allow_plaintext_backup`; an RSA key signs and does not encrypt", route{method: "POST", pattern: "transit/keys/{name}", grants: may(canUpdate, kms.CreateKey), run: (*exchange).CreateKey}),
+	{method: "DELETE", pattern: "transit/keys/{name}", grants: may(canDelete, kms.ScheduleKeyDestruction), run: (*exchange).DeleteKey},
+	except("without `min_decryption_version`, `min_encryption_version` and `allow_plaintext_backup`", route{method: "POST", pattern: "transit/keys/{name}/config", grants: may(canUpdate, kms.UpdateKey), run: (*exchange).ConfigureKey}),
+	{method: "POST", pattern: "transit/keys/{name}/rotate", grants: may(canUpdate, kms.RotateKey), run: (*exchange).RotateKey},
+	{method: "DELETE", pattern: "transit/keys/{name}/soft-delete", grants: may(canDelete, kms.ScheduleKeyDestruction), run: (*exchange).SoftDelete},
+	{method: "POST", pattern: "transit/keys/{name}/soft-delete-restore", grants: may(canUpdate, kms.CancelKeyDestruction), run: (*exchange).SoftDeleteRestore},
+}
+
+var tokenRoutes = []route{
+	{method: "GET", pattern: "auth/token/lookup-self", grants: may(canRead, kms.WhoAmI), run: (*exchange).LookUpSelf},
+	{method: "POST", pattern: "auth/token/lookup-self", grants: may(canUpdate, kms.WhoAmI), run: (*exchange).LookUpSelf},
+	except("answers how long the token lives still, which cannot be extended", route{method: "POST", pattern: "auth/token/renew-self", grants: may(canUpdate, kms.WhoAmI), run: (*exchange).RenewSelf}),
+	except("policies are the roles of the token, or its groups", route{method: "POST", pattern: "auth/token/create", grants: may(canUpdate, kms.CreateToken), run: (*exchange).CreateToken}),
+	except("as auth/token/create: there are no children of tokens", route{method: "POST", pattern: "auth/token/create-orphan", grants: may(canUpdate, kms.CreateToken), run: (*exchange).CreateToken}),
+	{method: "POST", pattern: "auth/token/revoke-accessor", grants: may(canUpdate, kms.RevokeToken), run: (*exchange).RevokeAccessor},
+	except("needs the permission to revoke tokens", route{method: "POST", pattern: "auth/token/revoke-self", grants: may(canUpdate, kms.RevokeToken), run: (*exchange).RevokeSelf}),
+}
+
+var sysRoutes = []route{
+	{method: "GET", pattern: "sys/health", open: true, bare: true, run: (*exchange).Health},
+	{method: "GET", pattern: "sys/seal-status", open: true, bare: true, run: (*exchange).SealStatus},
+	{method: "GET", pattern: "sys/leader", open: true, bare: true, run: (*exchange).Leader},
+	{method: "GET", pattern: "sys/init", open: true, bare: true, run: (*exchange).Initialised},
+	{method: "GET", pattern: "sys/mounts", echo: true, run: (*exchange).Mounts},
+	{method: "GET", pattern: "sys/mounts/{path}", echo: true, run: (*exchange).Mount},
+	{method: "GET", pattern: "sys/mounts/{path}/tune", echo: true, run: (*exchange).Tune},
+	except("of a mount that the configuration names, which is there already", route{method: "POST", pattern: "sys/mounts/{path}", run: (*exchange).AddMount}),
+	{method: "GET", pattern: "sys/internal/ui/mounts", run: (*exchange).UIMounts},
+	{method: "GET", pattern: "sys/internal/ui/mounts/{path}", run: (*exchange).UIMount},
+	{method: "POST", pattern: "sys/capabilities-self", echo: true, run: (*exchange).Capabilities},
+}
+
+func flat(all ...[]route) []route {
+	var rs []route
+	for _, some := range all {
+		rs = append(rs, some...)
+	}
+	for i := range rs {
+		rs[i].parts = strings.Split(rs[i].pattern, "/")[1:]
+	}
+	return rs
+}
+
+// index finds the routes of a group by their first segment.
+type index map[string]map[string][]*route
+
+func indexed(all []route) index {
+	m := index{}
+	for i := range all {
+		r := &all[i]
+		group, _, _ := strings.Cut(r.pattern, "/")
+		if m[group] == nil {
+			m[group] = map[string][]*route{}
+		}
+		m[group][r.parts[0]] = append(m[group][r.parts[0]], r)
+	}
+	return m
+}
+
+// match compares segments with a route's and answers what stands for its variables. A {path} is of one segment or several.
+func (r *route) match(segments []string) (names [3]string, ok bool) {
+	n := 0
+	for i, part := range r.parts {
+		more := len(segments) - (len(r.parts) - i - 1) // how many may stand for this part
+		switch {
+		case more < 1:
+			return names, false
+		case part == "{path}":
+			names[n] = strings.Join(segments[:more], "/")
+			n, segments = n+1, segments[more:]
+			continue
+		case part[0] == '{':
+			names[n] = segments[0]
+			n++
+		case part != segments[0]:
+			return names, false
+		}
+		segments = segments[1:]
+	}
+	return names, len(segments) == 0
+}
