@@ -144,6 +144,9 @@ type SignInput struct {
 	Version uint32
 	Scheme  kms.Scheme
 	Items   []SignItem
+
+	// Choose, where it is set, says instead of Scheme what the request means, once the algorithm of the key's version is known.
+	Choose func(kms.Algorithm) (kms.Scheme, error) `json:"-"`
 }
 
 // SignItem is a message, or its digest by the scheme's hash.
@@ -172,6 +175,9 @@ type VerifyInput struct {
 	Version uint32 // 0: the primary version
 	Scheme  kms.Scheme
 	Items   []VerifyItem
+
+	// Choose, where it is set, says instead of Scheme what the request means, once the algorithm of the key's version is known.
+	Choose func(kms.Algorithm) (kms.Scheme, error) `json:"-"`
 }
 
 // VerifyItem is a message (or digest) and its signature.

@@ -63,7 +63,7 @@ func doSign(ctx context.Context, w *work, in *SignInput) (SignOutput, error) {
 	if err != nil {
 		return SignOutput{}, err
 	}
-	s, err := w.scheme(k, v.Algorithm, kms.SignVerify, in.Scheme, true)
+	s, err := w.chosen(k, v.Algorithm, in.Scheme, in.Choose, true)
 	if err != nil {
 		return SignOutput{}, err
 	}
@@ -84,7 +84,7 @@ func doVerify(ctx context.Context, w *work, in *VerifyInput) (VerifyOutput, erro
 	if err != nil {
 		return VerifyOutput{}, err
 	}
-	s, err := w.scheme(k, v.Algorithm, kms.SignVerify, in.Scheme, false)
+	s, err := w.chosen(k, v.Algorithm, in.Scheme, in.Choose, false)
 	if err != nil {
 		return VerifyOutput{}, err
 	}
@@ -137,4 +137,15 @@ func doVerifyMAC(ctx context.Context, w *work, in *VerifyMACInput) (VerifyOutput
 		}
 	}
 	return out, nil
+}
+
+// chosen is the scheme of a signature, by what the request named or by what it means for the key's algorithm.
+func (w *work) chosen(k admitted, a kms.Algorithm, s kms.Scheme, choose func(kms.Algorithm) (kms.Scheme, error), protect bool) (kms.Scheme, error) {
+	if choose != nil && k.Usage == kms.SignVerify {
+		var err error
+		if s, err = choose(a); err != nil {
+			return 0, err
+		}
+	}
+	return w.scheme(k, a, kms.SignVerify, s, protect)
 }

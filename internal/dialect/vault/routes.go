@@ -93,9 +93,6 @@ var routes = flat(
 	absent("POST", notYet, "transit/cache-config", "transit/config/keys", "transit/derive-key/{name}", "transit/keys/{name}/csr", "transit/keys/{name}/import", "transit/keys/{name}/import_version",
 		"transit/keys/{name}/set-certificate", "transit/keys/{name}/trim", "transit/restore", "transit/restore/{name}"),
 
-	absent("POST", notYet, "transit/sign/{name}", "transit/sign/{name}/{urlalgorithm}", "transit/verify/{name}", "transit/verify/{name}/{urlalgorithm}", "transit/hmac/{name}", "transit/hmac/{name}/{urlalgorithm}",
-		"transit/hash", "transit/hash/{urlalgorithm}", "transit/random", "transit/random/{source}", "transit/random/{source}/{urlbytes}", "transit/random/{urlbytes}"),
-
 	tokenRoutes,
 	absent("LIST", notYet, "auth/token/accessors", "auth/token/roles"),
 	absent("GET", notYet, "auth/token/lookup", "auth/token/roles/{role_name}"),
@@ -131,7 +128,26 @@ var transitRoutes = []route{
 	{method: "POST", pattern: "transit/keys/{name}/rotate", grants: may(canUpdate, kms.RotateKey), run: (*exchange).RotateKey},
 	{method: "DELETE", pattern: "transit/keys/{name}/soft-delete", grants: may(canDelete, kms.ScheduleKeyDestruction), run: (*exchange).SoftDelete},
 	{method: "POST", pattern: "transit/keys/{name}/soft-delete-restore", grants: may(canUpdate, kms.CancelKeyDestruction), run: (*exchange).SoftDeleteRestore},
+	except(ownHash, route{method: "POST", pattern: "transit/sign/{name}", grants: may(canUpdate, kms.Sign), run: (*exchange).Sign}),
+	except(ownHash, route{method: "POST", pattern: "transit/sign/{name}/{urlalgorithm}", grants: may(canUpdate, kms.Sign), run: (*exchange).Sign}),
+	except(ownHash, route{method: "POST", pattern: "transit/verify/{name}", grants: may(canUpdate, kms.Verify, kms.VerifyMAC), run: (*exchange).Verify}),
+	except(ownHash, route{method: "POST", pattern: "transit/verify/{name}/{urlalgorithm}", grants: may(canUpdate, kms.Verify, kms.VerifyMAC), run: (*exchange).Verify}),
+	except(ownMAC, route{method: "POST", pattern: "transit/hmac/{name}", grants: may(canUpdate, kms.GenerateMAC), run: (*exchange).MAC}),
+	except(ownMAC, route{method: "POST", pattern: "transit/hmac/{name}/{urlalgorithm}", grants: may(canUpdate, kms.GenerateMAC), run: (*exchange).MAC}),
+	{method: "POST", pattern: "transit/hash", grants: may(canUpdate, kms.WhoAmI), run: (*exchange).Hash},
+	{method: "POST", pattern: "transit/hash/{urlalgorithm}", grants: may(canUpdate, kms.WhoAmI), run: (*exchange).Hash},
+	except(ownRandom, route{method: "POST", pattern: "transit/random", grants: may(canUpdate, kms.GenerateRandom), run: (*exchange).Random}),
+	except(ownRandom, route{method: "POST", pattern: "transit/random/{source}", grants: may(canUpdate, kms.GenerateRandom), run: (*exchange).Random}),
+	except(ownRandom, route{method: "POST", pattern: "transit/random/{source}/{urlbytes}", grants: may(canUpdate, kms.GenerateRandom), run: (*exchange).Random}),
+	except(ownRandom, route{method: "POST", pattern: "transit/random/{urlbytes}", grants: may(canUpdate, kms.GenerateRandom), run: (*exchange).Random}),
 }
+
+// What is missing of several routes.
+const (
+	ownHash   = "ECDSA keys use the hash of their curve; RSA without SHA-1, SHA-224 and SHA-3, and the salt of PSS is as long as the hash; `hash_algorithm=none` is refused"
+	ownMAC    = "of keys of type `hmac`, with SHA-256"
+	ownRandom = "at most 65,536 bytes; every `source` is the server's own"
+)
 
 var tokenRoutes = []route{
 	{method: "GET", pattern: "auth/token/lookup-self", grants: may(canRead, kms.WhoAmI), run: (*exchange).LookUpSelf},

@@ -1,0 +1,115 @@
+package vault
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"github.com/keyhold/keyhold/internal/engine"
+)
+
+// FuzzPaths: a path leads to one place, or to none; that place's own path leads there too.
+func FuzzPaths(f *testing.F) {
+	for _, s := range []string{"/v1/transit/encrypt/k", "/v1//transit//keys/k/", "/v1/a/transit/keys", "/v1/team/t/sign/k/sha2-256", "/v1/sys/mounts/a/b/tune", "/v1/../sys/health", "/v1/", "/", strings.Repeat("/v1/a", 100)} {
+		f.Add(s)
+	}
+	h := &handler{mounts: []string{defaultMount, "team/t"}, index: indexed(routes)}
+	f.Fuzz(func(t *testing.T, path string) {
+		p, bad := h.locate(path)
+		if bad != nil {
+			if strings.HasPrefix(path, "/v1/") {
+				t.Fatalf("%q: %v", path, bad)
+			}
+			return
+		}
+		for _, method := range []string{"GET", "POST", methodList, "DELETE", "HEAD"} {
+			again, _ := h.locate("/v1/" + p.path)
+			rt, allowed := h.find(&p, method)
+			if rt == nil {
+				continue
+			}
+			if !allowed {
+				t.Fatalf("%q: found, and not allowed", path)
+			}
+			if same, _ := h.find(&again, method); same != rt || again.names != p.names || again.namespace != p.namespace {
+				t.Fatalf("%q and %q lead to different places", path, p.path)
+			}
+			for _, s := range p.names {
+				if strings.HasPrefix(s, "/") || strings.HasSuffix(s, "/") {
+					t.Fatalf("%q: name %q", path, s)
+				}
+			}
+		}
+	})
+}
+
+// FuzzVersions: what is read is what was written.
+func FuzzVersions(f *testing.F) {
+	for _, s := range []string{"vault:v1:AAAA", "vault:v2147483647:", "vault:v0:", "vault:v1:a:b", "vault:", "", "vault:v+1:x", "vault:v99999999999:x"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		n, rest, bad := versionOf([]byte(s), "ciphertext")
+		if bad != nil {
+			if bad.status != 400 || !strings.HasPrefix(bad.texts[0], "invalid ciphertext: ") {
+				t.Fatalf("%q: %v", s, bad)
+			}
+			return
+		}
+		if n == 0 || !strings.HasSuffix(s, ":"+string(rest)) || bytes.IndexByte(rest, ':') >= 0 {
+			t.Fatalf("%q: got %d and %q", s, n, rest)
+		}
+	})
+}
+
+// FuzzBodies: a body is what encoding/json takes it for, or it is refused; its members, read as anything, do no harm.
+func FuzzBodies(f *testing.F) {
+	for _, s := range []string{``, ` `, `{}`, `{"a":1,"b":"x\u00e9","c":null,"batch_input":[{"plaintext":"aGk="},{}]}`, `{"a":1,"a":2}`, `[]`, `{bad`, `{"a":"\ud800"}`, `{} x`, `{"n":1e400,"d":"30d","t":"5m"}`} {
+		f.Add([]byte(s))
+	}
+	f.Fuzz(func(t *testing.T, body []byte) {
+		x := &exchange{plain: make([]byte, 0, len(body))}
+		in, bad := x.j.object(body, nil)
+		if bad != nil {
+			if bad.status != 400 || !utf8.ValidString(bad.texts[0]) {
+				t.Fatalf("%q: %v", body, bad)
+			}
+			return
+		}
+		if len(bytes.TrimSpace(body)) > 0 {
+			var theirs map[string]json.RawMessage
+			if err := json.Unmarshal(body, &theirs); err != nil {
+				t.Fatalf("%q: taken, and encoding/json says %v", body, err)
+			}
+			some := 0
+			for _, raw := range theirs {
+				if string(raw) != "null" {
+					some++
+				}
+			}
+			if some != len(in) {
+				t.Fatalf("%q: %d members, encoding/json has %d", body, len(in), some)
+			}
+		}
+		for _, m := range in {
+			name := string(m.name)
+			if !json.Valid(m.raw) {
+				t.Fatalf("%q: %q has %q", body, name, m.raw)
+			}
+			_, _ = in.text(name)
+			_, _ = in.number(name)
+			_, _ = in.version(name)
+			_, _ = in.yes(name)
+			_, _ = in.span(name)
+			if b, bad := x.blob(in, name); bad == nil && len(b) > len(m.raw) {
+				t.Fatalf("%q: a blob of %d bytes from %d", body, len(b), len(m.raw))
+			}
+			_, _, _ = x.versioned(in, name, "ciphertext")
+			if all, bad := (&decoder{}).list(m.raw); bad == nil && len(all) > engine.MaxItems {
+				t.Fatalf("%d items", len(all))
+			}
+		}
+	})
+}

@@ -1,0 +1,186 @@
+package vault_test
+
+import (
+	"crypto"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/hmac"
+	"crypto/rsa"
+	"crypto/sha256"
+	"crypto/sha512"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/hex"
+	"encoding/json"
+	"encoding/pem"
+	"fmt"
+	"math/big"
+	"strings"
+	"testing"
+
+	"github.com/keyhold/keyhold/internal/dialect/vault/vaulttest"
+)
+
+// publicKey reads what GET transit/keys shows, as clients do.
+func publicKey(t *testing.T, s *vaulttest.Server, name string) any {
+	t.Helper()
+	var k struct {
+		Keys map[string]struct {
+			Public string `json:"public_key"`
+		}
+	}
+	s.Ask(t, s.Admin, "GET", "transit/keys/"+name, "").Into(t, &k)
+	text := k.Keys["1"].Public
+	if raw, err := base64.StdEncoding.DecodeString(text); err == nil {
+		return ed25519.PublicKey(raw)
+	}
+	block, _ := pem.Decode([]byte(text))
+	if block == nil {
+		t.Fatalf("%s: not PEM: %q", name, text)
+	}
+	p, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// TestSignaturesVerifyElsewhere holds each way to sign to the standard library.
+func TestSignaturesVerifyElsewhere(t *testing.T) {
+	s := vaulttest.Open(t)
+	message := []byte("message")
+	d256, d384, d512 := sha256.Sum256(message), sha512.Sum384(message), sha512.Sum512(message)
+	for _, kind := range []string{"ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "ed25519", "rsa-2048", "ml-dsa"} {
+		more := ""
+		if kind == "ml-dsa" {
+			more = `,"parameter_set":"44"`
+		}
+		made(t, s, kind, `{"type":"`+kind+`"`+more+`}`)
+	}
+	for _, w := range []struct {
+		key, path, body string
+		digest          []byte // what is sent where it is prehashed
+		good            func(public any, sig []byte) bool
+	}{
+		{"ecdsa-p256", "", "", nil, func(p any, sig []byte) bool { return ecdsa.VerifyASN1(p.(*ecdsa.PublicKey), d256[:], sig) }},
+		{"ecdsa-p256", "/sha2-256", `,"key_version":"0","signature_algorithm":"pkcs1v15"`, d256[:], func(p any, sig []byte) bool { return ecdsa.VerifyASN1(p.(*ecdsa.PublicKey), d256[:], sig) }},
+		{"ecdsa-p384", "", `,"hash_algorithm":"sha2-384"`, nil, func(p any, sig []byte) bool { return ecdsa.VerifyASN1(p.(*ecdsa.PublicKey), d384[:], sig) }},
+		{"ecdsa-p521", "/sha2-512", "", nil, func(p any, sig []byte) bool { return ecdsa.VerifyASN1(p.(*ecdsa.PublicKey), d512[:], sig) }},
+		{"ecdsa-p256", "", `,"marshaling_algorithm":"jws"`, nil, func(p any, sig []byte) bool {
+			return len(sig) == 64 && ecdsa.Verify(p.(*ecdsa.PublicKey), d256[:], new(big.Int).SetBytes(sig[:32]), new(big.Int).SetBytes(sig[32:]))
+		}},
+		{"ed25519", "", "", nil, func(p any, sig []byte) bool { return ed25519.Verify(p.(ed25519.PublicKey), message, sig) }},
+		{"rsa-2048", "", "", nil, func(p any, sig []byte) bool {
+			return rsa.VerifyPSS(p.(*rsa.PublicKey), crypto.SHA256, d256[:], sig, nil) == nil
+		}},
+		{"rsa-2048", "/sha2-512", `,"signature_algorithm":"pkcs1v15"`, d512[:], func(p any, sig []byte) bool {
+			return rsa.VerifyPKCS1v15(p.(*rsa.PublicKey), crypto.SHA512, d512[:], sig) == nil
+		}},
+		{"ml-dsa", "", "", nil, nil},
+	} {
+		name := w.key + w.path + w.body
+		input := message
+		if w.digest != nil {
+			input = w.digest
+			w.body += `,"prehashed":true`
+		}
+		body := fmt.Sprintf(`"input":%q%s`, base64.StdEncoding.EncodeToString(input), w.body)
+		var out struct {
+			Signature string
+			Version   int `json:"key_version"`
+		}
+		s.Ask(t, s.User, "PUT", "transit/sign/"+w.key+w.path, "{"+body+"}").Into(t, &out)
+		text, ok := strings.CutPrefix(out.Signature, "vault:v1:")
+		if !ok || out.Version != 1 {
+			t.Fatalf("%s: got %+v", name, out)
+		}
+		coding := base64.StdEncoding
+		if strings.Contains(body, "jws") {
+			coding = base64.RawURLEncoding
+		}
+		sig, err := coding.DecodeString(text)
+		if err != nil || w.good != nil && !w.good(publicKey(t, s, w.key), sig) {
+			t.Errorf("%s: %q does not verify: %v", name, out.Signature, err)
+		}
+		var v struct{ Valid bool }
+		if s.Ask(t, s.User, "PUT", "transit/verify/"+w.key+w.path, fmt.Sprintf(`{%s,"signature":%q}`, body, out.Signature)).Into(t, &v); !v.Valid {
+			t.Errorf("%s: not valid here", name)
+		}
+		input[0] ^= 1
+		other := fmt.Sprintf(`{"input":%q%s,"signature":%q}`, base64.StdEncoding.EncodeToString(input), w.body, out.Signature)
+		input[0] ^= 1
+		v.Valid = true
+		if s.Ask(t, s.User, "PUT", "transit/verify/"+w.key+w.path, other).Into(t, &v); v.Valid {
+			t.Errorf("%s: valid for another message", name)
+		}
+	}
+	for body, want := range map[string]string{
+		`{"input":"","hash_algorithm":"md5"}`:                         `invalid hash algorithm "md5"`,
+		`{"input":"","marshaling_algorithm":"xml"}`:                   `invalid marshaling type "xml"`,
+		`{"input":"","signature_algorithm":"x"}`:                      `invalid signature algorithm "x"`,
+		`{"input":"","hash_algorithm":"none"}`:                        "hash_algorithm=none requires both prehashed=true and signature_algorithm=pkcs1v15",
+		`{"batch_input":[]}`:                                          "missing batch input to process",
+		`{}`:                                                          "missing input",
+		`{"input":"aGk=","hash_algorithm":"sha2-512"}`:                "KH1601",
+		`{"input":"aGk=","prehashed":true,"key_version":99999999999}`: "Field validation failed",
+	} {
+		if a := s.Ask(t, s.User, "POST", "transit/sign/ecdsa-p256", body); a.Status != 400 || !strings.HasPrefix(a.Errors()[0], want) {
+			t.Errorf("%s: got %d %s", body, a.Status, a.Body)
+		}
+	}
+}
+
+func TestMACsAreThoseOfRFC2104(t *testing.T) {
+	s := vaulttest.Open(t)
+	made(t, s, "m", `{"type":"hmac","key_size":32}`)
+	var one struct{ HMAC string }
+	s.Ask(t, s.User, "POST", "transit/hmac/m", `{"input":"aGk="}`).Into(t, &one)
+	var all struct {
+		Results []struct {
+			HMAC, Error string
+			Valid       bool
+		} `json:"batch_results"`
+	}
+	s.Ask(t, s.User, "POST", "transit/hmac/m/sha2-256", `{"batch_input":[{"input":"aGk="},{"input":"aG8="}]}`).Into(t, &all)
+	if one.HMAC == "" || all.Results[0].HMAC != one.HMAC || all.Results[1].HMAC == one.HMAC {
+		t.Errorf("got %+v and %+v", one, all)
+	}
+	if raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(one.HMAC, "vault:v1:")); err != nil || len(raw) != hmac.New(sha256.New, nil).Size() {
+		t.Errorf("got %q", one.HMAC)
+	}
+	s.Ask(t, s.User, "POST", "transit/verify/m", fmt.Sprintf(`{"batch_input":[{"input":"aGk=","hmac":%q},{"input":"aG8=","hmac":%q}]}`, one.HMAC, one.HMAC)).Into(t, &all)
+	if !all.Results[0].Valid || all.Results[1].Valid {
+		t.Errorf("got %+v", all)
+	}
+	if a := s.Ask(t, s.User, "POST", "transit/verify/m", fmt.Sprintf(`{"batch_input":[{"input":"aGk=","hmac":%q},{"input":"aG8=","signature":%q}]}`, one.HMAC, one.HMAC)); a.Status != 400 {
+		t.Errorf("both kinds: got %d %s", a.Status, a.Body)
+	}
+}
+
+func TestHashAndRandom(t *testing.T) {
+	s := vaulttest.Open(t)
+	sum := sha256.Sum256([]byte("hi"))
+	var h struct{ Sum string }
+	if s.Ask(t, s.User, "POST", "transit/hash", `{"input":"aGk="}`).Into(t, &h); h.Sum != hex.EncodeToString(sum[:]) {
+		t.Errorf("got %s", h.Sum)
+	}
+	if s.Ask(t, s.User, "POST", "transit/hash/sha2-256", `{"input":"aGk=","format":"base64"}`).Into(t, &h); h.Sum != base64.StdEncoding.EncodeToString(sum[:]) {
+		t.Errorf("got %s", h.Sum)
+	}
+	seen := map[string]bool{}
+	for path, size := range map[string]int{"random": 32, "random/16": 16, "random/platform": 32, "random/all/24": 24} {
+		var r struct {
+			Bytes string `json:"random_bytes"`
+		}
+		s.Ask(t, s.User, "POST", "transit/"+path, "").Into(t, &r)
+		if raw, err := base64.StdEncoding.DecodeString(r.Bytes); err != nil || len(raw) != size || seen[r.Bytes] {
+			t.Errorf("%s: got %q", path, r.Bytes)
+		}
+		seen[r.Bytes] = true
+	}
+	for body, want := range map[string]int{`{"bytes":0}`: 400, `{"bytes":"-1"}`: 400, `{"bytes":1000000}`: 400, `{"format":"x"}`: 400, `{"bytes":"8","format":"hex"}`: 200} {
+		if a := s.Ask(t, s.User, "POST", "transit/random", body); a.Status != want || !json.Valid(a.Body) {
+			t.Errorf("%s: got %d %s", body, a.Status, a.Body)
+		}
+	}
+}
