@@ -2,8 +2,6 @@ package aws
 
 import (
 	"context"
-	"strconv"
-	"strings"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/engine"
@@ -201,7 +199,3 @@ func limitOf(asked Int, usual int) int {
 }
 
 func days(n int32) time.Duration { return time.Duration(n) * day }
-
-func daysOf(d time.Duration) string { return strconv.Itoa(int(d / day)) }
-
-func trimmed(alias string) string { return strings.TrimPrefix(alias, aliasPrefix) }

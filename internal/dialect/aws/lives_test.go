@@ -312,7 +312,7 @@ func TestImportsThatAWSRefuses(t *testing.T) {
 	s.Admin.Do(t, "ImportKeyMaterial", importing(t, parametersFor(t, s.Admin, mac.KeyId), mac.KeyId, materialOf(1), nil), nil)
 	wantFault(t, s.Admin, "ImportKeyMaterial", importing(t, parametersFor(t, s.Admin, mac.KeyId), mac.KeyId, materialOf(2), nil), "IncorrectKeyMaterialException", "")
 	for range 8 {
-		p = parametersFor(t, s.Admin, other.KeyId)
+		parametersFor(t, s.Admin, other.KeyId)
 	}
 	wantFault(t, s.Admin, "GetParametersForImport", m{"KeyId": other.KeyId, "WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_2048"}, "LimitExceededException", "")
 }

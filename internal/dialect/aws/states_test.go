@@ -5,10 +5,13 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/dialect/aws/awstest"
+	"github.com/keyhold/keyhold/internal/dialect/statetest"
+	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
 )
 
@@ -202,4 +205,53 @@ func TestEveryOperationInEveryState(t *testing.T) {
 	if rows < 44 {
 		t.Errorf("%d operations were tried", rows)
 	}
+}
+
+// awsStates is how this dialect does the operations that can be about a version that is not the primary one, or that use the primary one in every dialect. All others use
+// the primary version here, which TestEveryOperationInEveryState is about. What the table permits with a destroyed key, to look at it, AWS does not know.
+func awsStates(s *awstest.Server) statetest.Dialect {
+	as := func(client awstest.Client, operation string, ask func(statetest.Case) m) func(testing.TB, statetest.Case) kms.Code {
+		return func(t testing.TB, c statetest.Case) kms.Code {
+			t.Helper()
+			body, err := json.Marshal(ask(c))
+			if err != nil {
+				t.Fatal(err)
+			}
+			a := client.Ask(t, operation, string(body))
+			if a.Status == 200 {
+				return 0
+			}
+			for _, code := range kms.AllCodes() {
+				if strings.Contains(a.Message(), "("+code.String()+" ") {
+					return code
+				}
+			}
+			t.Fatalf("%s: %d %s", operation, a.Status, a.Body)
+			return 0
+		}
+	}
+	return statetest.Dialect{
+		kms.Decrypt: as(s.User, "Decrypt", func(c statetest.Case) m { return m{"CiphertextBlob": c.Made, "KeyId": c.Key.String()} }),
+		kms.ReEncryptFrom: as(s.User, "ReEncrypt", func(c statetest.Case) m {
+			return m{"CiphertextBlob": c.Made, "SourceKeyId": c.Key.String(), "DestinationKeyId": "alias/" + c.Other}
+		}),
+		kms.GenerateDataKey:     as(s.User, "GenerateDataKey", func(c statetest.Case) m { return m{"KeyId": c.Key.String(), "NumberOfBytes": 32} }),
+		kms.GenerateDataKeyPair: as(s.User, "GenerateDataKeyPair", func(c statetest.Case) m { return m{"KeyId": c.Key.String(), "KeyPairSpec": "ECC_NIST_P256"} }),
+		kms.UpdateKey:           as(s.Admin, "UpdateKeyDescription", func(c statetest.Case) m { return m{"KeyId": c.Key.String(), "Description": "d"} }),
+	}
+}
+
+// TestEveryStateInTheAWSDialect: state × switch × operation, signed and over TLS. LIF-3, invariant 4.
+func TestEveryStateInTheAWSDialect(t *testing.T) {
+	var ahead atomic.Int64
+	began := time.Now()
+	s := awstest.Open(t, func(c *engine.Config) {
+		c.Now = func() time.Time { return began.Add(time.Since(began) + time.Duration(ahead.Load())) }
+		c.Elapsed = func() time.Duration { return time.Since(began) + time.Duration(ahead.Load()) }
+	})
+	if err := s.Engine.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	statetest.Run(t, statetest.Server{Engine: s.Engine, Admin: native("alice", kms.RoleAdmin), User: native("svc/orders", kms.RoleUser),
+		Pass: func(d time.Duration) { ahead.Add(int64(d)) }}, awsStates(s))
 }
