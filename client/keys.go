@@ -45,7 +45,20 @@ type Key struct {
 	NextVersion        uint32       `json:"next_version,omitempty"` // the pre-active version that becomes the primary version when it is activated
 	NextAt             time.Time    `json:"next_at,omitzero"`       // when that is; zero: by hand
 
+	HomeRegion string       `json:"home_region,omitempty"` // where it was made, by a dialect that has regions; empty: it answers in all of them
+	Replicas   []KeyReplica `json:"replicas,omitempty"`    // further regions in which a multi-Region key answers
+
 	Versions []KeyVersion `json:"versions,omitempty"` // DescribeKey: the newest 20; after a change: the one concerned
+}
+
+// KeyReplica is what a multi-Region key has of its own in a region that is not its home.
+type KeyReplica struct {
+	Region      string            `json:"region"`
+	State       string            `json:"state"`
+	Description string            `json:"description,omitempty"`
+	Labels      map[string]string `json:"labels,omitempty"`
+	CreatedAt   time.Time         `json:"created_at,omitzero"`
+	DestroyAt   time.Time         `json:"destroy_at,omitzero"`
 }
 
 // KeyVersion is one version of a key, without its material.
@@ -237,7 +250,13 @@ func toKey(k *keyholdv1.Key) Key {
 		Freeze: k.GetFreeze(), ProcessDeactivated: k.GetProcessDeactivated(), Exportable: k.GetExportable(), DataClass: k.GetDataClass(), Template: k.GetTemplate(),
 		Cryptoperiod: toPeriod(k.GetCryptoperiod()), RotatedAt: timeOf(k.GetRotatedAt()), RotateAt: timeOf(k.GetRotateAt()),
 		NextVersion: k.GetNextVersion(), NextAt: timeOf(k.GetNextAt()),
+		HomeRegion: k.GetHomeRegion(), Replicas: each(k.GetReplicas(), toReplica),
 	}
+}
+
+func toReplica(r *keyholdv1.KeyReplica) KeyReplica {
+	return KeyReplica{Region: r.GetRegion(), State: r.GetState(), Description: r.GetDescription(), Labels: r.GetLabels(),
+		CreatedAt: timeOf(r.GetCreatedAt()), DestroyAt: timeOf(r.GetDestroyAt())}
 }
 
 func toPeriod(p *keyholdv1.Cryptoperiod) Cryptoperiod {

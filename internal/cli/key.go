@@ -107,7 +107,7 @@ A template says what the flags do not: keyhold template list shows them. Naming 
 	words(cmd, &in.Aliases, "alias", "further name; can be repeated")
 	a.templateFlag(cmd, &in.Template, "template that says what these flags do not")
 	cmd.Flags().StringVar(&in.DataClass, "class", "", "classification of the data that the key will protect; its template, if it has one, says what these flags do not")
-	cmd.Flags().StringVar(&in.Description, "description", "", "free text, at most 1,024 bytes")
+	cmd.Flags().StringVar(&in.Description, "description", "", "free text, at most 8,192 bytes")
 	dates.flags(cmd, "the first version")
 	cmd.Flags().BoolVar(&in.Freeze, "freeze", false, "preset: while the key or a version is suspended, it does not process either")
 	cmd.Flags().BoolVar(&in.ProcessDeactivated, "process-deactivated", false, "preset: deactivated versions go on processing")
@@ -195,7 +195,7 @@ func (a *app) keyShow() *cobra.Command {
 			err = a.facts(
 				fact{"name", plain(k.Name)}, fact{"id", plain(k.ID)}, fact{"namespace", plain(k.Namespace)}, fact{"aliases", plain(strings.Join(k.Aliases, ", "))},
 				fact{"algorithm", plain(k.Algorithm)}, fact{"usage", plain(k.Usage)}, fact{"bytes", plain(bytesOf(k))}, fact{"leaks", plain(k.Leaks)},
-				fact{"origin", plain(k.Origin)}, fact{"exportable", plain(yesOrNothing(k.Exportable))}, fact{"state", state(k.State)},
+				fact{"origin", plain(k.Origin)}, fact{"regions", plain(regionsOf(k))}, fact{"exportable", plain(yesOrNothing(k.Exportable))}, fact{"state", state(k.State)},
 				fact{"primary version", plain(versionsOf(k))}, fact{"next primary version", plain(nextOf(k))}, fact{"presets", plain(presetsOf(k))}, fact{"description", plain(k.Description)}, fact{"labels", plain(labelsOf(k.Labels))},
 				fact{"data class", plain(k.DataClass)}, fact{"template", plain(k.Template)},
 				fact{"rotation", plain(periodOf(k))}, fact{"rotated", plain(moment(k.RotatedAt))},
@@ -214,6 +214,15 @@ func (a *app) keyShow() *cobra.Command {
 		}),
 		ValidArgsFunction: first(a.completeKeys),
 	}
+}
+
+// regionsOf is where a key answers, if not everywhere: its home first.
+func regionsOf(k client.Key) string {
+	all := k.HomeRegion
+	for _, r := range k.Replicas {
+		all += ", " + r.Region + " (" + r.State + ")"
+	}
+	return all
 }
 
 // bytesOf is the length of a key's material where the algorithm leaves a choice; else empty.

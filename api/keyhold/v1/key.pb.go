@@ -47,7 +47,7 @@ type Key struct {
 	PrimaryVersion uint32 `protobuf:"varint,9,opt,name=primary_version,json=primaryVersion,proto3" json:"primary_version,omitempty"`
 	// The highest version ever made.
 	LatestVersion uint32 `protobuf:"varint,10,opt,name=latest_version,json=latestVersion,proto3" json:"latest_version,omitempty"`
-	// Free text, at most 1,024 bytes.
+	// Free text, at most 8,192 bytes.
 	Description string `protobuf:"bytes,11,opt,name=description,proto3" json:"description,omitempty"`
 	// Labels, at most 64; names of at most 128 bytes, values of at most 256.
 	Labels map[string]string `protobuf:"bytes,12,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -87,8 +87,12 @@ type Key struct {
 	NextAt *timestamppb.Timestamp `protobuf:"bytes,29,opt,name=next_at,json=nextAt,proto3" json:"next_at,omitempty"`
 	// Since when no copy of the store brings a destroyed key back: every epoch key that could was destroyed.
 	IrrecoverableAt *timestamppb.Timestamp `protobuf:"bytes,40,opt,name=irrecoverable_at,json=irrecoverableAt,proto3" json:"irrecoverable_at,omitempty"`
-	unknownFields   protoimpl.UnknownFields
-	sizeCache       protoimpl.SizeCache
+	// The region where the key is at home, if it was made by a dialect that has regions. Not set: it answers in all of them.
+	HomeRegion string `protobuf:"bytes,41,opt,name=home_region,json=homeRegion,proto3" json:"home_region,omitempty"`
+	// Further regions in which a multi-Region key answers, in the order of their names.
+	Replicas      []*KeyReplica `protobuf:"bytes,42,rep,name=replicas,proto3" json:"replicas,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
 }
 
 func (x *Key) Reset() {
@@ -331,6 +335,111 @@ func (x *Key) GetIrrecoverableAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Key) GetHomeRegion() string {
+	if x != nil {
+		return x.HomeRegion
+	}
+	return ""
+}
+
+func (x *Key) GetReplicas() []*KeyReplica {
+	if x != nil {
+		return x.Replicas
+	}
+	return nil
+}
+
+// KeyReplica is what a multi-Region key has of its own in a region that is not its home. Material, versions, names and policies are the key's.
+type KeyReplica struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Name of the region.
+	Region string `protobuf:"bytes,1,opt,name=region,proto3" json:"region,omitempty"`
+	// Position of its switch, as a key has one.
+	State string `protobuf:"bytes,2,opt,name=state,proto3" json:"state,omitempty"`
+	// Free text, at most 8,192 bytes.
+	Description string `protobuf:"bytes,3,opt,name=description,proto3" json:"description,omitempty"`
+	// Labels, as a key has them.
+	Labels map[string]string `protobuf:"bytes,4,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// When it was made.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// When it goes; set while that is pending.
+	DestroyAt     *timestamppb.Timestamp `protobuf:"bytes,6,opt,name=destroy_at,json=destroyAt,proto3" json:"destroy_at,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyReplica) Reset() {
+	*x = KeyReplica{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[1]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyReplica) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyReplica) ProtoMessage() {}
+
+func (x *KeyReplica) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[1]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyReplica.ProtoReflect.Descriptor instead.
+func (*KeyReplica) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{1}
+}
+
+func (x *KeyReplica) GetRegion() string {
+	if x != nil {
+		return x.Region
+	}
+	return ""
+}
+
+func (x *KeyReplica) GetState() string {
+	if x != nil {
+		return x.State
+	}
+	return ""
+}
+
+func (x *KeyReplica) GetDescription() string {
+	if x != nil {
+		return x.Description
+	}
+	return ""
+}
+
+func (x *KeyReplica) GetLabels() map[string]string {
+	if x != nil {
+		return x.Labels
+	}
+	return nil
+}
+
+func (x *KeyReplica) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *KeyReplica) GetDestroyAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.DestroyAt
+	}
+	return nil
+}
+
 // Cryptoperiod limits what one version protects (NIST SP 800-57 part 1, section 5.3). What is not set is not limited. The key is rotated
 // at 80 % of the operations or bytes; protection is refused at all of them (`KH1510`).
 type Cryptoperiod struct {
@@ -351,7 +460,7 @@ type Cryptoperiod struct {
 
 func (x *Cryptoperiod) Reset() {
 	*x = Cryptoperiod{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[1]
+	mi := &file_keyhold_v1_key_proto_msgTypes[2]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -363,7 +472,7 @@ func (x *Cryptoperiod) String() string {
 func (*Cryptoperiod) ProtoMessage() {}
 
 func (x *Cryptoperiod) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[1]
+	mi := &file_keyhold_v1_key_proto_msgTypes[2]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -376,7 +485,7 @@ func (x *Cryptoperiod) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Cryptoperiod.ProtoReflect.Descriptor instead.
 func (*Cryptoperiod) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{1}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{2}
 }
 
 func (x *Cryptoperiod) GetEvery() *durationpb.Duration {
@@ -452,7 +561,7 @@ type KeyVersion struct {
 
 func (x *KeyVersion) Reset() {
 	*x = KeyVersion{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[2]
+	mi := &file_keyhold_v1_key_proto_msgTypes[3]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -464,7 +573,7 @@ func (x *KeyVersion) String() string {
 func (*KeyVersion) ProtoMessage() {}
 
 func (x *KeyVersion) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[2]
+	mi := &file_keyhold_v1_key_proto_msgTypes[3]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -477,7 +586,7 @@ func (x *KeyVersion) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyVersion.ProtoReflect.Descriptor instead.
 func (*KeyVersion) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{2}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{3}
 }
 
 func (x *KeyVersion) GetVersion() uint32 {
@@ -595,7 +704,7 @@ type Transition struct {
 
 func (x *Transition) Reset() {
 	*x = Transition{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[3]
+	mi := &file_keyhold_v1_key_proto_msgTypes[4]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -607,7 +716,7 @@ func (x *Transition) String() string {
 func (*Transition) ProtoMessage() {}
 
 func (x *Transition) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[3]
+	mi := &file_keyhold_v1_key_proto_msgTypes[4]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -620,7 +729,7 @@ func (x *Transition) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Transition.ProtoReflect.Descriptor instead.
 func (*Transition) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{3}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{4}
 }
 
 func (x *Transition) GetState() string {
@@ -663,7 +772,7 @@ type KeyResponse struct {
 
 func (x *KeyResponse) Reset() {
 	*x = KeyResponse{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[4]
+	mi := &file_keyhold_v1_key_proto_msgTypes[5]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -675,7 +784,7 @@ func (x *KeyResponse) String() string {
 func (*KeyResponse) ProtoMessage() {}
 
 func (x *KeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[4]
+	mi := &file_keyhold_v1_key_proto_msgTypes[5]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -688,7 +797,7 @@ func (x *KeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyResponse.ProtoReflect.Descriptor instead.
 func (*KeyResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{4}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{5}
 }
 
 func (x *KeyResponse) GetKey() *Key {
@@ -714,7 +823,7 @@ type CreateKeyRequest struct {
 	// `encrypt`, `sign`, `mac`, `agree`, `encapsulate`, `wrap` or `format`. May be empty where the algorithm serves one purpose
 	// only: all but RSA.
 	Usage string `protobuf:"bytes,3,opt,name=usage,proto3" json:"usage,omitempty"`
-	// Free text, at most 1,024 bytes.
+	// Free text, at most 8,192 bytes.
 	Description string `protobuf:"bytes,4,opt,name=description,proto3" json:"description,omitempty"`
 	// Labels, at most 64.
 	Labels map[string]string `protobuf:"bytes,5,rep,name=labels,proto3" json:"labels,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
@@ -748,7 +857,7 @@ type CreateKeyRequest struct {
 
 func (x *CreateKeyRequest) Reset() {
 	*x = CreateKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[5]
+	mi := &file_keyhold_v1_key_proto_msgTypes[6]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -760,7 +869,7 @@ func (x *CreateKeyRequest) String() string {
 func (*CreateKeyRequest) ProtoMessage() {}
 
 func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[5]
+	mi := &file_keyhold_v1_key_proto_msgTypes[6]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -773,7 +882,7 @@ func (x *CreateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{5}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{6}
 }
 
 func (x *CreateKeyRequest) GetName() string {
@@ -905,7 +1014,7 @@ type DescribeKeyRequest struct {
 
 func (x *DescribeKeyRequest) Reset() {
 	*x = DescribeKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[6]
+	mi := &file_keyhold_v1_key_proto_msgTypes[7]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -917,7 +1026,7 @@ func (x *DescribeKeyRequest) String() string {
 func (*DescribeKeyRequest) ProtoMessage() {}
 
 func (x *DescribeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[6]
+	mi := &file_keyhold_v1_key_proto_msgTypes[7]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -930,7 +1039,7 @@ func (x *DescribeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DescribeKeyRequest.ProtoReflect.Descriptor instead.
 func (*DescribeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{6}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{7}
 }
 
 func (x *DescribeKeyRequest) GetKey() string {
@@ -962,7 +1071,7 @@ type ListKeysRequest struct {
 
 func (x *ListKeysRequest) Reset() {
 	*x = ListKeysRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[7]
+	mi := &file_keyhold_v1_key_proto_msgTypes[8]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -974,7 +1083,7 @@ func (x *ListKeysRequest) String() string {
 func (*ListKeysRequest) ProtoMessage() {}
 
 func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[7]
+	mi := &file_keyhold_v1_key_proto_msgTypes[8]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -987,7 +1096,7 @@ func (x *ListKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListKeysRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{7}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{8}
 }
 
 func (x *ListKeysRequest) GetNamePrefix() string {
@@ -1051,7 +1160,7 @@ type ListKeysResponse struct {
 
 func (x *ListKeysResponse) Reset() {
 	*x = ListKeysResponse{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[8]
+	mi := &file_keyhold_v1_key_proto_msgTypes[9]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1063,7 +1172,7 @@ func (x *ListKeysResponse) String() string {
 func (*ListKeysResponse) ProtoMessage() {}
 
 func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[8]
+	mi := &file_keyhold_v1_key_proto_msgTypes[9]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1076,7 +1185,7 @@ func (x *ListKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListKeysResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{8}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{9}
 }
 
 func (x *ListKeysResponse) GetKeys() []*Key {
@@ -1107,7 +1216,7 @@ type ListVersionsRequest struct {
 
 func (x *ListVersionsRequest) Reset() {
 	*x = ListVersionsRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[9]
+	mi := &file_keyhold_v1_key_proto_msgTypes[10]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1119,7 +1228,7 @@ func (x *ListVersionsRequest) String() string {
 func (*ListVersionsRequest) ProtoMessage() {}
 
 func (x *ListVersionsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[9]
+	mi := &file_keyhold_v1_key_proto_msgTypes[10]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1132,7 +1241,7 @@ func (x *ListVersionsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVersionsRequest.ProtoReflect.Descriptor instead.
 func (*ListVersionsRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{9}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{10}
 }
 
 func (x *ListVersionsRequest) GetKey() string {
@@ -1168,7 +1277,7 @@ type ListVersionsResponse struct {
 
 func (x *ListVersionsResponse) Reset() {
 	*x = ListVersionsResponse{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[10]
+	mi := &file_keyhold_v1_key_proto_msgTypes[11]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1180,7 +1289,7 @@ func (x *ListVersionsResponse) String() string {
 func (*ListVersionsResponse) ProtoMessage() {}
 
 func (x *ListVersionsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[10]
+	mi := &file_keyhold_v1_key_proto_msgTypes[11]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1193,7 +1302,7 @@ func (x *ListVersionsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListVersionsResponse.ProtoReflect.Descriptor instead.
 func (*ListVersionsResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{10}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{11}
 }
 
 func (x *ListVersionsResponse) GetVersions() []*KeyVersion {
@@ -1240,7 +1349,7 @@ type UpdateKeyRequest struct {
 
 func (x *UpdateKeyRequest) Reset() {
 	*x = UpdateKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[11]
+	mi := &file_keyhold_v1_key_proto_msgTypes[12]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1252,7 +1361,7 @@ func (x *UpdateKeyRequest) String() string {
 func (*UpdateKeyRequest) ProtoMessage() {}
 
 func (x *UpdateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[11]
+	mi := &file_keyhold_v1_key_proto_msgTypes[12]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1265,7 +1374,7 @@ func (x *UpdateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use UpdateKeyRequest.ProtoReflect.Descriptor instead.
 func (*UpdateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{11}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{12}
 }
 
 func (x *UpdateKeyRequest) GetKey() string {
@@ -1365,7 +1474,7 @@ type RotateKeyRequest struct {
 
 func (x *RotateKeyRequest) Reset() {
 	*x = RotateKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[12]
+	mi := &file_keyhold_v1_key_proto_msgTypes[13]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1377,7 +1486,7 @@ func (x *RotateKeyRequest) String() string {
 func (*RotateKeyRequest) ProtoMessage() {}
 
 func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[12]
+	mi := &file_keyhold_v1_key_proto_msgTypes[13]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1390,7 +1499,7 @@ func (x *RotateKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{12}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{13}
 }
 
 func (x *RotateKeyRequest) GetKey() string {
@@ -1447,7 +1556,7 @@ type ScheduleRotationRequest struct {
 
 func (x *ScheduleRotationRequest) Reset() {
 	*x = ScheduleRotationRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[13]
+	mi := &file_keyhold_v1_key_proto_msgTypes[14]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1459,7 +1568,7 @@ func (x *ScheduleRotationRequest) String() string {
 func (*ScheduleRotationRequest) ProtoMessage() {}
 
 func (x *ScheduleRotationRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[13]
+	mi := &file_keyhold_v1_key_proto_msgTypes[14]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1472,7 +1581,7 @@ func (x *ScheduleRotationRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleRotationRequest.ProtoReflect.Descriptor instead.
 func (*ScheduleRotationRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{13}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{14}
 }
 
 func (x *ScheduleRotationRequest) GetKey() string {
@@ -1503,7 +1612,7 @@ type ReportRotationsRequest struct {
 
 func (x *ReportRotationsRequest) Reset() {
 	*x = ReportRotationsRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[14]
+	mi := &file_keyhold_v1_key_proto_msgTypes[15]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1515,7 +1624,7 @@ func (x *ReportRotationsRequest) String() string {
 func (*ReportRotationsRequest) ProtoMessage() {}
 
 func (x *ReportRotationsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[14]
+	mi := &file_keyhold_v1_key_proto_msgTypes[15]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1528,7 +1637,7 @@ func (x *ReportRotationsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRotationsRequest.ProtoReflect.Descriptor instead.
 func (*ReportRotationsRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{14}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{15}
 }
 
 func (x *ReportRotationsRequest) GetNamePrefix() string {
@@ -1564,7 +1673,7 @@ type ReportRotationsResponse struct {
 
 func (x *ReportRotationsResponse) Reset() {
 	*x = ReportRotationsResponse{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[15]
+	mi := &file_keyhold_v1_key_proto_msgTypes[16]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1576,7 +1685,7 @@ func (x *ReportRotationsResponse) String() string {
 func (*ReportRotationsResponse) ProtoMessage() {}
 
 func (x *ReportRotationsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[15]
+	mi := &file_keyhold_v1_key_proto_msgTypes[16]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1589,7 +1698,7 @@ func (x *ReportRotationsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ReportRotationsResponse.ProtoReflect.Descriptor instead.
 func (*ReportRotationsResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{15}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{16}
 }
 
 func (x *ReportRotationsResponse) GetRotations() []*RotationStatus {
@@ -1632,7 +1741,7 @@ type RotationStatus struct {
 
 func (x *RotationStatus) Reset() {
 	*x = RotationStatus{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[16]
+	mi := &file_keyhold_v1_key_proto_msgTypes[17]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1644,7 +1753,7 @@ func (x *RotationStatus) String() string {
 func (*RotationStatus) ProtoMessage() {}
 
 func (x *RotationStatus) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[16]
+	mi := &file_keyhold_v1_key_proto_msgTypes[17]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1657,7 +1766,7 @@ func (x *RotationStatus) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotationStatus.ProtoReflect.Descriptor instead.
 func (*RotationStatus) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{16}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{17}
 }
 
 func (x *RotationStatus) GetKey() *Key {
@@ -1733,7 +1842,7 @@ type EnableKeyRequest struct {
 
 func (x *EnableKeyRequest) Reset() {
 	*x = EnableKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[17]
+	mi := &file_keyhold_v1_key_proto_msgTypes[18]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1745,7 +1854,7 @@ func (x *EnableKeyRequest) String() string {
 func (*EnableKeyRequest) ProtoMessage() {}
 
 func (x *EnableKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[17]
+	mi := &file_keyhold_v1_key_proto_msgTypes[18]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1758,7 +1867,7 @@ func (x *EnableKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use EnableKeyRequest.ProtoReflect.Descriptor instead.
 func (*EnableKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{17}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{18}
 }
 
 func (x *EnableKeyRequest) GetKey() string {
@@ -1778,7 +1887,7 @@ type DisableKeyRequest struct {
 
 func (x *DisableKeyRequest) Reset() {
 	*x = DisableKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[18]
+	mi := &file_keyhold_v1_key_proto_msgTypes[19]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1790,7 +1899,7 @@ func (x *DisableKeyRequest) String() string {
 func (*DisableKeyRequest) ProtoMessage() {}
 
 func (x *DisableKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[18]
+	mi := &file_keyhold_v1_key_proto_msgTypes[19]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1803,7 +1912,7 @@ func (x *DisableKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DisableKeyRequest.ProtoReflect.Descriptor instead.
 func (*DisableKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{18}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{19}
 }
 
 func (x *DisableKeyRequest) GetKey() string {
@@ -1823,7 +1932,7 @@ type SuspendKeyRequest struct {
 
 func (x *SuspendKeyRequest) Reset() {
 	*x = SuspendKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[19]
+	mi := &file_keyhold_v1_key_proto_msgTypes[20]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1835,7 +1944,7 @@ func (x *SuspendKeyRequest) String() string {
 func (*SuspendKeyRequest) ProtoMessage() {}
 
 func (x *SuspendKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[19]
+	mi := &file_keyhold_v1_key_proto_msgTypes[20]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1848,7 +1957,7 @@ func (x *SuspendKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendKeyRequest.ProtoReflect.Descriptor instead.
 func (*SuspendKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{19}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{20}
 }
 
 func (x *SuspendKeyRequest) GetKey() string {
@@ -1868,7 +1977,7 @@ type ResumeKeyRequest struct {
 
 func (x *ResumeKeyRequest) Reset() {
 	*x = ResumeKeyRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[20]
+	mi := &file_keyhold_v1_key_proto_msgTypes[21]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1880,7 +1989,7 @@ func (x *ResumeKeyRequest) String() string {
 func (*ResumeKeyRequest) ProtoMessage() {}
 
 func (x *ResumeKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[20]
+	mi := &file_keyhold_v1_key_proto_msgTypes[21]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1893,7 +2002,7 @@ func (x *ResumeKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeKeyRequest.ProtoReflect.Descriptor instead.
 func (*ResumeKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{20}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{21}
 }
 
 func (x *ResumeKeyRequest) GetKey() string {
@@ -1919,7 +2028,7 @@ type DeactivateVersionRequest struct {
 
 func (x *DeactivateVersionRequest) Reset() {
 	*x = DeactivateVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[21]
+	mi := &file_keyhold_v1_key_proto_msgTypes[22]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1931,7 +2040,7 @@ func (x *DeactivateVersionRequest) String() string {
 func (*DeactivateVersionRequest) ProtoMessage() {}
 
 func (x *DeactivateVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[21]
+	mi := &file_keyhold_v1_key_proto_msgTypes[22]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1944,7 +2053,7 @@ func (x *DeactivateVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeactivateVersionRequest.ProtoReflect.Descriptor instead.
 func (*DeactivateVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{21}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{22}
 }
 
 func (x *DeactivateVersionRequest) GetKey() string {
@@ -1991,7 +2100,7 @@ type ActivateVersionRequest struct {
 
 func (x *ActivateVersionRequest) Reset() {
 	*x = ActivateVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[22]
+	mi := &file_keyhold_v1_key_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2003,7 +2112,7 @@ func (x *ActivateVersionRequest) String() string {
 func (*ActivateVersionRequest) ProtoMessage() {}
 
 func (x *ActivateVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[22]
+	mi := &file_keyhold_v1_key_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2016,7 +2125,7 @@ func (x *ActivateVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ActivateVersionRequest.ProtoReflect.Descriptor instead.
 func (*ActivateVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{22}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *ActivateVersionRequest) GetKey() string {
@@ -2059,7 +2168,7 @@ type SuspendVersionRequest struct {
 
 func (x *SuspendVersionRequest) Reset() {
 	*x = SuspendVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[23]
+	mi := &file_keyhold_v1_key_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2071,7 +2180,7 @@ func (x *SuspendVersionRequest) String() string {
 func (*SuspendVersionRequest) ProtoMessage() {}
 
 func (x *SuspendVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[23]
+	mi := &file_keyhold_v1_key_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2084,7 +2193,7 @@ func (x *SuspendVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use SuspendVersionRequest.ProtoReflect.Descriptor instead.
 func (*SuspendVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{23}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *SuspendVersionRequest) GetKey() string {
@@ -2113,7 +2222,7 @@ type ResumeVersionRequest struct {
 
 func (x *ResumeVersionRequest) Reset() {
 	*x = ResumeVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[24]
+	mi := &file_keyhold_v1_key_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2125,7 +2234,7 @@ func (x *ResumeVersionRequest) String() string {
 func (*ResumeVersionRequest) ProtoMessage() {}
 
 func (x *ResumeVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[24]
+	mi := &file_keyhold_v1_key_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2138,7 +2247,7 @@ func (x *ResumeVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ResumeVersionRequest.ProtoReflect.Descriptor instead.
 func (*ResumeVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{24}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ResumeVersionRequest) GetKey() string {
@@ -2167,7 +2276,7 @@ type ArchiveVersionRequest struct {
 
 func (x *ArchiveVersionRequest) Reset() {
 	*x = ArchiveVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[25]
+	mi := &file_keyhold_v1_key_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2179,7 +2288,7 @@ func (x *ArchiveVersionRequest) String() string {
 func (*ArchiveVersionRequest) ProtoMessage() {}
 
 func (x *ArchiveVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[25]
+	mi := &file_keyhold_v1_key_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2192,7 +2301,7 @@ func (x *ArchiveVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ArchiveVersionRequest.ProtoReflect.Descriptor instead.
 func (*ArchiveVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{25}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ArchiveVersionRequest) GetKey() string {
@@ -2225,7 +2334,7 @@ type RecallVersionRequest struct {
 
 func (x *RecallVersionRequest) Reset() {
 	*x = RecallVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[26]
+	mi := &file_keyhold_v1_key_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2237,7 +2346,7 @@ func (x *RecallVersionRequest) String() string {
 func (*RecallVersionRequest) ProtoMessage() {}
 
 func (x *RecallVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[26]
+	mi := &file_keyhold_v1_key_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2250,7 +2359,7 @@ func (x *RecallVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RecallVersionRequest.ProtoReflect.Descriptor instead.
 func (*RecallVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{26}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RecallVersionRequest) GetKey() string {
@@ -2295,7 +2404,7 @@ type CompromiseVersionRequest struct {
 
 func (x *CompromiseVersionRequest) Reset() {
 	*x = CompromiseVersionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[27]
+	mi := &file_keyhold_v1_key_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2307,7 +2416,7 @@ func (x *CompromiseVersionRequest) String() string {
 func (*CompromiseVersionRequest) ProtoMessage() {}
 
 func (x *CompromiseVersionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[27]
+	mi := &file_keyhold_v1_key_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2320,7 +2429,7 @@ func (x *CompromiseVersionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompromiseVersionRequest.ProtoReflect.Descriptor instead.
 func (*CompromiseVersionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{27}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *CompromiseVersionRequest) GetKey() string {
@@ -2368,7 +2477,7 @@ type CompromiseVersionResponse struct {
 
 func (x *CompromiseVersionResponse) Reset() {
 	*x = CompromiseVersionResponse{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[28]
+	mi := &file_keyhold_v1_key_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2380,7 +2489,7 @@ func (x *CompromiseVersionResponse) String() string {
 func (*CompromiseVersionResponse) ProtoMessage() {}
 
 func (x *CompromiseVersionResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[28]
+	mi := &file_keyhold_v1_key_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2393,7 +2502,7 @@ func (x *CompromiseVersionResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CompromiseVersionResponse.ProtoReflect.Descriptor instead.
 func (*CompromiseVersionResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{28}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *CompromiseVersionResponse) GetKey() *Key {
@@ -2479,7 +2588,7 @@ type Exposure struct {
 
 func (x *Exposure) Reset() {
 	*x = Exposure{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[29]
+	mi := &file_keyhold_v1_key_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2491,7 +2600,7 @@ func (x *Exposure) String() string {
 func (*Exposure) ProtoMessage() {}
 
 func (x *Exposure) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[29]
+	mi := &file_keyhold_v1_key_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2504,7 +2613,7 @@ func (x *Exposure) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Exposure.ProtoReflect.Descriptor instead.
 func (*Exposure) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{29}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *Exposure) GetVersion() uint32 {
@@ -2595,7 +2704,7 @@ type ExposedUser struct {
 
 func (x *ExposedUser) Reset() {
 	*x = ExposedUser{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[30]
+	mi := &file_keyhold_v1_key_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2607,7 +2716,7 @@ func (x *ExposedUser) String() string {
 func (*ExposedUser) ProtoMessage() {}
 
 func (x *ExposedUser) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[30]
+	mi := &file_keyhold_v1_key_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2620,7 +2729,7 @@ func (x *ExposedUser) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ExposedUser.ProtoReflect.Descriptor instead.
 func (*ExposedUser) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{30}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *ExposedUser) GetName() string {
@@ -2691,7 +2800,7 @@ type KeyDependant struct {
 
 func (x *KeyDependant) Reset() {
 	*x = KeyDependant{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[31]
+	mi := &file_keyhold_v1_key_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2703,7 +2812,7 @@ func (x *KeyDependant) String() string {
 func (*KeyDependant) ProtoMessage() {}
 
 func (x *KeyDependant) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[31]
+	mi := &file_keyhold_v1_key_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2716,7 +2825,7 @@ func (x *KeyDependant) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use KeyDependant.ProtoReflect.Descriptor instead.
 func (*KeyDependant) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{31}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *KeyDependant) GetKind() string {
@@ -2745,7 +2854,7 @@ type ScheduleKeyDestructionRequest struct {
 
 func (x *ScheduleKeyDestructionRequest) Reset() {
 	*x = ScheduleKeyDestructionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[32]
+	mi := &file_keyhold_v1_key_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2757,7 +2866,7 @@ func (x *ScheduleKeyDestructionRequest) String() string {
 func (*ScheduleKeyDestructionRequest) ProtoMessage() {}
 
 func (x *ScheduleKeyDestructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[32]
+	mi := &file_keyhold_v1_key_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2770,7 +2879,7 @@ func (x *ScheduleKeyDestructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ScheduleKeyDestructionRequest.ProtoReflect.Descriptor instead.
 func (*ScheduleKeyDestructionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{32}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ScheduleKeyDestructionRequest) GetKey() string {
@@ -2797,7 +2906,7 @@ type CancelKeyDestructionRequest struct {
 
 func (x *CancelKeyDestructionRequest) Reset() {
 	*x = CancelKeyDestructionRequest{}
-	mi := &file_keyhold_v1_key_proto_msgTypes[33]
+	mi := &file_keyhold_v1_key_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2809,7 +2918,7 @@ func (x *CancelKeyDestructionRequest) String() string {
 func (*CancelKeyDestructionRequest) ProtoMessage() {}
 
 func (x *CancelKeyDestructionRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_key_proto_msgTypes[33]
+	mi := &file_keyhold_v1_key_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2822,7 +2931,7 @@ func (x *CancelKeyDestructionRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CancelKeyDestructionRequest.ProtoReflect.Descriptor instead.
 func (*CancelKeyDestructionRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{33}
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *CancelKeyDestructionRequest) GetKey() string {
@@ -2837,7 +2946,8 @@ var File_keyhold_v1_key_proto protoreflect.FileDescriptor
 const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\n" +
 	"\x14keyhold/v1/key.proto\x12\n" +
-	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd2\t\n" +
+	"keyhold.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\n" +
+	"\n" +
 	"\x03Key\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x12\n" +
@@ -2876,7 +2986,23 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\trotate_at\x18\x1b \x01(\v2\x1a.google.protobuf.TimestampR\brotateAt\x12!\n" +
 	"\fnext_version\x18\x1c \x01(\rR\vnextVersion\x123\n" +
 	"\anext_at\x18\x1d \x01(\v2\x1a.google.protobuf.TimestampR\x06nextAt\x12E\n" +
-	"\x10irrecoverable_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\x0firrecoverableAt\x1a9\n" +
+	"\x10irrecoverable_at\x18( \x01(\v2\x1a.google.protobuf.TimestampR\x0firrecoverableAt\x12\x1f\n" +
+	"\vhome_region\x18) \x01(\tR\n" +
+	"homeRegion\x122\n" +
+	"\breplicas\x18* \x03(\v2\x16.keyhold.v1.KeyReplicaR\breplicas\x1a9\n" +
+	"\vLabelsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc9\x02\n" +
+	"\n" +
+	"KeyReplica\x12\x16\n" +
+	"\x06region\x18\x01 \x01(\tR\x06region\x12\x14\n" +
+	"\x05state\x18\x02 \x01(\tR\x05state\x12 \n" +
+	"\vdescription\x18\x03 \x01(\tR\vdescription\x12:\n" +
+	"\x06labels\x18\x04 \x03(\v2\".keyhold.v1.KeyReplica.LabelsEntryR\x06labels\x129\n" +
+	"\n" +
+	"created_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x129\n" +
+	"\n" +
+	"destroy_at\x18\x06 \x01(\v2\x1a.google.protobuf.TimestampR\tdestroyAt\x1a9\n" +
 	"\vLabelsEntry\x12\x10\n" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
 	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc4\x01\n" +
@@ -3142,149 +3268,155 @@ func file_keyhold_v1_key_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_key_proto_rawDescData
 }
 
-var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 38)
+var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
 var file_keyhold_v1_key_proto_goTypes = []any{
 	(*Key)(nil),                           // 0: keyhold.v1.Key
-	(*Cryptoperiod)(nil),                  // 1: keyhold.v1.Cryptoperiod
-	(*KeyVersion)(nil),                    // 2: keyhold.v1.KeyVersion
-	(*Transition)(nil),                    // 3: keyhold.v1.Transition
-	(*KeyResponse)(nil),                   // 4: keyhold.v1.KeyResponse
-	(*CreateKeyRequest)(nil),              // 5: keyhold.v1.CreateKeyRequest
-	(*DescribeKeyRequest)(nil),            // 6: keyhold.v1.DescribeKeyRequest
-	(*ListKeysRequest)(nil),               // 7: keyhold.v1.ListKeysRequest
-	(*ListKeysResponse)(nil),              // 8: keyhold.v1.ListKeysResponse
-	(*ListVersionsRequest)(nil),           // 9: keyhold.v1.ListVersionsRequest
-	(*ListVersionsResponse)(nil),          // 10: keyhold.v1.ListVersionsResponse
-	(*UpdateKeyRequest)(nil),              // 11: keyhold.v1.UpdateKeyRequest
-	(*RotateKeyRequest)(nil),              // 12: keyhold.v1.RotateKeyRequest
-	(*ScheduleRotationRequest)(nil),       // 13: keyhold.v1.ScheduleRotationRequest
-	(*ReportRotationsRequest)(nil),        // 14: keyhold.v1.ReportRotationsRequest
-	(*ReportRotationsResponse)(nil),       // 15: keyhold.v1.ReportRotationsResponse
-	(*RotationStatus)(nil),                // 16: keyhold.v1.RotationStatus
-	(*EnableKeyRequest)(nil),              // 17: keyhold.v1.EnableKeyRequest
-	(*DisableKeyRequest)(nil),             // 18: keyhold.v1.DisableKeyRequest
-	(*SuspendKeyRequest)(nil),             // 19: keyhold.v1.SuspendKeyRequest
-	(*ResumeKeyRequest)(nil),              // 20: keyhold.v1.ResumeKeyRequest
-	(*DeactivateVersionRequest)(nil),      // 21: keyhold.v1.DeactivateVersionRequest
-	(*ActivateVersionRequest)(nil),        // 22: keyhold.v1.ActivateVersionRequest
-	(*SuspendVersionRequest)(nil),         // 23: keyhold.v1.SuspendVersionRequest
-	(*ResumeVersionRequest)(nil),          // 24: keyhold.v1.ResumeVersionRequest
-	(*ArchiveVersionRequest)(nil),         // 25: keyhold.v1.ArchiveVersionRequest
-	(*RecallVersionRequest)(nil),          // 26: keyhold.v1.RecallVersionRequest
-	(*CompromiseVersionRequest)(nil),      // 27: keyhold.v1.CompromiseVersionRequest
-	(*CompromiseVersionResponse)(nil),     // 28: keyhold.v1.CompromiseVersionResponse
-	(*Exposure)(nil),                      // 29: keyhold.v1.Exposure
-	(*ExposedUser)(nil),                   // 30: keyhold.v1.ExposedUser
-	(*KeyDependant)(nil),                  // 31: keyhold.v1.KeyDependant
-	(*ScheduleKeyDestructionRequest)(nil), // 32: keyhold.v1.ScheduleKeyDestructionRequest
-	(*CancelKeyDestructionRequest)(nil),   // 33: keyhold.v1.CancelKeyDestructionRequest
-	nil,                                   // 34: keyhold.v1.Key.LabelsEntry
-	nil,                                   // 35: keyhold.v1.CreateKeyRequest.LabelsEntry
-	nil,                                   // 36: keyhold.v1.ListKeysRequest.LabelsEntry
-	nil,                                   // 37: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	(*timestamppb.Timestamp)(nil),         // 38: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),           // 39: google.protobuf.Duration
+	(*KeyReplica)(nil),                    // 1: keyhold.v1.KeyReplica
+	(*Cryptoperiod)(nil),                  // 2: keyhold.v1.Cryptoperiod
+	(*KeyVersion)(nil),                    // 3: keyhold.v1.KeyVersion
+	(*Transition)(nil),                    // 4: keyhold.v1.Transition
+	(*KeyResponse)(nil),                   // 5: keyhold.v1.KeyResponse
+	(*CreateKeyRequest)(nil),              // 6: keyhold.v1.CreateKeyRequest
+	(*DescribeKeyRequest)(nil),            // 7: keyhold.v1.DescribeKeyRequest
+	(*ListKeysRequest)(nil),               // 8: keyhold.v1.ListKeysRequest
+	(*ListKeysResponse)(nil),              // 9: keyhold.v1.ListKeysResponse
+	(*ListVersionsRequest)(nil),           // 10: keyhold.v1.ListVersionsRequest
+	(*ListVersionsResponse)(nil),          // 11: keyhold.v1.ListVersionsResponse
+	(*UpdateKeyRequest)(nil),              // 12: keyhold.v1.UpdateKeyRequest
+	(*RotateKeyRequest)(nil),              // 13: keyhold.v1.RotateKeyRequest
+	(*ScheduleRotationRequest)(nil),       // 14: keyhold.v1.ScheduleRotationRequest
+	(*ReportRotationsRequest)(nil),        // 15: keyhold.v1.ReportRotationsRequest
+	(*ReportRotationsResponse)(nil),       // 16: keyhold.v1.ReportRotationsResponse
+	(*RotationStatus)(nil),                // 17: keyhold.v1.RotationStatus
+	(*EnableKeyRequest)(nil),              // 18: keyhold.v1.EnableKeyRequest
+	(*DisableKeyRequest)(nil),             // 19: keyhold.v1.DisableKeyRequest
+	(*SuspendKeyRequest)(nil),             // 20: keyhold.v1.SuspendKeyRequest
+	(*ResumeKeyRequest)(nil),              // 21: keyhold.v1.ResumeKeyRequest
+	(*DeactivateVersionRequest)(nil),      // 22: keyhold.v1.DeactivateVersionRequest
+	(*ActivateVersionRequest)(nil),        // 23: keyhold.v1.ActivateVersionRequest
+	(*SuspendVersionRequest)(nil),         // 24: keyhold.v1.SuspendVersionRequest
+	(*ResumeVersionRequest)(nil),          // 25: keyhold.v1.ResumeVersionRequest
+	(*ArchiveVersionRequest)(nil),         // 26: keyhold.v1.ArchiveVersionRequest
+	(*RecallVersionRequest)(nil),          // 27: keyhold.v1.RecallVersionRequest
+	(*CompromiseVersionRequest)(nil),      // 28: keyhold.v1.CompromiseVersionRequest
+	(*CompromiseVersionResponse)(nil),     // 29: keyhold.v1.CompromiseVersionResponse
+	(*Exposure)(nil),                      // 30: keyhold.v1.Exposure
+	(*ExposedUser)(nil),                   // 31: keyhold.v1.ExposedUser
+	(*KeyDependant)(nil),                  // 32: keyhold.v1.KeyDependant
+	(*ScheduleKeyDestructionRequest)(nil), // 33: keyhold.v1.ScheduleKeyDestructionRequest
+	(*CancelKeyDestructionRequest)(nil),   // 34: keyhold.v1.CancelKeyDestructionRequest
+	nil,                                   // 35: keyhold.v1.Key.LabelsEntry
+	nil,                                   // 36: keyhold.v1.KeyReplica.LabelsEntry
+	nil,                                   // 37: keyhold.v1.CreateKeyRequest.LabelsEntry
+	nil,                                   // 38: keyhold.v1.ListKeysRequest.LabelsEntry
+	nil,                                   // 39: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	(*timestamppb.Timestamp)(nil),         // 40: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),           // 41: google.protobuf.Duration
 }
 var file_keyhold_v1_key_proto_depIdxs = []int32{
-	34, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
-	38, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	38, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
-	38, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
-	38, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
-	1,  // 5: keyhold.v1.Key.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	38, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
-	38, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
-	38, // 8: keyhold.v1.Key.next_at:type_name -> google.protobuf.Timestamp
-	38, // 9: keyhold.v1.Key.irrecoverable_at:type_name -> google.protobuf.Timestamp
-	39, // 10: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
-	39, // 11: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
-	38, // 12: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
-	3,  // 13: keyhold.v1.KeyVersion.history:type_name -> keyhold.v1.Transition
-	38, // 14: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
-	38, // 15: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
-	38, // 16: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
-	38, // 17: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
-	38, // 18: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
-	0,  // 19: keyhold.v1.KeyResponse.key:type_name -> keyhold.v1.Key
-	2,  // 20: keyhold.v1.KeyResponse.versions:type_name -> keyhold.v1.KeyVersion
-	35, // 21: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
-	38, // 22: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
-	38, // 23: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
-	1,  // 24: keyhold.v1.CreateKeyRequest.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	36, // 25: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
-	0,  // 26: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
-	2,  // 27: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
-	37, // 28: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	38, // 29: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
-	38, // 30: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
-	1,  // 31: keyhold.v1.ScheduleRotationRequest.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	16, // 32: keyhold.v1.ReportRotationsResponse.rotations:type_name -> keyhold.v1.RotationStatus
-	0,  // 33: keyhold.v1.RotationStatus.key:type_name -> keyhold.v1.Key
-	38, // 34: keyhold.v1.RotationStatus.retry_at:type_name -> google.protobuf.Timestamp
-	38, // 35: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	38, // 36: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	39, // 37: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
-	0,  // 38: keyhold.v1.CompromiseVersionResponse.key:type_name -> keyhold.v1.Key
-	2,  // 39: keyhold.v1.CompromiseVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
-	29, // 40: keyhold.v1.CompromiseVersionResponse.exposed:type_name -> keyhold.v1.Exposure
-	38, // 41: keyhold.v1.CompromiseVersionResponse.since:type_name -> google.protobuf.Timestamp
-	38, // 42: keyhold.v1.CompromiseVersionResponse.through:type_name -> google.protobuf.Timestamp
-	30, // 43: keyhold.v1.CompromiseVersionResponse.users:type_name -> keyhold.v1.ExposedUser
-	31, // 44: keyhold.v1.CompromiseVersionResponse.dependants:type_name -> keyhold.v1.KeyDependant
-	38, // 45: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
-	38, // 46: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
-	38, // 47: keyhold.v1.Exposure.first:type_name -> google.protobuf.Timestamp
-	38, // 48: keyhold.v1.Exposure.last:type_name -> google.protobuf.Timestamp
-	38, // 49: keyhold.v1.ExposedUser.first:type_name -> google.protobuf.Timestamp
-	38, // 50: keyhold.v1.ExposedUser.last:type_name -> google.protobuf.Timestamp
-	39, // 51: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
-	5,  // 52: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
-	6,  // 53: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
-	7,  // 54: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
-	9,  // 55: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
-	11, // 56: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
-	12, // 57: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
-	13, // 58: keyhold.v1.KeyService.ScheduleRotation:input_type -> keyhold.v1.ScheduleRotationRequest
-	14, // 59: keyhold.v1.KeyService.ReportRotations:input_type -> keyhold.v1.ReportRotationsRequest
-	17, // 60: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
-	18, // 61: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
-	19, // 62: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
-	20, // 63: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
-	21, // 64: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
-	22, // 65: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
-	23, // 66: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
-	24, // 67: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
-	25, // 68: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
-	26, // 69: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
-	27, // 70: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
-	32, // 71: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
-	33, // 72: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
-	4,  // 73: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 74: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
-	8,  // 75: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
-	10, // 76: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
-	4,  // 77: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 78: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 79: keyhold.v1.KeyService.ScheduleRotation:output_type -> keyhold.v1.KeyResponse
-	15, // 80: keyhold.v1.KeyService.ReportRotations:output_type -> keyhold.v1.ReportRotationsResponse
-	4,  // 81: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 82: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 83: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 84: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
-	4,  // 85: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 86: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 87: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 88: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 89: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
-	4,  // 90: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
-	28, // 91: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
-	4,  // 92: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	4,  // 93: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	73, // [73:94] is the sub-list for method output_type
-	52, // [52:73] is the sub-list for method input_type
-	52, // [52:52] is the sub-list for extension type_name
-	52, // [52:52] is the sub-list for extension extendee
-	0,  // [0:52] is the sub-list for field type_name
+	35, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
+	40, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	40, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
+	40, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
+	40, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
+	2,  // 5: keyhold.v1.Key.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
+	40, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
+	40, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
+	40, // 8: keyhold.v1.Key.next_at:type_name -> google.protobuf.Timestamp
+	40, // 9: keyhold.v1.Key.irrecoverable_at:type_name -> google.protobuf.Timestamp
+	1,  // 10: keyhold.v1.Key.replicas:type_name -> keyhold.v1.KeyReplica
+	36, // 11: keyhold.v1.KeyReplica.labels:type_name -> keyhold.v1.KeyReplica.LabelsEntry
+	40, // 12: keyhold.v1.KeyReplica.created_at:type_name -> google.protobuf.Timestamp
+	40, // 13: keyhold.v1.KeyReplica.destroy_at:type_name -> google.protobuf.Timestamp
+	41, // 14: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
+	41, // 15: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
+	40, // 16: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
+	4,  // 17: keyhold.v1.KeyVersion.history:type_name -> keyhold.v1.Transition
+	40, // 18: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
+	40, // 19: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
+	40, // 20: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
+	40, // 21: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
+	40, // 22: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
+	0,  // 23: keyhold.v1.KeyResponse.key:type_name -> keyhold.v1.Key
+	3,  // 24: keyhold.v1.KeyResponse.versions:type_name -> keyhold.v1.KeyVersion
+	37, // 25: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
+	40, // 26: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	40, // 27: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	2,  // 28: keyhold.v1.CreateKeyRequest.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
+	38, // 29: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
+	0,  // 30: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
+	3,  // 31: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
+	39, // 32: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	40, // 33: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	40, // 34: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	2,  // 35: keyhold.v1.ScheduleRotationRequest.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
+	17, // 36: keyhold.v1.ReportRotationsResponse.rotations:type_name -> keyhold.v1.RotationStatus
+	0,  // 37: keyhold.v1.RotationStatus.key:type_name -> keyhold.v1.Key
+	40, // 38: keyhold.v1.RotationStatus.retry_at:type_name -> google.protobuf.Timestamp
+	40, // 39: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	40, // 40: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	41, // 41: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
+	0,  // 42: keyhold.v1.CompromiseVersionResponse.key:type_name -> keyhold.v1.Key
+	3,  // 43: keyhold.v1.CompromiseVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
+	30, // 44: keyhold.v1.CompromiseVersionResponse.exposed:type_name -> keyhold.v1.Exposure
+	40, // 45: keyhold.v1.CompromiseVersionResponse.since:type_name -> google.protobuf.Timestamp
+	40, // 46: keyhold.v1.CompromiseVersionResponse.through:type_name -> google.protobuf.Timestamp
+	31, // 47: keyhold.v1.CompromiseVersionResponse.users:type_name -> keyhold.v1.ExposedUser
+	32, // 48: keyhold.v1.CompromiseVersionResponse.dependants:type_name -> keyhold.v1.KeyDependant
+	40, // 49: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
+	40, // 50: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
+	40, // 51: keyhold.v1.Exposure.first:type_name -> google.protobuf.Timestamp
+	40, // 52: keyhold.v1.Exposure.last:type_name -> google.protobuf.Timestamp
+	40, // 53: keyhold.v1.ExposedUser.first:type_name -> google.protobuf.Timestamp
+	40, // 54: keyhold.v1.ExposedUser.last:type_name -> google.protobuf.Timestamp
+	41, // 55: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
+	6,  // 56: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
+	7,  // 57: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
+	8,  // 58: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
+	10, // 59: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
+	12, // 60: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
+	13, // 61: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
+	14, // 62: keyhold.v1.KeyService.ScheduleRotation:input_type -> keyhold.v1.ScheduleRotationRequest
+	15, // 63: keyhold.v1.KeyService.ReportRotations:input_type -> keyhold.v1.ReportRotationsRequest
+	18, // 64: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
+	19, // 65: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
+	20, // 66: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
+	21, // 67: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
+	22, // 68: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
+	23, // 69: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
+	24, // 70: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
+	25, // 71: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
+	26, // 72: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
+	27, // 73: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
+	28, // 74: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
+	33, // 75: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
+	34, // 76: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
+	5,  // 77: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 78: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
+	9,  // 79: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
+	11, // 80: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
+	5,  // 81: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 82: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 83: keyhold.v1.KeyService.ScheduleRotation:output_type -> keyhold.v1.KeyResponse
+	16, // 84: keyhold.v1.KeyService.ReportRotations:output_type -> keyhold.v1.ReportRotationsResponse
+	5,  // 85: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 86: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 87: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 88: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 89: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
+	5,  // 90: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
+	5,  // 91: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
+	5,  // 92: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
+	5,  // 93: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
+	5,  // 94: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
+	29, // 95: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
+	5,  // 96: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	5,  // 97: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	77, // [77:98] is the sub-list for method output_type
+	56, // [56:77] is the sub-list for method input_type
+	56, // [56:56] is the sub-list for extension type_name
+	56, // [56:56] is the sub-list for extension extendee
+	0,  // [0:56] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_key_proto_init() }
@@ -3292,14 +3424,14 @@ func file_keyhold_v1_key_proto_init() {
 	if File_keyhold_v1_key_proto != nil {
 		return
 	}
-	file_keyhold_v1_key_proto_msgTypes[11].OneofWrappers = []any{}
+	file_keyhold_v1_key_proto_msgTypes[12].OneofWrappers = []any{}
 	type x struct{}
 	out := protoimpl.TypeBuilder{
 		File: protoimpl.DescBuilder{
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_key_proto_rawDesc), len(file_keyhold_v1_key_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   38,
+			NumMessages:   40,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

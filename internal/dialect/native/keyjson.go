@@ -49,17 +49,7 @@ func (w *jsonWriter) key(k *keyholdv1.Key) {
 	w.number("primaryVersion", k.GetPrimaryVersion())
 	w.number("latestVersion", k.GetLatestVersion())
 	w.text("description", k.GetDescription())
-	if len(k.GetLabels()) > 0 {
-		w.name("labels")
-		w.open()
-		for _, l := range slices.Sorted(maps.Keys(k.GetLabels())) {
-			w.comma()
-			w.string(l)
-			w.b = append(w.b, ':')
-			w.string(k.GetLabels()[l])
-		}
-		w.close()
-	}
+	w.labels(k.GetLabels())
 	w.time("createdAt", k.GetCreatedAt())
 	w.time("changedAt", k.GetChangedAt())
 	w.time("destroyAt", k.GetDestroyAt())
@@ -81,6 +71,38 @@ func (w *jsonWriter) key(k *keyholdv1.Key) {
 	w.number("nextVersion", k.GetNextVersion())
 	w.time("nextAt", k.GetNextAt())
 	w.time("irrecoverableAt", k.GetIrrecoverableAt())
+	w.text("homeRegion", k.GetHomeRegion())
+	if len(k.GetReplicas()) > 0 {
+		w.name("replicas")
+		list(w, k.GetReplicas(), w.replica)
+	}
+	w.close()
+}
+
+func (w *jsonWriter) replica(r *keyholdv1.KeyReplica) {
+	w.open()
+	w.text("region", r.GetRegion())
+	w.text("state", r.GetState())
+	w.text("description", r.GetDescription())
+	w.labels(r.GetLabels())
+	w.time("createdAt", r.GetCreatedAt())
+	w.time("destroyAt", r.GetDestroyAt())
+	w.close()
+}
+
+// labels appends labels by name, if there are any.
+func (w *jsonWriter) labels(labels map[string]string) {
+	if len(labels) == 0 {
+		return
+	}
+	w.name("labels")
+	w.open()
+	for _, l := range slices.Sorted(maps.Keys(labels)) {
+		w.comma()
+		w.string(l)
+		w.b = append(w.b, ':')
+		w.string(labels[l])
+	}
 	w.close()
 }
 

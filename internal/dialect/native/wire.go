@@ -123,7 +123,17 @@ func keyMessage(k *kms.Key) *keyholdv1.Key {
 		Cryptoperiod: periodMessage(k.Period), RotatedAt: stamp(k.Rotated), RotateAt: stamp(k.RotateAt),
 		NextVersion: k.Next, NextAt: stamp(k.NextAt),
 		IrrecoverableAt: stamp(k.Irrecoverable),
+		HomeRegion:      k.Region, Replicas: replicaMessages(k.Replicas),
 	}
+}
+
+func replicaMessages(all []kms.Replica) (out []*keyholdv1.KeyReplica) {
+	for i := range all {
+		r := &all[i]
+		out = append(out, &keyholdv1.KeyReplica{Region: r.Region, State: r.Switch.String(), Description: r.Description, Labels: r.Labels,
+			CreatedAt: stamp(r.Created), DestroyAt: stamp(r.DestroyAt)})
+	}
+	return out
 }
 
 func periodMessage(p kms.Period) *keyholdv1.Cryptoperiod {
