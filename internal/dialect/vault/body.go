@@ -53,9 +53,9 @@ func badJSON(err error) *fault {
 	return newFault(http.StatusBadRequest, "failed to decode JSON input: "+why)
 }
 
-// object reads an object into fields. An empty body stands for an empty object.
+// object reads an object into fields. An empty body stands for an empty object, and so does null, which Go's client sends for no data.
 func (d *decoder) object(b []byte, into fields) (fields, *fault) {
-	if len(bytes.TrimSpace(b)) == 0 {
+	if trimmed := bytes.TrimSpace(b); len(trimmed) == 0 || string(trimmed) == "null" {
 		return into, nil
 	}
 	d.j.Reset(bytes.NewBuffer(b))

@@ -66,7 +66,7 @@ func FuzzVersions(f *testing.F) {
 
 // FuzzBodies: a body is what encoding/json takes it for, or it is refused; its members, read as anything, do no harm.
 func FuzzBodies(f *testing.F) {
-	for _, s := range []string{``, ` `, `{}`, `{"a":1,"b":"x\u00e9","c":null,"batch_input":[{"plaintext":"aGk="},{}]}`, `{"a":1,"a":2}`, `[]`, `{bad`, `{"a":"\ud800"}`, `{} x`, `{"n":1e400,"d":"30d","t":"5m"}`} {
+	for _, s := range []string{``, ` `, `null`, `{}`, `{"a":1,"b":"x\u00e9","c":null,"batch_input":[{"plaintext":"aGk="},{}]}`, `{"a":1,"a":2}`, `[]`, `{bad`, `{"a":"\ud800"}`, `{} x`, `{"n":1e400,"d":"30d","t":"5m"}`} {
 		f.Add([]byte(s))
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

@@ -42,7 +42,7 @@ func TestTransitEncryptsAndDecrypts(t *testing.T) {
 		if !strings.HasPrefix(c.Ciphertext, "vault:v1:") || c.Version != 1 {
 			t.Fatalf("%s: got %+v", kind, c)
 		}
-		if a := s.Ask(t, s.Admin, "POST", "transit/keys/"+kind+"/rotate", ""); a.Status != http.StatusOK {
+		if a := s.Ask(t, s.Admin, "POST", "transit/keys/"+kind+"/rotate", "null"); a.Status != http.StatusOK {
 			t.Fatalf("rotate: %d %s", a.Status, a.Body)
 		}
 		open := func(c, aad string) vaulttest.Answer {
