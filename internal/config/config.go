@@ -29,6 +29,7 @@ type Config struct {
 	Audit       Audit
 	Store       Store
 	AWS         AWS
+	Vault       Vault
 	Keyring     Keyring
 	Clock       Clock
 	Shred       Shred

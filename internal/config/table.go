@@ -125,6 +125,8 @@ func table() []setting {
 
 		accounts("aws.accounts", func(c *Config) *map[kms.Namespace]string { return &c.AWS.Accounts },
 			"Account numbers by which namespaces are known in the AWS dialect. Where there is none, `default` is 000000000000 and another namespace has a number made of its name."),
+		mounts("vault.mounts", "transit", func(c *Config) *[]string { return &c.Vault.Mounts },
+			"Where the Vault dialect has transit. Key `k` of the mount `transit` is the key `k`, and that of another mount `m` the key `m/k`."),
 
 		size("store.cache_bytes", "64MiB", mib, tib, func(c *Config) *int64 { return &c.Store.CacheBytes },
 			"Memory for the store's own cache."),
