@@ -85,7 +85,13 @@ func (e *encoder) key(s string) {
 	e.b = append(e.b, ':')
 }
 
-func (e *encoder) quote(s string) { e.b, _ = jsontext.AppendQuote(e.b, s) } // what is not UTF-8 becomes U+FFFD
+// slack is what follows a value at most before the next one makes room for itself: names and punctuation.
+const slack = 512
+
+func (e *encoder) quote(s string) {
+	e.room(6*len(s) + slack)              // \u and four digits for each byte
+	e.b, _ = jsontext.AppendQuote(e.b, s) // what is not UTF-8 becomes U+FFFD
+}
 
 func (e *encoder) text(name, s string) {
 	e.name(name)
@@ -139,7 +145,7 @@ func (e *encoder) room(n int) {
 // versioned writes "vault:vN:" and base64.
 func (e *encoder) versioned(name string, version uint32, b []byte) {
 	e.name(name)
-	e.room(len(prefix) + 16 + base64.StdEncoding.EncodedLen(len(b)))
+	e.room(len(prefix) + base64.StdEncoding.EncodedLen(len(b)) + slack)
 	e.b = strconv.AppendUint(append(append(e.b, '"'), prefix...), uint64(version), 10)
 	e.b = append(base64.StdEncoding.AppendEncode(append(e.b, ':'), b), '"')
 }
@@ -148,6 +154,6 @@ func (e *encoder) versioned(name string, version uint32, b []byte) {
 func (e *encoder) released(name string, r secret.Released) {
 	e.out = append(e.out, r)
 	e.name(name)
-	e.room(base64.StdEncoding.EncodedLen(r.Len()) + 512) // with what may follow
+	e.room(base64.StdEncoding.EncodedLen(r.Len()) + slack)
 	e.b = append(base64.StdEncoding.AppendEncode(append(e.b, '"'), r.Wire(release.Wire{})), '"')
 }

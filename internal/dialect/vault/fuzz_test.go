@@ -8,6 +8,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/keyhold/keyhold/internal/engine"
+	"github.com/keyhold/keyhold/internal/secret"
 )
 
 // FuzzPaths: a path leads to one place, or to none; that place's own path leads there too.
@@ -112,4 +113,19 @@ func FuzzBodies(f *testing.F) {
 			}
 		}
 	})
+}
+
+// TestNothingStaysOfAnAnswerThatGrew: the buffers that an answer outgrew are erased.
+func TestNothingStaysOfAnAnswerThatGrew(t *testing.T) {
+	var e encoder
+	e.envelope("id")
+	e.open()
+	e.released("plaintext", secret.Release([]byte("a plaintext that must not stay")))
+	was := e.b
+	for len(e.b) <= cap(was) {
+		e.text("reference", strings.Repeat("r", 300))
+	}
+	if !bytes.Equal(was, make([]byte, len(was))) {
+		t.Errorf("the first buffer still has %q", was)
+	}
 }

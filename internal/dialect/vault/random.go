@@ -76,7 +76,7 @@ func (x *exchange) Random(ctx context.Context) *fault {
 	if hexadecimal {
 		x.e.out = append(x.e.out, out.Bytes)
 		x.e.name("random_bytes")
-		x.e.room(2*n + 512)
+		x.e.room(2*n + slack)
 		x.e.b = append(hex.AppendEncode(append(x.e.b, '"'), out.Bytes.Wire(release.Wire{})), '"')
 	} else {
 		x.e.released("random_bytes", out.Bytes)
