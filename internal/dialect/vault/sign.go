@@ -78,7 +78,7 @@ var schemesOf = map[string]kms.Scheme{
 func (s *signing) choose(a kms.Algorithm) (kms.Scheme, error) {
 	s.algorithm = a
 	name := a.String()
-	kind := ""
+	var kind string
 	switch {
 	case strings.HasPrefix(name, "ecdsa-"):
 		kind = "ecdsa"
