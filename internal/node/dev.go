@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -98,6 +99,7 @@ const (
 	devName  = "dev"
 	devMaker = "development"
 	devLife  = 365 * 24 * time.Hour
+	devKept  = 3 // of each kind, from the starts before
 )
 
 // devCredentials are a token and an access key that can do everything in the default namespace: separation of duties is off there.
@@ -107,7 +109,7 @@ type devCredentials struct {
 	secret    secret.Released
 }
 
-// devCredentials makes new ones and ends those of earlier starts, so that no more than one of each stands.
+// devCredentials makes new ones, and ends those of starts long ago, so that a few of each stand.
 func (n *Node) devCredentials(ctx context.Context) (made devCredentials, err error) {
 	by := kms.Call{Namespace: kms.DefaultNamespace, Dialect: kms.DialectInternal, Principal: &kms.Principal{
 		Name: devMaker, Namespace: kms.DefaultNamespace, Roles: []kms.Role{kms.RoleAdmin}, Method: kms.AuthSystem}}
@@ -123,35 +125,42 @@ func (n *Node) devCredentials(ctx context.Context) (made devCredentials, err err
 	return devCredentials{token: t.Token, accessKey: k.Info.ID, secret: k.Secret}, err
 }
 
-// endDevCredentials revokes what earlier starts made. What others made for the same principal stays.
+// endDevCredentials revokes what earlier starts made, but for the newest few: who has read dev.env goes on when the server starts again. What others made for
+// the same principal stays.
 func (n *Node) endDevCredentials(ctx context.Context, by kms.Call) error {
+	var tokens []engine.TokenInfo
 	for in := (engine.PageInput{Limit: 1000}); ; {
 		page, err := n.engine.ListTokens(ctx, by, in)
 		if err != nil {
 			return err
 		}
 		for _, t := range page.Tokens {
-			if t.Principal != devName || t.By != devMaker || !t.Revoked.IsZero() {
-				continue
-			}
-			if _, err := n.engine.RevokeToken(ctx, by, engine.IDInput{ID: t.ID}); err != nil {
-				return err
+			if t.Principal == devName && t.By == devMaker && t.Revoked.IsZero() {
+				tokens = append(tokens, t)
 			}
 		}
 		if in.Page = page.Next; in.Page == "" {
 			break
 		}
 	}
-	keys, err := n.engine.ListAccessKeys(ctx, by, engine.ListAccessKeysInput{Principal: devName})
-	for _, k := range keys.AccessKeys {
-		if k.By != devMaker || !k.Revoked.IsZero() {
-			continue
+	slices.SortFunc(tokens, func(a, b engine.TokenInfo) int { return b.Created.Compare(a.Created) })
+	for _, t := range tokens[min(devKept, len(tokens)):] {
+		if _, err := n.engine.RevokeToken(ctx, by, engine.IDInput{ID: t.ID}); err != nil {
+			return err
 		}
+	}
+	page, err := n.engine.ListAccessKeys(ctx, by, engine.ListAccessKeysInput{Principal: devName})
+	if err != nil {
+		return err
+	}
+	keys := slices.DeleteFunc(page.AccessKeys, func(k engine.AccessKeyInfo) bool { return k.By != devMaker || !k.Revoked.IsZero() })
+	slices.SortFunc(keys, func(a, b engine.AccessKeyInfo) int { return b.Created.Compare(a.Created) })
+	for _, k := range keys[min(devKept, len(keys)):] {
 		if _, err := n.engine.RevokeAccessKey(ctx, by, engine.AccessKeyInput{ID: k.ID}); err != nil {
 			return err
 		}
 	}
-	return err
+	return nil
 }
 
 // devRegion is the region that the development server's clients of AWS sign for; every other one is answered too.

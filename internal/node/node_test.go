@@ -185,10 +185,31 @@ func TestADevelopmentServerKeepsItsContract(t *testing.T) {
 		t.Fatalf("after a restart: %q %v", got.Plaintext, err)
 	}
 	old := again.client(client.Config{Address: env2["KEYHOLD_ADDR"], Token: env["KEYHOLD_TOKEN"], CACert: r.file("tls/ca.pem")})
-	_, err = old.WhoAmI(t.Context())
-	wantCode(t, err, kms.CodeUnauthenticated)
+	if _, err = old.WhoAmI(t.Context()); err != nil {
+		t.Errorf("with the token of the start before: %v", err)
+	}
+	for _, name := range []string{"AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL_STS", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"} {
+		if env2[name] == "" {
+			t.Errorf("dev.env has no %s", name)
+		}
+	}
+	if err := again.stop(); err != nil {
+		t.Fatal(err)
+	}
+
+	// Of many starts, a few credentials stand.
+	for range 4 {
+		again = start(t, dir, node.Options{Dev: true})
+		env2 = again.env()
+		if err := again.stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	again = start(t, dir, node.Options{Dev: true})
+	env3 := again.env()
+	c3 := again.client(client.Config{Address: env3["KEYHOLD_ADDR"], Token: env3["KEYHOLD_TOKEN"], CACert: r.file("tls/ca.pem")})
 	standing := map[string]bool{}
-	for k, err := range c2.ListAccessKeys(t.Context(), "dev") {
+	for k, err := range c3.ListAccessKeys(t.Context(), "dev") {
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -196,14 +217,12 @@ func TestADevelopmentServerKeepsItsContract(t *testing.T) {
 			standing[k.ID] = true
 		}
 	}
-	if len(standing) != 1 || !standing[env2["AWS_ACCESS_KEY_ID"]] || env2["AWS_ACCESS_KEY_ID"] == env["AWS_ACCESS_KEY_ID"] {
-		t.Errorf("got access keys %v, want the one of this start", standing)
+	if len(standing) != 4 || !standing[env3["AWS_ACCESS_KEY_ID"]] || !standing[env2["AWS_ACCESS_KEY_ID"]] || standing[env["AWS_ACCESS_KEY_ID"]] {
+		t.Errorf("got access keys %v, want those of the four newest starts", standing)
 	}
-	for _, name := range []string{"AWS_ENDPOINT_URL_KMS", "AWS_ENDPOINT_URL_STS", "AWS_SECRET_ACCESS_KEY", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_CA_BUNDLE", "NODE_EXTRA_CA_CERTS"} {
-		if env2[name] == "" {
-			t.Errorf("dev.env has no %s", name)
-		}
-	}
+	oldest := again.client(client.Config{Address: env3["KEYHOLD_ADDR"], Token: env["KEYHOLD_TOKEN"], CACert: r.file("tls/ca.pem")})
+	_, err = oldest.WhoAmI(t.Context())
+	wantCode(t, err, kms.CodeUnauthenticated)
 	if err := again.stop(); err != nil {
 		t.Fatal(err)
 	}

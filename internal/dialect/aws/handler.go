@@ -105,7 +105,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		f.write(w)
 		return
 	}
-	if isForm(r) {
+	if isForm(r) && len(r.Header["X-Amz-Target"]) == 0 { // of STS: KMS has no forms
 		x.query(w, r)
 		return
 	}
