@@ -1,7 +1,11 @@
 package aws_test
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/sha256"
+	"crypto/x509"
 	"fmt"
 	"strings"
 	"testing"
@@ -448,4 +452,38 @@ func TestThereAreNoCustomKeyStores(t *testing.T) {
 		"UpdateCustomKeyStore": {"CustomKeyStoreId": "x"}, "DeleteCustomKeyStore": {"CustomKeyStoreId": "x"}} {
 		wantFault(t, s.Admin, op, in, "UnsupportedOperationException", "custom key stores")
 	}
+}
+
+// Key pairs are imported as PKCS #8, in an envelope that is large enough, and are then the keys that they were.
+func TestAKeyPairIsImported(t *testing.T) {
+	s := awstest.Open(t)
+	k := create(t, s.Admin, m{"Origin": "EXTERNAL", "KeySpec": "ECC_NIST_P256", "KeyUsage": "SIGN_VERIFY"})
+	pair, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKCS8PrivateKey(pair)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var p parameters
+	s.Admin.Do(t, "GetParametersForImport", m{"KeyId": k.KeyId, "WrappingAlgorithm": "RSA_AES_KEY_WRAP_SHA_256", "WrappingKeySpec": "RSA_2048"}, &p)
+	public, err := transport.ParsePublic(p.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	parcel, err := transport.Seal(kms.RSAAESSHA256, public.Key, nil, secret.Copy(der))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Admin.Do(t, "ImportKeyMaterial", m{"KeyId": k.KeyId, "ImportToken": p.ImportToken, "EncryptedKeyMaterial": parcel, "ExpirationModel": "KEY_MATERIAL_DOES_NOT_EXPIRE"}, nil)
+	var signed blobs
+	s.User.Do(t, "Sign", m{"KeyId": k.KeyId, "Message": []byte("x"), "SigningAlgorithm": "ECDSA_SHA_256"}, &signed)
+	digest := sha256.Sum256([]byte("x"))
+	if !ecdsa.VerifyASN1(&pair.PublicKey, digest[:], signed.Signature) {
+		t.Error("the signature is not one of the key that was imported")
+	}
+	rsa := create(t, s.Admin, m{"Origin": "EXTERNAL", "KeySpec": "RSA_2048", "KeyUsage": "SIGN_VERIFY"})
+	wantFault(t, s.Admin, "GetParametersForImport", m{"KeyId": rsa.KeyId, "WrappingAlgorithm": "RSAES_OAEP_SHA_256", "WrappingKeySpec": "RSA_2048"}, "UnsupportedOperationException", "")
+	s.Admin.Do(t, "GetParametersForImport", m{"KeyId": rsa.KeyId, "WrappingAlgorithm": "RSA_AES_KEY_WRAP_SHA_1", "WrappingKeySpec": "RSA_4096"}, &p)
 }
