@@ -160,7 +160,8 @@ func sealItem(share *shared, k admitted, v *keyring.Version, s kms.Scheme, raw b
 		return nil, kms.Errorf(kms.CodeAlgorithm, "only RSA ciphertexts have a raw form")
 	}
 	if raw {
-		return v.Handle.Seal(nil, nil, plaintext, a, s)
+		sealed, err := v.Handle.Seal(nil, nil, plaintext, a, s)
+		return sealed, unfit(&k, err)
 	}
 	share.aad = appendAAD(share.aad[:0], k.ID, c, a)
 	header := blob.AppendHeader(share.ciphertext(sealedSize+len(plaintext)), blob.Header{Suite: suite, Key: k.ID, Version: v.Number})

@@ -80,11 +80,11 @@ func (w *work) under(version uint32) {
 // different algorithms.
 func (w *work) scheme(k admitted, a kms.Algorithm, u kms.Usage, s kms.Scheme, protect bool) (kms.Scheme, error) {
 	if k.Usage != u {
-		return 0, kms.Errorf(kms.CodeUsage, "the key is for %s, and this operation needs a key for %s", k.Usage, u)
+		return 0, unfit(&k, kms.Errorf(kms.CodeUsage, "the key is for %s, and this operation needs a key for %s", k.Usage, u))
 	}
 	s, err := kms.CheckScheme(a, k.Usage, s, w.e.cfg.Profile, protect)
 	w.rec.Scheme = s
-	return s, err
+	return s, unfit(&k, err)
 }
 
 // items are the encryption contexts, or raw additional data, of an operation's items.

@@ -166,6 +166,16 @@ func about(id kms.ID, err error) error {
 	return &told
 }
 
+// unfit says of a refusal what the key is that cannot do what was asked, for dialects that name it.
+func unfit(k *admitted, err error) error {
+	if err == nil {
+		return nil
+	}
+	told := *kms.AsError(err)
+	told.Key, told.Of = k.ID, kms.Kinded{Algorithm: k.Algorithm, Usage: k.Usage}
+	return &told
+}
+
 // version opens a version of an admitted key, if its state permits what the role needs. 0 stands for the primary.
 func (w *work) version(ctx context.Context, i int, n uint32) (*keyring.Version, error) {
 	k := &w.keys[i]

@@ -291,9 +291,16 @@ type Error struct {
 	Next     string // what to do; empty: the code's own advice
 	Decision string // the decision's id, for denials
 	Approval ID     // under which approvals were asked for, with CodeApprovalRequired
-	Key      ID     // the key whose state refuses it; zero: none, or not for the caller to know
+	Key      ID     // the key that refuses it; zero: none, or not for the caller to know
+	Of       Kinded // what that key is, where that is the reason; zero: it is not, or not for the caller to know
 	RetryMS  int64  // milliseconds after which a retry makes sense; 0: unknown
 	cause    error
+}
+
+// Kinded is what a key is and what it is for.
+type Kinded struct {
+	Algorithm Algorithm
+	Usage     Usage
 }
 
 // Errorf makes an error of a code. It takes the verbs of fmt.Sprintf without %w: see Because.

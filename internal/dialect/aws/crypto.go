@@ -55,6 +55,7 @@ func (x *exchange) Encrypt(ctx context.Context, in *EncryptInput) (*EncryptOutpu
 	if err != nil {
 		return nil, err
 	}
+	x.algorithm = in.EncryptionAlgorithm
 	x.rehearse(in.DryRun)
 	items := [1]engine.EncryptItem{{Plaintext: in.Plaintext, Context: in.EncryptionContext}}
 	out, err := x.engine.Encrypt(ctx, x.call, engine.EncryptInput{Key: key, Scheme: s, Raw: s != 0, Boxed: s == 0, Items: items[:]})
@@ -91,6 +92,7 @@ func (x *exchange) Decrypt(ctx context.Context, in *DecryptInput) (*DecryptOutpu
 			return nil, err
 		}
 	}
+	x.algorithm = in.EncryptionAlgorithm
 	x.rehearse(in.DryRun)
 	x.call.Whole = !ignore
 	items := [1]engine.DecryptItem{{Ciphertext: in.CiphertextBlob, Context: in.EncryptionContext}}
@@ -140,6 +142,7 @@ func (x *exchange) ReEncrypt(ctx context.Context, in *ReEncryptInput) (*ReEncryp
 			return nil, err
 		}
 	}
+	x.algorithm = in.DestinationEncryptionAlgorithm
 	x.rehearse(in.DryRun)
 	x.call.Whole = !ignore
 	out, err := x.engine.ReEncrypt(ctx, x.call, ask)

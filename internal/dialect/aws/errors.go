@@ -2,6 +2,7 @@ package aws
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/keyhold/keyhold/internal/kms"
 )
@@ -55,6 +56,7 @@ var codeErrors = map[kms.Code]wireError{
 	kms.CodeBadMAC:                {code: "KMSInvalidMacException", silent: true},
 	kms.CodeAlgorithm:             {code: "InvalidKeyUsageException", message: wrongUsage},
 	kms.CodeUsage:                 {code: "InvalidKeyUsageException", message: wrongUsage},
+	kms.CodeTooLarge:              {code: "ValidationException", message: tooLarge},
 	kms.CodeBadPolicy:             {code: "MalformedPolicyDocumentException"},
 	kms.CodeCryptoperiod:          {code: "KMSInvalidStateException"},
 	kms.CodeSealed:                {code: "KeyUnavailableException", message: words("The server is sealed.")},
@@ -89,10 +91,30 @@ func notFound(x *exchange, _ *kms.Error) string {
 	return "Key '" + x.askedARN() + "' does not exist"
 }
 
-// wrongUsage cannot name the key's usage, which the engine does not tell; ours stands in brackets behind it.
+// wrongUsage says what the key is for, or which key spec does not go with the algorithm that was asked for.
 func wrongUsage(x *exchange, e *kms.Error) string {
-	return x.named(e) + " key usage or key spec is not valid for " + x.operation + "."
+	switch spec := specOf(e.Of.Algorithm, e.Of.Usage); {
+	case spec == nil:
+		return x.named(e) + " key usage or key spec is not valid for " + x.operation + "."
+	case e.Code == kms.CodeAlgorithm && x.algorithm != "":
+		return "Algorithm " + x.algorithm + " is incompatible with key spec " + spec.spec + "."
+	default:
+		return x.named(e) + " key usage is " + spec.usage + " which is not valid for " + x.operation + "."
+	}
 }
+
+// tooLarge is a plaintext that does not fit into one block of RSA (RFC 8017 §7.1.1 step 1b).
+func tooLarge(x *exchange, e *kms.Error) string {
+	spec, label := specOf(e.Of.Algorithm, e.Of.Usage), oaepLabels[x.algorithm]
+	if spec == nil || label == 0 {
+		return e.What
+	}
+	most := e.Of.Algorithm.Facts().Bits/8 - 2*label - 2
+	return "Algorithm " + x.algorithm + " and key spec " + spec.spec + " cannot encrypt data larger than " + strconv.Itoa(most) + " bytes."
+}
+
+// oaepLabels are the sizes of the hash in the encryption algorithms of RSA, in bytes.
+var oaepLabels = map[string]int{"RSAES_OAEP_SHA_1": 20, "RSAES_OAEP_SHA_256": 32}
 
 // wireErrorOf finds the error of AWS.
 func wireErrorOf(c kms.Code) wireError {

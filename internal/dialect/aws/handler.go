@@ -62,6 +62,7 @@ type exchange struct {
 	account   string // 12 digits
 	operation string
 	asked     string // what the request called the key that it is about
+	algorithm string // with which it is to be used
 	signature authn.Signature
 
 	d    decoder

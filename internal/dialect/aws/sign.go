@@ -58,6 +58,7 @@ func (x *exchange) Sign(ctx context.Context, in *SignInput) (*SignOutput, error)
 	if err != nil {
 		return nil, err
 	}
+	x.algorithm = in.SigningAlgorithm
 	x.rehearse(in.DryRun)
 	out, err := x.engine.Sign(ctx, x.call, engine.SignInput{Key: key, Scheme: s, Items: []engine.SignItem{{Message: in.Message, Digested: digested}}})
 	if err == nil {
@@ -82,6 +83,7 @@ func (x *exchange) Verify(ctx context.Context, in *VerifyInput) (*VerifyOutput, 
 	if err != nil {
 		return nil, err
 	}
+	x.algorithm = in.SigningAlgorithm
 	x.rehearse(in.DryRun)
 	out, err := x.engine.Verify(ctx, x.call, engine.VerifyInput{Key: key, Scheme: s,
 		Items: []engine.VerifyItem{{Message: in.Message, Digested: digested, Signature: in.Signature}}})
@@ -101,6 +103,7 @@ func (x *exchange) GenerateMac(ctx context.Context, in *GenerateMacInput) (*Gene
 		return nil, err
 	}
 	s, _ := ours(macAlgorithms, in.MacAlgorithm)
+	x.algorithm = in.MacAlgorithm
 	x.rehearse(in.DryRun)
 	out, err := x.engine.GenerateMAC(ctx, x.call, engine.MACInput{Key: key, Scheme: s, Items: []engine.MACItem{{Message: in.Message}}})
 	if err == nil {
@@ -119,6 +122,7 @@ func (x *exchange) VerifyMac(ctx context.Context, in *VerifyMacInput) (*VerifyMa
 		return nil, err
 	}
 	s, _ := ours(macAlgorithms, in.MacAlgorithm)
+	x.algorithm = in.MacAlgorithm
 	x.rehearse(in.DryRun)
 	out, err := x.engine.VerifyMAC(ctx, x.call, engine.VerifyMACInput{Key: key, Scheme: s, Items: []engine.VerifyMACItem{{Message: in.Message, MAC: in.Mac}}})
 	if err == nil {
