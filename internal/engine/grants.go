@@ -330,15 +330,16 @@ func doListGrants(ctx context.Context, w *work, in *ListGrantsInput) (out Grants
 		}
 		after = records.GrantID(b)
 	}
-	page, more, err := w.o.records.Grants(ctx, k.ID, after, in.Limit)
+	page, more, err := w.o.records.Grants(ctx, k.ID, after, in.Limit+1) // one more tells whether there is another page
 	if err != nil {
 		return out, err
 	}
-	for i := range page {
-		out.Grants = append(out.Grants, grantInfo(&page[i]))
-	}
+	page = page[:min(len(page), in.Limit)]
 	if more {
 		out.Next = bytesPage(page[len(page)-1].ID[:])
+	}
+	for i := range page {
+		out.Grants = append(out.Grants, grantInfo(&page[i]))
 	}
 	return out, nil
 }
@@ -387,9 +388,14 @@ func doListRetirable(ctx context.Context, w *work, in *RetirableGrantsInput) (ou
 	if err != nil || len(after) > 0 && len(after) != len(kms.ID{})+len(records.GrantID{}) {
 		return out, badPage()
 	}
-	page, next, err := w.o.records.Retirable(ctx, w.call.Namespace, in.Retiring, after, in.Limit)
+	page, next, err := w.o.records.Retirable(ctx, w.call.Namespace, in.Retiring, after, in.Limit+1) // one more tells whether there is another page
 	if err != nil {
 		return out, err
+	}
+	if len(page) > in.Limit {
+		page = page[:in.Limit]
+		last := &page[in.Limit-1]
+		next = append(last.Key[:], last.ID[:]...)
 	}
 	for i := range page {
 		out.Grants = append(out.Grants, grantInfo(&page[i]))

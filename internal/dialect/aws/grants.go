@@ -49,6 +49,9 @@ func (x *exchange) CreateGrant(ctx context.Context, in *CreateGrantInput) (*Crea
 	if kms.CodeOf(err) == kms.CodeTooMany {
 		return nil, newFault("LimitExceededException", kms.AsError(err).What)
 	}
+	if kms.CodeOf(err) == kms.CodeUsage { // "The operation must be supported on the KMS key", AWS KMS API, CreateGrant
+		return nil, newFault(validation, kms.AsError(err).What)
+	}
 	if err == nil {
 		err = x.done()
 	}

@@ -120,7 +120,7 @@ func TestGrantsComeAndGo(t *testing.T) {
 		{"RetireGrant", `{"GrantToken":"x"}`, "InvalidGrantTokenException"},
 		{"RetireGrant", `{}`, "ValidationException"},
 		{"CreateGrant", `{"KeyId":"` + id + `","GranteePrincipal":"` + iam + `user/a","Operations":["Fly"]}`, "ValidationException"},
-		{"CreateGrant", `{"KeyId":"` + id + `","GranteePrincipal":"` + iam + `user/a","Operations":["Sign"]}`, "InvalidKeyUsageException"},
+		{"CreateGrant", `{"KeyId":"` + id + `","GranteePrincipal":"` + iam + `user/a","Operations":["Sign"]}`, "ValidationException"},
 		{"CreateGrant", `{"KeyId":"` + id + `","GranteePrincipal":"arn:aws:iam::999999999999:user/a","Operations":["Encrypt"]}`, "InvalidArnException"},
 		{"CreateGrant", `{"KeyId":"` + id + `","GranteeServicePrincipal":"rds.amazonaws.com","Operations":["Encrypt"]}`, "UnsupportedOperationException"},
 		{"CreateGrant", `{"KeyId":"` + id + `","GranteePrincipal":"` + iam + `user/a","Operations":["Encrypt"],"DryRun":true}`, "DryRunOperationException"},

@@ -172,7 +172,7 @@ const noKeyStores = "This server has no custom key stores: its own roots of trus
 // DescribeCustomKeyStores answers none; one that is asked for by name or id is not found.
 func (x *exchange) DescribeCustomKeyStores(_ context.Context, in *DescribeCustomKeyStoresInput) (*DescribeCustomKeyStoresOutput, error) {
 	if in.CustomKeyStoreId != "" || in.CustomKeyStoreName != "" {
-		return nil, newFault("CustomKeyStoreNotFoundException", "")
+		return nil, newFault("CustomKeyStoreNotFoundException", "There is no custom key store "+clip(in.CustomKeyStoreId+in.CustomKeyStoreName)+".")
 	}
 	if in.Marker != "" {
 		return nil, badMarker()
