@@ -9,7 +9,7 @@ race=(./internal/audit/... ./internal/authn ./internal/cache ./internal/engine .
 # Packages that compute with keys: they run again on Go's certified module, with everything else forbidden.
 fips=(./internal/box/... ./internal/kdf ./internal/mode ./internal/provider/... ./internal/seal/... ./internal/wire/...)
 # Other modules in this repository.
-modules=(tools test/otlp test/vault test/vectors test/witness bench)
+modules=(tools test/aws test/otlp test/vault test/vectors test/witness bench)
 
 SECONDS=0
 step() {

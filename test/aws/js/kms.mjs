@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { createHash, createPublicKey, randomBytes, verify } from "node:crypto";
 import {
   CreateAliasCommand, CreateKeyCommand, DecryptCommand, DescribeKeyCommand, DisableKeyCommand, DisabledException, EncryptCommand,
-  GenerateDataKeyCommand, GenerateDataKeyPairCommand, GetPublicKeyCommand, InvalidCiphertextException, KMSClient, NotFoundException,
+  GenerateDataKeyCommand, GenerateDataKeyPairCommand, GetPublicKeyCommand, InvalidCiphertextException, KMSClient, ListKeysCommand, NotFoundException,
   ScheduleKeyDeletionCommand, SignCommand, VerifyCommand, VerifyMacCommand, GenerateMacCommand, KMSInvalidMacException, paginateListKeys,
 } from "@aws-sdk/client-kms";
 
@@ -60,6 +60,11 @@ await assert.rejects(kms.send(new SignCommand({ KeyId: signer.KeyId, Message: me
 const seen = new Set();
 for await (const page of paginateListKeys({ client: kms, pageSize: 2 }, {})) for (const k of page.Keys) seen.add(k.KeyId);
 for (const k of [key, signer, mac]) assert(seen.has(k.KeyId), `${k.KeyId} is not listed`);
+
+// A clock that is an hour late: the SDK reads the answer's Date, corrects itself and asks again.
+const late = new KMSClient({ systemClockOffset: -3_600_000 });
+assert((await late.send(new ListKeysCommand({ Limit: 1 }))).Keys.length === 1);
+assert(Math.abs(late.config.systemClockOffset) < 60_000, `the clock is off by ${late.config.systemClockOffset} ms`);
 
 await kms.send(new ScheduleKeyDeletionCommand({ KeyId: signer.KeyId, PendingWindowInDays: 7 }));
 assert.equal((await kms.send(new DescribeKeyCommand({ KeyId: signer.KeyId }))).KeyMetadata.KeyState, "PendingDeletion");
