@@ -27,6 +27,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/keyhold/keyhold/internal/authn/oidc"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
 	"github.com/keyhold/keyhold/internal/wire/token"
@@ -81,6 +82,8 @@ type Config struct {
 	Sources    Rate // requests from one address (IPv6: one /64); zero: no limit
 	Failures   Rate // failed authentications from one address before it may not ask the store again; zero: 5 a second; no Burst: ten times as many
 
+	OIDC *oidc.Verifier // of identity tokens; nil: no issuer is known
+
 	LocalUIDs []uint32 // users that the local socket admits; nil: nobody
 
 	Locked  func(Lock)                             // called when a credential is locked out for a source; nil: nobody
@@ -102,6 +105,7 @@ type Authenticator struct {
 	seen       seen
 	skew       time.Duration
 	lookUps    chan struct{}
+	oidc       *oidc.Verifier
 
 	buckets buckets
 	lockout lockout
@@ -120,6 +124,7 @@ func New(c Config) *Authenticator {
 		dates:      c.Dates,
 		lookUps:    make(chan struct{}, maxLookUps),
 		locals:     make(map[uint32]*kms.Principal, len(c.LocalUIDs)),
+		oidc:       c.OIDC,
 		locked:     c.Locked,
 		refused:    c.Refused,
 	}
@@ -287,7 +292,8 @@ type counts struct {
 
 func (c *counts) count(code kms.Code) {
 	switch code {
-	case kms.CodeUnauthenticated, kms.CodeCredentialUnknown, kms.CodeSignatureIncomplete, kms.CodeSignature, kms.CodeSignatureTime:
+	case kms.CodeUnauthenticated, kms.CodeCredentialUnknown, kms.CodeSignatureIncomplete, kms.CodeSignature, kms.CodeSignatureTime,
+		kms.CodeIdentityToken:
 		c.unauthenticated.Add(1)
 	case kms.CodeExpired:
 		c.expired.Add(1)

@@ -3,6 +3,7 @@ package config
 import (
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
 )
@@ -10,6 +11,7 @@ import (
 // AWS is what the AWS dialect is told.
 type AWS struct {
 	Accounts map[kms.Namespace]string // 12 digits
+	Skew     time.Duration            // between the clocks of server and signer
 }
 
 const (

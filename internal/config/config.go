@@ -30,6 +30,7 @@ type Config struct {
 	Store       Store
 	AWS         AWS
 	Vault       Vault
+	OIDC        OIDC
 	Keyring     Keyring
 	Clock       Clock
 	Shred       Shred

@@ -125,8 +125,16 @@ func table() []setting {
 
 		accounts("aws.accounts", func(c *Config) *map[kms.Namespace]string { return &c.AWS.Accounts },
 			"Account numbers by which namespaces are known in the AWS dialect. Where there is none, `default` is 000000000000 and another namespace has a number made of its name."),
+		duration("aws.clock_skew", "5m", time.Second, time.Hour, func(c *Config) *time.Duration { return &c.AWS.Skew },
+			"How far apart the clocks of the server and of who signs a request (AWS Signature Version 4) may be: so long a signed request is good."),
+
 		mounts("vault.mounts", "transit", func(c *Config) *[]string { return &c.Vault.Mounts },
 			"Where the Vault dialect has transit. Key `k` of the mount `transit` is the key `k`, and that of another mount `m` the key `m/k`."),
+
+		issuers("oidc.issuers", func(c *Config) *[]string { return &c.OIDC.Issuers },
+			"OpenID Connect issuers whose identity tokens roles may trust. The server asks these for their keys, over TLS, and no others. None: identity tokens are refused."),
+		path("oidc.ca_file", "", "the system's authorities", func(c *Config) *string { return &c.OIDC.CAFile },
+			"File of the authorities that may have issued the issuers' certificates, PEM."),
 
 		size("store.cache_bytes", "64MiB", mib, tib, func(c *Config) *int64 { return &c.Store.CacheBytes },
 			"Memory for the store's own cache."),

@@ -48,6 +48,65 @@ func (e *Engine) AssumeRole(ctx context.Context, c kms.Call, in AssumeRoleInput)
 	return use(ctx, e, c, &assumeRole, &in)
 }
 
+// WebIdentity is who an OpenID Connect issuer says that somebody is. It has been verified by what RoleTrust answered.
+type WebIdentity struct{ Issuer, Subject string }
+
+// RoleTrust answers, for whoever verifies an identity token, what a role trusts. A role that there is not trusts nobody.
+func (i Identities) RoleTrust(ctx context.Context, ns kms.Namespace, role string) (RoleTrust, error) {
+	o, err := i.e.hold(ctx)
+	if err != nil {
+		return RoleTrust{}, err
+	}
+	defer o.release()
+	if err := checkRoleName(role); err != nil {
+		return RoleTrust{}, err
+	}
+	r, err := o.records.Role(ctx, ns, role)
+	return roleInfo(&r).Trust, err
+}
+
+// AssumeRoleWithWebIdentity begins a session of a role for who has no credential of the server but an identity token, which was verified by trust. It is
+// refused if the role's trust is another by now.
+func (e *Engine) AssumeRoleWithWebIdentity(ctx context.Context, c kms.Call, in AssumeRoleInput, id WebIdentity, trust RoleTrust) (SessionOutput, error) {
+	o, err := e.hold(ctx)
+	if err != nil {
+		return SessionOutput{}, err
+	}
+	p := kms.Principal{Name: clipTo("oidc/"+id.Subject, kms.MaxName), Namespace: c.Namespace, Method: kms.AuthOIDC, Credential: clipTo(id.Issuer, kms.MaxName)}
+	o.identify(&p)
+	o.release()
+	c.Principal, in.trust = &p, &trust
+	return use(ctx, e, c, &assumeRole, &in)
+}
+
+// maxNamed bounds how many namespaces NamespaceOf looks at.
+const maxNamed = 10_000
+
+// NamespaceOf finds the namespace that a test picks, for a dialect that names them in another way. CodeNotFound: there is none.
+func (i Identities) NamespaceOf(ctx context.Context, picks func(kms.Namespace) bool) (kms.Namespace, error) {
+	o, err := i.e.hold(ctx)
+	if err != nil {
+		return "", err
+	}
+	defer o.release()
+	for after, seen := kms.Namespace(""), 0; seen < maxNamed; {
+		page, next, err := o.records.Namespaces(ctx, after, scanPage)
+		if err != nil {
+			return "", err
+		}
+		for j := range page {
+			if picks(page[j].Name) {
+				return page[j].Name, nil
+			}
+		}
+		if seen += len(page); next == "" {
+			break
+		}
+		after = next
+	}
+	return "", kms.Errorf(kms.CodeNotFound, "there is no such namespace")
+}
+
 func checkAssume(in *AssumeRoleInput) error {
 	if in.TTL != 0 && (in.TTL < minSession || in.TTL > maxSession) {
 		return kms.Errorf(kms.CodeBadRequest, "a session lasts %s to %s", minSession, maxSession)

@@ -32,12 +32,13 @@ const (
 	AuthShares                 // a quorum of custodian shares
 	AuthSystem                 // the server itself: scheduled work, recovery
 	AuthSignature              // a request signed with an access key (AWS Signature Version 4)
+	AuthOIDC                   // a token that an OpenID Connect issuer signed
 
 	authEnd
 )
 
 func (m AuthMethod) String() string {
-	return [...]string{"none", "token", "certificate", "local", "code", "shares", "system", "signature"}[m%authEnd]
+	return [...]string{"none", "token", "certificate", "local", "code", "shares", "system", "signature", "oidc"}[m%authEnd]
 }
 
 // Standing tells whether a credential that admitted a call still stands. It is asked once more

@@ -71,6 +71,7 @@ const (
 	CodeSignatureIncomplete Code = 1105 // something of the signature is missing or malformed
 	CodeSignature           Code = 1106 // the signature is not that of this request by this key
 	CodeSignatureTime       Code = 1107 // signed too long ago, or in the future
+	CodeIdentityToken       Code = 1108 // of an OpenID Connect issuer: it proves nothing here
 
 	CodeDenied            Code = 1201
 	CodeDuties            Code = 1202 // separation of duties
@@ -141,6 +142,7 @@ const (
 	CodeOutcomeUnknown   Code = 1909
 	CodeCancelled        Code = 1910
 	CodeUnreachable      Code = 1911 // client side: no answer
+	CodeIssuer           Code = 1912 // an issuer of identity tokens does not answer as it should
 
 	CodeInternal Code = 2001
 )
@@ -173,6 +175,7 @@ var codes = map[Code]codeFacts{
 	CodeSignatureIncomplete: {KindUnauthenticated, "signature incomplete", "sign the request with AWS Signature Version 4, as every AWS SDK does"},
 	CodeSignature:           {KindUnauthenticated, "signature does not match", "check the secret access key, and that nothing on the way changes the request"},
 	CodeSignatureTime:       {KindUnauthenticated, "signed at another time", "set the clocks of client and server; AWS SDKs correct a wrong clock of theirs by themselves"},
+	CodeIdentityToken:       {KindUnauthenticated, "identity token not valid", "compare issuer, audience and claims with the role's trust: keyhold credential role show NAME"},
 
 	CodeDenied:            {KindDenied, "denied", "an administrator can run: keyhold policy explain DECISION"},
 	CodeDuties:            {KindDenied, "separation of duties", "use another principal: who manages a key may not use it"},
@@ -243,6 +246,7 @@ var codes = map[Code]codeFacts{
 	CodeOutcomeUnknown:   {KindUnavailable, "outcome unknown", "repeat the request with the same idempotency token"},
 	CodeCancelled:        {KindUnavailable, "cancelled", "the caller gave up or the time ran out; repeat with the same idempotency token"},
 	CodeUnreachable:      {KindUnavailable, "server unreachable", "check the address (KEYHOLD_ADDR, --addr) and that the server runs"},
+	CodeIssuer:           {KindUnavailable, "issuer unreachable", "see the server's log; the server must reach the issuer over TLS (oidc.issuers, oidc.ca_file)"},
 
 	CodeInternal: {KindInternal, "internal error", "report it with the request id; the server's log has the details"},
 }

@@ -6,6 +6,7 @@ import (
 	"context"
 	"crypto/fips140"
 	"crypto/rand"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -21,6 +22,7 @@ import (
 	"github.com/keyhold/keyhold/internal/audit/cosign"
 	"github.com/keyhold/keyhold/internal/audit/sink"
 	"github.com/keyhold/keyhold/internal/authn"
+	"github.com/keyhold/keyhold/internal/authn/oidc"
 	"github.com/keyhold/keyhold/internal/config"
 	"github.com/keyhold/keyhold/internal/dialect/aws"
 	"github.com/keyhold/keyhold/internal/dialect/native"
@@ -137,7 +139,11 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 		return n, err
 	}
 	strangers := server.NewStrangers(opt.Log)
-	auth = authenticator(set, n.engine, strangers.Refused)
+	tokens, err := tokenVerifier(set, n.engine.Now)
+	if err != nil {
+		return n, err
+	}
+	auth = authenticator(set, n.engine, tokens, strangers.Refused)
 	n.measure(metrics, auth)
 	n.measureSinks(metrics)
 	n.measureWitnesses(metrics)
@@ -292,11 +298,28 @@ func writeFile(path string, data []byte, mode os.FileMode) error {
 	return errors.Join(dir.Sync(), dir.Close())
 }
 
-func authenticator(set *config.Config, e *engine.Engine, refused func(kms.Code, netip.AddrPort)) *authn.Authenticator {
+// tokenVerifier verifies the identity tokens of the issuers that are configured.
+func tokenVerifier(set *config.Config, now func() time.Time) (*oidc.Verifier, error) {
+	c := oidc.Config{Issuers: set.OIDC.Issuers, Now: now}
+	if path := set.OIDC.CAFile; path != "" {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return nil, kms.Errorf(kms.CodeBadSetting, "oidc.ca_file cannot be read: %v", err).Because(err)
+		}
+		if c.Roots = x509.NewCertPool(); !c.Roots.AppendCertsFromPEM(text) {
+			return nil, kms.Errorf(kms.CodeBadSetting, "oidc.ca_file: %s holds no certificate", path)
+		}
+	}
+	return oidc.New(c)
+}
+
+func authenticator(set *config.Config, e *engine.Engine, tokens *oidc.Verifier, refused func(kms.Code, netip.AddrPort)) *authn.Authenticator {
 	return authn.New(authn.Config{
 		Identities: identities{e.Identities()},
 		Dates:      e.Now,
 		Entries:    set.Limits.Credentials,
+		Skew:       set.AWS.Skew,
+		OIDC:       tokens,
 		LockOut:    authn.LockOut{Failures: set.LockOut.Failures, Window: set.LockOut.Window, First: set.LockOut.First, Most: set.LockOut.Most},
 		Principals: authn.Rate{PerSecond: float64(set.Limits.PrincipalRate), Burst: set.Limits.PrincipalBurst},
 		Sources:    authn.Rate{PerSecond: float64(set.Limits.SourceRate), Burst: set.Limits.SourceBurst},

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/keyhold/keyhold/internal/authn"
+	"github.com/keyhold/keyhold/internal/authn/oidc"
 	"github.com/keyhold/keyhold/internal/dialect/aws"
 	"github.com/keyhold/keyhold/internal/dialect/native/nativetest"
 	"github.com/keyhold/keyhold/internal/engine"
@@ -33,6 +34,11 @@ func (believing) SigV4(context.Context, *http.Request, []byte, netip.AddrPort) (
 
 // Replayed: nothing was sent before.
 func (believing) Replayed(*authn.Signature) bool { return false }
+
+// WebIdentity believes no token.
+func (believing) WebIdentity(context.Context, string, func(context.Context) ([]oidc.Trust, error), netip.AddrPort) (oidc.Identity, error) {
+	return oidc.Identity{}, kms.Errorf(kms.CodeIdentityToken, "no token is believed")
+}
 
 // faultShape is what an error looks like: a name of AWS's, and a message or none.
 var faultShape = regexp.MustCompile(`^\{"__type":"[A-Za-z]+Exception"(,"message":".*")?\}$`)

@@ -13,6 +13,7 @@ import (
 	"sync"
 
 	"github.com/keyhold/keyhold/internal/authn"
+	"github.com/keyhold/keyhold/internal/authn/oidc"
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
 )
@@ -26,6 +27,7 @@ const (
 // Authenticator verifies signatures; *authn.Authenticator is the real one.
 type Authenticator interface {
 	SigV4(ctx context.Context, r *http.Request, body []byte, remote netip.AddrPort) (authn.Signature, error)
+	WebIdentity(ctx context.Context, token string, trusts func(context.Context) ([]oidc.Trust, error), remote netip.AddrPort) (oidc.Identity, error)
 	// Replayed tells whether the signature of a change came before.
 	Replayed(*authn.Signature) bool
 }

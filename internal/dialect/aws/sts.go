@@ -28,6 +28,8 @@ const (
 var stsOperations = map[string]func(x *exchange, ctx context.Context, r *http.Request, form url.Values) (any, *fault){
 	"GetCallerIdentity": (*exchange).getCallerIdentity,
 	"AssumeRole":        (*exchange).assumeRole,
+
+	"AssumeRoleWithWebIdentity": (*exchange).assumeRoleWithWebIdentity,
 }
 
 // query answers a request of the query protocol.
@@ -117,7 +119,7 @@ func (x *exchange) callerARN(p *kms.Principal) (arn, id string) {
 	if role, is := strings.CutPrefix(p.Name, rolePrincipal); is && p.Session != "" {
 		return x.sessionARN(role, p.Session), uniqueID("AROA", x.account, role) + ":" + p.Session
 	}
-	return "arn:aws:iam::" + x.account + ":user/" + p.Name, uniqueID("AIDA", x.account, p.Name)
+	return engine.PrincipalARN(p.Name, x.account), uniqueID("AIDA", x.account, p.Name)
 }
 
 func (x *exchange) sessionARN(role, session string) string {
