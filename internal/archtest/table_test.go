@@ -39,7 +39,7 @@ var table = []layer{
 			ext: []string{"connectrpc.com/connect", "google.golang.org/protobuf"}},
 		{path: "internal/dialect/vault", may: []string{"internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/authn", may: []string{"internal/authn/oidc", "internal/kms", "internal/secret", "internal/wire/token"}, ext: []string{"github.com/spiffe/go-spiffe/v2/spiffeid", "golang.org/x/time"}},
-		{path: "internal/authn/oidc", may: []string{"internal/kms"}, ext: []string{"github.com/go-jose/go-jose/v4", "github.com/go-jose/go-jose/v4/jwt"}},
+		{path: "internal/authn/oidc", may: []string{"internal/kms"}, ext: []string{"github.com/go-jose/go-jose/v4"}},
 	}},
 	{"public: for clients", []row{
 		{path: "client/envelope", may: []string{"client", "client/envelope/internal/floe"}, ext: []string{"golang.org/x/crypto/argon2"}},

@@ -79,7 +79,7 @@ func TestAWorkloadAssumesARoleWithItsIdentityToken(t *testing.T) {
 		return ask(url.Values{"Action": {"AssumeRoleWithWebIdentity"}, "RoleArn": {arn}, "RoleSessionName": {"build-7"}, "WebIdentityToken": {token}}, nil)
 	}
 	const arn = "arn:aws:iam::000000000000:role/ci"
-	got := assume(issuer.Token(t, time.Now(), map[string]any{"sub": "repo:shop"}), arn)
+	got := assume(issuer.Token(t, time.Now(), oidctest.Claims{"sub": "repo:shop"}), arn)
 	if got.Status != http.StatusOK || got.Result.SubjectFromWebIdentityToken != "repo:shop" || got.Result.AssumedRoleUser.Arn != "arn:aws:sts::000000000000:assumed-role/ci/build-7" {
 		t.Fatalf("got %+v", got)
 	}
@@ -90,7 +90,7 @@ func TestAWorkloadAssumesARoleWithItsIdentityToken(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ token, arn, code string }{
 		"another subject": {issuer.Token(t, time.Now(), nil), arn, "InvalidIdentityToken"},
-		"an old token":    {issuer.Token(t, time.Now().Add(-time.Hour), map[string]any{"sub": "repo:shop"}), arn, "ExpiredToken"},
+		"an old token":    {issuer.Token(t, time.Now().Add(-time.Hour), oidctest.Claims{"sub": "repo:shop"}), arn, "ExpiredToken"},
 		"no token":        {"", arn, "InvalidIdentityToken"},
 		"no such role":    {issuer.Token(t, time.Now(), nil), "arn:aws:iam::000000000000:role/nosuch", "InvalidIdentityToken"},
 		"no such account": {issuer.Token(t, time.Now(), nil), "arn:aws:iam::111122223333:role/ci", "AccessDenied"},

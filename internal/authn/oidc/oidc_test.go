@@ -56,7 +56,7 @@ func wantCode(t *testing.T, err error, want kms.Code) {
 
 func TestATokenOfATrustedIssuerNamesItsSubject(t *testing.T) {
 	w := start(t)
-	got, err := w.verify(t, w.Token(t, w.now(), map[string]any{"team": []string{"a", "b"}, "ok": true}), map[string]string{"sub": "svc", "team": "b", "ok": "true"})
+	got, err := w.verify(t, w.Token(t, w.now(), oidctest.Claims{"team": []string{"a", "b"}, "ok": true}), map[string]string{"sub": "svc", "team": "b", "ok": "true"})
 	if err != nil || got.Issuer != w.URL || got.Subject != "svc" || got.Audience != "keyhold" || got.Trust != 1 || !got.Expires.Equal(w.now().Add(5*time.Minute)) {
 		t.Fatalf("got %+v, %v", got, err)
 	}
@@ -74,27 +74,27 @@ func TestWhatATokenMustSay(t *testing.T) {
 	w := start(t)
 	now := w.now()
 	for name, c := range map[string]struct {
-		claims map[string]any
+		claims oidctest.Claims
 		want   kms.Code
 	}{
-		"another audience":         {map[string]any{"aud": "others"}, kms.CodeIdentityToken},
-		"no audience":              {map[string]any{"aud": nil}, kms.CodeIdentityToken},
-		"one of several audiences": {map[string]any{"aud": []string{"x", "keyhold"}}, 0},
-		"for another party":        {map[string]any{"aud": []string{"x", "keyhold"}, "azp": "x"}, kms.CodeIdentityToken},
-		"for this party":           {map[string]any{"aud": []string{"x", "keyhold"}, "azp": "keyhold"}, 0},
-		"another issuer":           {map[string]any{"iss": "https://evil.example"}, kms.CodeIdentityToken},
-		"an issuer not configured": {map[string]any{"iss": "https://other.example"}, kms.CodeIdentityToken},
-		"no subject":               {map[string]any{"sub": nil}, kms.CodeIdentityToken},
-		"a long subject":           {map[string]any{"sub": strings.Repeat("x", 256)}, kms.CodeIdentityToken},
-		"no expiry":                {map[string]any{"exp": nil}, kms.CodeIdentityToken},
-		"expired":                  {map[string]any{"exp": now.Add(-2 * time.Minute).Unix()}, kms.CodeExpired},
-		"expired within leeway":    {map[string]any{"exp": now.Add(-30 * time.Second).Unix()}, 0},
-		"not yet":                  {map[string]any{"nbf": now.Add(2 * time.Minute).Unix()}, kms.CodeIdentityToken},
-		"made in the future":       {map[string]any{"iat": now.Add(2 * time.Minute).Unix()}, kms.CodeIdentityToken},
-		"another claim":            {map[string]any{"env": "test"}, kms.CodeIdentityToken},
-		"a claim of another kind":  {map[string]any{"env": 7}, kms.CodeIdentityToken},
+		"another audience":         {oidctest.Claims{"aud": "others"}, kms.CodeIdentityToken},
+		"no audience":              {oidctest.Claims{"aud": nil}, kms.CodeIdentityToken},
+		"one of several audiences": {oidctest.Claims{"aud": []string{"x", "keyhold"}}, 0},
+		"for another party":        {oidctest.Claims{"aud": []string{"x", "keyhold"}, "azp": "x"}, kms.CodeIdentityToken},
+		"for this party":           {oidctest.Claims{"aud": []string{"x", "keyhold"}, "azp": "keyhold"}, 0},
+		"another issuer":           {oidctest.Claims{"iss": "https://evil.example"}, kms.CodeIdentityToken},
+		"an issuer not configured": {oidctest.Claims{"iss": "https://other.example"}, kms.CodeIdentityToken},
+		"no subject":               {oidctest.Claims{"sub": nil}, kms.CodeIdentityToken},
+		"a long subject":           {oidctest.Claims{"sub": strings.Repeat("x", 256)}, kms.CodeIdentityToken},
+		"no expiry":                {oidctest.Claims{"exp": nil}, kms.CodeIdentityToken},
+		"expired":                  {oidctest.Claims{"exp": now.Add(-2 * time.Minute).Unix()}, kms.CodeExpired},
+		"expired within leeway":    {oidctest.Claims{"exp": now.Add(-30 * time.Second).Unix()}, 0},
+		"not yet":                  {oidctest.Claims{"nbf": now.Add(2 * time.Minute).Unix()}, kms.CodeIdentityToken},
+		"made in the future":       {oidctest.Claims{"iat": now.Add(2 * time.Minute).Unix()}, kms.CodeIdentityToken},
+		"another claim":            {oidctest.Claims{"env": "test"}, kms.CodeIdentityToken},
+		"a claim of another kind":  {oidctest.Claims{"env": 7}, kms.CodeIdentityToken},
 	} {
-		claims := map[string]any{"env": "prod"}
+		claims := oidctest.Claims{"env": "prod"}
 		for k, v := range c.claims {
 			claims[k] = v
 		}
@@ -174,11 +174,11 @@ func TestAnIssuerThatIsDownIsSaidToBe(t *testing.T) {
 
 func TestAnIssuerThatSaysOddThingsIsNotBelieved(t *testing.T) {
 	for name, change := range map[string]func(*world){
-		"another name":    func(w *world) { w.About(func(m map[string]any) { m["issuer"] = "https://evil.example" }) },
-		"keys in clear":   func(w *world) { w.About(func(m map[string]any) { m["jwks_uri"] = "http://localhost/keys" }) },
+		"another name":    func(w *world) { w.About(func(m oidctest.Claims) { m["issuer"] = "https://evil.example" }) },
+		"keys in clear":   func(w *world) { w.About(func(m oidctest.Claims) { m["jwks_uri"] = "http://localhost/keys" }) },
 		"no keys":         func(w *world) { w.SetKeys() },
 		"too many keys":   func(w *world) { w.SetKeys(make([]any, 65)...) },
-		"a long answer":   func(w *world) { w.About(func(m map[string]any) { m["x"] = strings.Repeat("x", 300<<10) }) },
+		"a long answer":   func(w *world) { w.About(func(m oidctest.Claims) { m["x"] = strings.Repeat("x", 300<<10) }) },
 		"keys not of JWK": func(w *world) { w.SetKeys("x", 7) },
 	} {
 		t.Run(name, func(t *testing.T) {

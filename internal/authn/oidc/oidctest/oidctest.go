@@ -21,6 +21,12 @@ import (
 	"github.com/go-jose/go-jose/v4/jwt"
 )
 
+// Value is what a name in JSON may stand for.
+type Value = any
+
+// Claims are the content of a token, or of a document of the issuer.
+type Claims = map[string]Value
+
 // Issuer is an issuer that runs.
 type Issuer struct {
 	URL   string
@@ -33,7 +39,7 @@ type Issuer struct {
 	key   any        // that signs
 	alg   jose.SignatureAlgorithm
 	id    string
-	about func(map[string]any)
+	about func(Claims)
 	down  bool
 }
 
@@ -60,13 +66,13 @@ func (i *Issuer) serve(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "down", http.StatusServiceUnavailable)
 		return
 	case r.URL.Path == "/.well-known/openid-configuration":
-		about := map[string]any{"issuer": i.URL, "jwks_uri": i.URL + "/keys"}
+		about := Claims{"issuer": i.URL, "jwks_uri": i.URL + "/keys"}
 		if i.about != nil {
 			i.about(about)
 		}
 		answer = about
 	case r.URL.Path == "/keys":
-		answer = map[string]any{"keys": i.keys}
+		answer = Claims{"keys": i.keys}
 	default:
 		http.NotFound(w, r)
 		return
@@ -100,7 +106,7 @@ func (i *Issuer) SetKeys(keys ...any) {
 }
 
 // About changes what the issuer says of itself.
-func (i *Issuer) About(change func(map[string]any)) {
+func (i *Issuer) About(change func(Claims)) {
 	i.mu.Lock()
 	defer i.mu.Unlock()
 	i.about = change
@@ -114,13 +120,13 @@ func (i *Issuer) Down(is bool) {
 }
 
 // Token signs a token of "svc" for "keyhold" that lasts five minutes from now on, with claims added or, as nil, taken away.
-func (i *Issuer) Token(t testing.TB, now time.Time, claims map[string]any) string {
+func (i *Issuer) Token(t testing.TB, now time.Time, claims Claims) string {
 	t.Helper()
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	all := map[string]any{"iss": i.URL, "sub": "svc", "aud": "keyhold", "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(5 * time.Minute).Unix()}
+	all := Claims{"iss": i.URL, "sub": "svc", "aud": "keyhold", "iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(5 * time.Minute).Unix()}
 	maps.Copy(all, claims)
-	maps.DeleteFunc(all, func(_ string, v any) bool { return v == nil })
+	maps.DeleteFunc(all, func(_ string, v Value) bool { return v == nil })
 	s, err := jose.NewSigner(jose.SigningKey{Algorithm: i.alg, Key: i.key}, (&jose.SignerOptions{}).WithHeader("kid", i.id))
 	if err != nil {
 		t.Fatal(err)
