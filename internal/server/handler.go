@@ -31,7 +31,7 @@ func (s *Server) routes() (http.Handler, error) {
 	for _, m := range s.cfg.Mounts {
 		h := s.guard(s.metrics.mount(m.Name), m.Handler)
 		for _, at := range m.At {
-			if strings.HasPrefix(at, "/") && strings.HasSuffix(at, ".") {
+			if byPrefix(at) {
 				services = append(services, prefix{at, h})
 			} else if err := handle(mux, at, h); err != nil {
 				return nil, fmt.Errorf("mount %s: %w", m.Name, err)
@@ -42,7 +42,12 @@ func (s *Server) routes() (http.Handler, error) {
 	return s.front(services.before(mux)), nil
 }
 
-// prefixes are mounts by the beginning of a path, which http.ServeMux has for whole segments only.
+// byPrefix tells whether a mount is by the beginning of a path.
+func byPrefix(at string) bool {
+	return strings.HasPrefix(at, "/") && len(at) > 1 && (strings.HasSuffix(at, ".") || strings.HasSuffix(at, "/"))
+}
+
+// prefixes are mounts by the beginning of a path. http.ServeMux has that for whole segments only, and redirects where an empty one is in the path.
 type prefixes []prefix
 
 type prefix struct {

@@ -50,8 +50,8 @@ type Condition struct {
 // Mount is a dialect, or another handler, at a place.
 type Mount struct {
 	Name string // for the metrics: "native", "aws"
-	// At are patterns of http.ServeMux ("/v1/", "POST /{$}"), or prefixes of a path that end in a dot, as the names of
-	// RPC services have them ("/keyhold.v1."); a prefix comes before any pattern.
+	// At are patterns of http.ServeMux ("POST /{$}"), or prefixes of a path: those that end in a dot, as the names of RPC services have
+	// them ("/keyhold.v1."), or in a slash ("/v1/"). A prefix comes before any pattern, and its path arrives as it was sent.
 	At      []string
 	Handler http.Handler
 }

@@ -12,6 +12,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -546,5 +547,23 @@ func TestAnAddressInUseIsNamed(t *testing.T) {
 	_, err := New(Config{Settings: other.settings("listen=" + s.Addresses()[0].String()), Condition: func(context.Context) Condition { return Condition{} }})
 	if kms.CodeOf(err) != kms.CodeBadSetting || !strings.Contains(err.Error(), s.Addresses()[0].String()) {
 		t.Errorf("got %v", err)
+	}
+}
+
+// A path below a mount that ends in a slash arrives as it was sent: http.ServeMux would redirect where two slashes stand together.
+func TestPathsBelowAMountArriveAsTheyWereSent(t *testing.T) {
+	var got string
+	ps := prefixes{{"/v1/", http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) { got = r.URL.Path })}}
+	for _, path := range []string{"/v1/", "/v1/a/b", "/v1//transit//encrypt/k", "/v1/a/../b"} {
+		w := httptest.NewRecorder()
+		ps.before(http.NotFoundHandler()).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "https://localhost"+path, nil))
+		if w.Code != http.StatusOK || got != path {
+			t.Errorf("%s: got %d, %s", path, w.Code, got)
+		}
+	}
+	for at, want := range map[string]bool{"/v1/": true, "/keyhold.v1.": true, "/{$}": false, "POST /{$}": false, "/": false, "/health": false} {
+		if byPrefix(at) != want {
+			t.Errorf("%s: got %v", at, !want)
+		}
 	}
 }
