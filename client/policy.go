@@ -15,6 +15,10 @@ type Policy struct {
 	ChangedAt time.Time `json:"changed_at,omitzero"`
 	ChangedBy string    `json:"changed_by,omitempty"`
 	Revision  uint64    `json:"revision"`
+
+	Language   string   `json:"language,omitempty"`   // "cedar", or "aws-iam": identity policies of AWS
+	Principals []string `json:"principals,omitempty"` // whom a policy in AWS's language speaks about
+	Groups     []string `json:"groups,omitempty"`
 }
 
 // PutPolicy stores a policy, new or in place of the one of that id.
@@ -25,6 +29,19 @@ func (c *Client) PutPolicy(ctx context.Context, id, text string, options ...Opti
 // CheckPolicy validates a policy as PutPolicy does and stores nothing.
 func (c *Client) CheckPolicy(ctx context.Context, id, text string, options ...Option) (Policy, error) {
 	return policyOf(invoke(ctx, c, c.admin.CheckPolicy, &keyholdv1.CheckPolicyRequest{Id: id, Text: text}, reads, options))
+}
+
+// AttachedTo is whom an identity policy of AWS speaks about.
+type AttachedTo struct{ Principals, Groups []string }
+
+// PutAWSPolicy stores an identity policy in AWS's language.
+func (c *Client) PutAWSPolicy(ctx context.Context, id, text string, to AttachedTo, options ...Option) (Policy, error) {
+	return policyOf(invoke(ctx, c, c.admin.PutPolicy, &keyholdv1.PutPolicyRequest{Id: id, Text: text, Language: "aws-iam", Principals: to.Principals, Groups: to.Groups}, changes, options))
+}
+
+// CheckAWSPolicy validates an identity policy as PutAWSPolicy does and stores nothing.
+func (c *Client) CheckAWSPolicy(ctx context.Context, id, text string, to AttachedTo, options ...Option) (Policy, error) {
+	return policyOf(invoke(ctx, c, c.admin.CheckPolicy, &keyholdv1.CheckPolicyRequest{Id: id, Text: text, Language: "aws-iam", Principals: to.Principals, Groups: to.Groups}, reads, options))
 }
 
 // GetPolicy answers a policy.
@@ -50,7 +67,8 @@ func policyOf(res *keyholdv1.PolicyResponse, err error) (Policy, error) {
 }
 
 func toPolicy(p *keyholdv1.Policy) Policy {
-	return Policy{ID: p.GetId(), Text: p.GetText(), ChangedAt: timeOf(p.GetChangedAt()), ChangedBy: p.GetChangedBy(), Revision: p.GetRevision()}
+	return Policy{ID: p.GetId(), Text: p.GetText(), ChangedAt: timeOf(p.GetChangedAt()), ChangedBy: p.GetChangedBy(), Revision: p.GetRevision(),
+		Language: p.GetLanguage(), Principals: p.GetPrincipals(), Groups: p.GetGroups()}
 }
 
 // CanIInput asks whether a principal may do something.

@@ -31,7 +31,7 @@ ciphertext to it; destroy ends all of it.`,
 		a.keyActivate(), a.keyDeactivate(), a.keySuspendVersion(), a.keyResumeVersion(), a.keyArchive(), a.keyRecall(), a.keyCompromise(), a.keyDestroy(),
 		a.keySwitch("cancel-destroy", "Save a key that is pending destruction", "The key is as it was before its destruction was asked for. This works until the last second of the window.", "saved", (*client.Client).CancelKeyDestruction),
 		a.keyUsage(), a.keyAssess(), a.keyObserve(), a.keyRetire(), a.keyReceipt(), a.keyImport(), a.keyImportToken(), a.keyExport(), a.keyExpire(),
-		a.keyPublic(), a.keyAlgorithms(),
+		a.keyPublic(), a.keyAlgorithms(), a.keyPolicyCommand(), a.grantCommand(),
 	)
 }
 

@@ -38,17 +38,29 @@ func (a *app) policyChanged(p client.Policy, ch change, said string) error {
 
 func (a *app) policyPut() *cobra.Command {
 	var ch change
+	var aws awsPolicy
 	cmd := &cobra.Command{
 		Use: "put ID [FILE] [flags]", Short: "Store a policy, new or in place of another",
-		Long:    "Store the policy in FILE, or standard input, under ID, after the same checks as keyhold policy check. It takes effect at once.",
-		Example: "  keyhold policy put orders-app orders-app.cedar --reason 'orders goes live'",
+		Long: `Store the policy in FILE, or standard input, under ID, after the same checks as keyhold policy check. It takes effect at once. An identity policy of AWS
+(--language aws-iam) speaks about the principals and groups that are named with it.`,
+		Example: "  keyhold policy put orders-app orders-app.cedar --reason 'orders goes live'\n  keyhold policy put batch policy.json --language aws-iam --principal svc/batch",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
 			text, _, err := a.read(args[1:], maxTextFile)
 			if err != nil {
 				return err
 			}
-			p, err := c.PutPolicy(ctx, args[0], string(text), a.with(ch)...)
+			isAWS, err := aws.is()
+			if err != nil {
+				return err
+			}
+			put := c.PutPolicy
+			if isAWS {
+				put = func(ctx context.Context, id, text string, options ...client.Option) (client.Policy, error) {
+					return c.PutAWSPolicy(ctx, id, text, aws.to, options...)
+				}
+			}
+			p, err := put(ctx, args[0], string(text), a.with(ch)...)
 			if err != nil {
 				return err
 			}
@@ -56,8 +68,33 @@ func (a *app) policyPut() *cobra.Command {
 		}),
 		ValidArgsFunction: a.policyThenFile,
 	}
+	aws.flags(cmd)
 	ch.flags(cmd)
 	return cmd
+}
+
+// awsPolicy are the flags that say in which language a policy is.
+type awsPolicy struct {
+	language string
+	to       client.AttachedTo
+}
+
+func (p *awsPolicy) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.language, "language", "cedar", "cedar, or aws-iam for an identity policy of AWS")
+	must(cmd.RegisterFlagCompletionFunc("language", fixed("cedar", "aws-iam")))
+	words(cmd, &p.to.Principals, "principal", "with aws-iam: principal that it speaks about; can be repeated")
+	words(cmd, &p.to.Groups, "group", "with aws-iam: group that it speaks about; can be repeated")
+}
+
+// is tells whether the policy is in AWS's language.
+func (p *awsPolicy) is() (bool, error) {
+	if err := oneOf("a language of policies", p.language, []string{"cedar", "aws-iam"}); err != nil {
+		return false, err
+	}
+	if p.language != "aws-iam" && len(p.to.Principals)+len(p.to.Groups) > 0 {
+		return false, usagef("a Cedar policy says itself whom it speaks about", "--principal and --group are for --language aws-iam")
+	}
+	return p.language == "aws-iam", nil
 }
 
 func (a *app) policyThenFile(cmd *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {
@@ -150,6 +187,7 @@ type policyChecked struct {
 
 func (a *app) policyCheck() *cobra.Command {
 	var id string
+	var aws awsPolicy
 	cmd := &cobra.Command{
 		Use: "check [FILE] [flags]", Short: "Check a policy without storing it",
 		Long:    "Check the policy in FILE, or standard input, as strictly as put does, and store nothing. All findings come at once, each with its line.",
@@ -163,7 +201,16 @@ func (a *app) policyCheck() *cobra.Command {
 			if id == "" {
 				id = "check"
 			}
-			if _, err := c.CheckPolicy(ctx, id, string(text), a.options()...); err != nil {
+			isAWS, err := aws.is()
+			if err != nil {
+				return err
+			}
+			if isAWS {
+				_, err = c.CheckAWSPolicy(ctx, id, string(text), aws.to, a.options()...)
+			} else {
+				_, err = c.CheckPolicy(ctx, id, string(text), a.options()...)
+			}
+			if err != nil {
 				return err
 			}
 			if a.json() {
@@ -174,6 +221,7 @@ func (a *app) policyCheck() *cobra.Command {
 		}),
 		ValidArgsFunction: first(files),
 	}
+	aws.flags(cmd)
 	cmd.Flags().StringVar(&id, "id", "", "id that the policy would have")
 	return cmd
 }

@@ -342,6 +342,10 @@ var wellFormed = map[string]string{
 	"GiveApproval":                 `{"id":"01234567-89ab-7def-8123-456789abcdef"}`,
 	"ImportKeyMaterial":            `{"key":"k","tokenId":"01234567-89ab-7def-8123-456789abcdef","wrappedMaterial":"AAAA"}`,
 	"PutTemplate":                  `{"template":{"name":"t"}}`,
+	"CreateGrant":                  `{"key":"k","grantee":"svc/g","operations":["Encrypt"]}`,
+	"ListRetirableGrants":          `{"retiring":"svc/g"}`,
+	"RevokeGrant":                  `{"key":"k","grant":"` + strings.Repeat("0", 64) + `"}`,
+	"RetireGrant":                  `{"key":"k","grant":"` + strings.Repeat("0", 64) + `"}`,
 	"ScheduleNamespaceDestruction": `{"name":"default"}`,
 	"WithdrawApproval":             `{"id":"01234567-89ab-7def-8123-456789abcdef"}`,
 }

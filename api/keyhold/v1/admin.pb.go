@@ -565,7 +565,13 @@ type Policy struct {
 	// Display name of who changed it last.
 	ChangedBy string `protobuf:"bytes,4,opt,name=changed_by,json=changedBy,proto3" json:"changed_by,omitempty"`
 	// Revision of the policy's record.
-	Revision      uint64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	Revision uint64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
+	// `cedar`, or `aws-iam`: identity policies of AWS.
+	Language string `protobuf:"bytes,6,opt,name=language,proto3" json:"language,omitempty"`
+	// Of a policy in AWS's language: the principals that it speaks about.
+	Principals []string `protobuf:"bytes,7,rep,name=principals,proto3" json:"principals,omitempty"`
+	// Likewise the groups.
+	Groups        []string `protobuf:"bytes,8,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -635,12 +641,39 @@ func (x *Policy) GetRevision() uint64 {
 	return 0
 }
 
+func (x *Policy) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *Policy) GetPrincipals() []string {
+	if x != nil {
+		return x.Principals
+	}
+	return nil
+}
+
+func (x *Policy) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
 type PutPolicyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `[a-z0-9][a-z0-9-]{0,62}`.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Cedar text, at most 16 KiB.
-	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// `cedar`, or `aws-iam` for an identity policy of AWS, of at most 32 KiB. Empty: `cedar`.
+	Language string `protobuf:"bytes,3,opt,name=language,proto3" json:"language,omitempty"`
+	// In AWS's language: the principals that it speaks about. At most 32 principals and groups.
+	Principals []string `protobuf:"bytes,4,rep,name=principals,proto3" json:"principals,omitempty"`
+	// Likewise the groups.
+	Groups        []string `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -689,12 +722,39 @@ func (x *PutPolicyRequest) GetText() string {
 	return ""
 }
 
+func (x *PutPolicyRequest) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *PutPolicyRequest) GetPrincipals() []string {
+	if x != nil {
+		return x.Principals
+	}
+	return nil
+}
+
+func (x *PutPolicyRequest) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
+}
+
 type CheckPolicyRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// `[a-z0-9][a-z0-9-]{0,62}`.
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Cedar text, at most 16 KiB.
-	Text          string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// `cedar`, or `aws-iam` for an identity policy of AWS, of at most 32 KiB. Empty: `cedar`.
+	Language string `protobuf:"bytes,3,opt,name=language,proto3" json:"language,omitempty"`
+	// In AWS's language: the principals that it speaks about. At most 32 principals and groups.
+	Principals []string `protobuf:"bytes,4,rep,name=principals,proto3" json:"principals,omitempty"`
+	// Likewise the groups.
+	Groups        []string `protobuf:"bytes,5,rep,name=groups,proto3" json:"groups,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -741,6 +801,27 @@ func (x *CheckPolicyRequest) GetText() string {
 		return x.Text
 	}
 	return ""
+}
+
+func (x *CheckPolicyRequest) GetLanguage() string {
+	if x != nil {
+		return x.Language
+	}
+	return ""
+}
+
+func (x *CheckPolicyRequest) GetPrincipals() []string {
+	if x != nil {
+		return x.Principals
+	}
+	return nil
+}
+
+func (x *CheckPolicyRequest) GetGroups() []string {
+	if x != nil {
+		return x.Groups
+	}
+	return nil
 }
 
 type GetPolicyRequest struct {
@@ -4033,7 +4114,7 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\n" +
 	"namespaces\x18\x01 \x03(\v2\x15.keyhold.v1.NamespaceR\n" +
 	"namespaces\x12&\n" +
-	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xa2\x01\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"\xf6\x01\n" +
 	"\x06Policy\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
 	"\x04text\x18\x02 \x01(\tR\x04text\x129\n" +
@@ -4041,13 +4122,28 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"changed_at\x18\x03 \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x12\x1d\n" +
 	"\n" +
 	"changed_by\x18\x04 \x01(\tR\tchangedBy\x12\x1a\n" +
-	"\brevision\x18\x05 \x01(\x04R\brevision\"6\n" +
+	"\brevision\x18\x05 \x01(\x04R\brevision\x12\x1a\n" +
+	"\blanguage\x18\x06 \x01(\tR\blanguage\x12\x1e\n" +
+	"\n" +
+	"principals\x18\a \x03(\tR\n" +
+	"principals\x12\x16\n" +
+	"\x06groups\x18\b \x03(\tR\x06groups\"\x8a\x01\n" +
 	"\x10PutPolicyRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"8\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x1a\n" +
+	"\blanguage\x18\x03 \x01(\tR\blanguage\x12\x1e\n" +
+	"\n" +
+	"principals\x18\x04 \x03(\tR\n" +
+	"principals\x12\x16\n" +
+	"\x06groups\x18\x05 \x03(\tR\x06groups\"\x8c\x01\n" +
 	"\x12CheckPolicyRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x12\n" +
-	"\x04text\x18\x02 \x01(\tR\x04text\"\"\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x12\x1a\n" +
+	"\blanguage\x18\x03 \x01(\tR\blanguage\x12\x1e\n" +
+	"\n" +
+	"principals\x18\x04 \x03(\tR\n" +
+	"principals\x12\x16\n" +
+	"\x06groups\x18\x05 \x03(\tR\x06groups\"\"\n" +
 	"\x10GetPolicyRequest\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\"%\n" +
 	"\x13DeletePolicyRequest\x12\x0e\n" +

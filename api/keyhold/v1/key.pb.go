@@ -2941,6 +2941,833 @@ func (x *CancelKeyDestructionRequest) GetKey() string {
 	return ""
 }
 
+// KeyPolicy is the policy of one key.
+type KeyPolicy struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Id of the key.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Name of the key.
+	KeyName string `protobuf:"bytes,2,opt,name=key_name,json=keyName,proto3" json:"key_name,omitempty"`
+	// The policy as it was given.
+	Text string `protobuf:"bytes,3,opt,name=text,proto3" json:"text,omitempty"`
+	// It is the default policy: the key has none of its own.
+	IsDefault bool `protobuf:"varint,4,opt,name=is_default,json=isDefault,proto3" json:"is_default,omitempty"`
+	// Time of the last change; absent for the default.
+	ChangedAt *timestamppb.Timestamp `protobuf:"bytes,5,opt,name=changed_at,json=changedAt,proto3" json:"changed_at,omitempty"`
+	// Display name of who changed it last.
+	ChangedBy     string `protobuf:"bytes,6,opt,name=changed_by,json=changedBy,proto3" json:"changed_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyPolicy) Reset() {
+	*x = KeyPolicy{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[35]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyPolicy) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyPolicy) ProtoMessage() {}
+
+func (x *KeyPolicy) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[35]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyPolicy.ProtoReflect.Descriptor instead.
+func (*KeyPolicy) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{35}
+}
+
+func (x *KeyPolicy) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *KeyPolicy) GetKeyName() string {
+	if x != nil {
+		return x.KeyName
+	}
+	return ""
+}
+
+func (x *KeyPolicy) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *KeyPolicy) GetIsDefault() bool {
+	if x != nil {
+		return x.IsDefault
+	}
+	return false
+}
+
+func (x *KeyPolicy) GetChangedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.ChangedAt
+	}
+	return nil
+}
+
+func (x *KeyPolicy) GetChangedBy() string {
+	if x != nil {
+		return x.ChangedBy
+	}
+	return ""
+}
+
+type PutKeyPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The policy in AWS's language, at most 32 KiB. Empty: the default policy again.
+	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
+	// Also if the caller could not change it again.
+	BypassLockoutCheck bool `protobuf:"varint,3,opt,name=bypass_lockout_check,json=bypassLockoutCheck,proto3" json:"bypass_lockout_check,omitempty"`
+	unknownFields      protoimpl.UnknownFields
+	sizeCache          protoimpl.SizeCache
+}
+
+func (x *PutKeyPolicyRequest) Reset() {
+	*x = PutKeyPolicyRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[36]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *PutKeyPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*PutKeyPolicyRequest) ProtoMessage() {}
+
+func (x *PutKeyPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[36]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use PutKeyPolicyRequest.ProtoReflect.Descriptor instead.
+func (*PutKeyPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{36}
+}
+
+func (x *PutKeyPolicyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *PutKeyPolicyRequest) GetText() string {
+	if x != nil {
+		return x.Text
+	}
+	return ""
+}
+
+func (x *PutKeyPolicyRequest) GetBypassLockoutCheck() bool {
+	if x != nil {
+		return x.BypassLockoutCheck
+	}
+	return false
+}
+
+type GetKeyPolicyRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference.
+	Key           string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetKeyPolicyRequest) Reset() {
+	*x = GetKeyPolicyRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[37]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetKeyPolicyRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetKeyPolicyRequest) ProtoMessage() {}
+
+func (x *GetKeyPolicyRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[37]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetKeyPolicyRequest.ProtoReflect.Descriptor instead.
+func (*GetKeyPolicyRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{37}
+}
+
+func (x *GetKeyPolicyRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+type KeyPolicyResponse struct {
+	state         protoimpl.MessageState `protogen:"open.v1"`
+	Policy        *KeyPolicy             `protobuf:"bytes,1,opt,name=policy,proto3" json:"policy,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *KeyPolicyResponse) Reset() {
+	*x = KeyPolicyResponse{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[38]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *KeyPolicyResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*KeyPolicyResponse) ProtoMessage() {}
+
+func (x *KeyPolicyResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[38]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use KeyPolicyResponse.ProtoReflect.Descriptor instead.
+func (*KeyPolicyResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{38}
+}
+
+func (x *KeyPolicyResponse) GetPolicy() *KeyPolicy {
+	if x != nil {
+		return x.Policy
+	}
+	return nil
+}
+
+// Grant permits one principal some operations with one key.
+type Grant struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// 64 hexadecimal digits.
+	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	// Id of the key.
+	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
+	// As it was given; may be empty.
+	Name string `protobuf:"bytes,3,opt,name=name,proto3" json:"name,omitempty"`
+	// The principal that it permits something. Sessions of a role are the principal `role/NAME`.
+	Grantee string `protobuf:"bytes,4,opt,name=grantee,proto3" json:"grantee,omitempty"`
+	// The principal that can retire it; may be empty.
+	Retiring string `protobuf:"bytes,5,opt,name=retiring,proto3" json:"retiring,omitempty"`
+	// What it permits, for example `Encrypt`.
+	Operations []string `protobuf:"bytes,6,rep,name=operations,proto3" json:"operations,omitempty"`
+	// It holds for requests whose encryption context has exactly these entries.
+	ContextEquals map[string]string `protobuf:"bytes,7,rep,name=context_equals,json=contextEquals,proto3" json:"context_equals,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// It holds for requests whose encryption context has these entries, and maybe others.
+	ContextSubset map[string]string `protobuf:"bytes,8,rep,name=context_subset,json=contextSubset,proto3" json:"context_subset,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// When it was made.
+	CreatedAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=created_at,json=createdAt,proto3" json:"created_at,omitempty"`
+	// Display name of who made it.
+	CreatedBy     string `protobuf:"bytes,10,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *Grant) Reset() {
+	*x = Grant{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[39]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *Grant) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*Grant) ProtoMessage() {}
+
+func (x *Grant) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[39]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use Grant.ProtoReflect.Descriptor instead.
+func (*Grant) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{39}
+}
+
+func (x *Grant) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
+func (x *Grant) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *Grant) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+func (x *Grant) GetGrantee() string {
+	if x != nil {
+		return x.Grantee
+	}
+	return ""
+}
+
+func (x *Grant) GetRetiring() string {
+	if x != nil {
+		return x.Retiring
+	}
+	return ""
+}
+
+func (x *Grant) GetOperations() []string {
+	if x != nil {
+		return x.Operations
+	}
+	return nil
+}
+
+func (x *Grant) GetContextEquals() map[string]string {
+	if x != nil {
+		return x.ContextEquals
+	}
+	return nil
+}
+
+func (x *Grant) GetContextSubset() map[string]string {
+	if x != nil {
+		return x.ContextSubset
+	}
+	return nil
+}
+
+func (x *Grant) GetCreatedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.CreatedAt
+	}
+	return nil
+}
+
+func (x *Grant) GetCreatedBy() string {
+	if x != nil {
+		return x.CreatedBy
+	}
+	return ""
+}
+
+type CreateGrantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// The principal that it permits something.
+	Grantee string `protobuf:"bytes,2,opt,name=grantee,proto3" json:"grantee,omitempty"`
+	// The principal that can retire it; may be empty.
+	Retiring string `protobuf:"bytes,3,opt,name=retiring,proto3" json:"retiring,omitempty"`
+	// What it permits: of the actions that a grant can permit.
+	Operations []string `protobuf:"bytes,4,rep,name=operations,proto3" json:"operations,omitempty"`
+	// At most one of these two: it holds for requests whose encryption context has exactly these entries ...
+	ContextEquals map[string]string `protobuf:"bytes,5,rep,name=context_equals,json=contextEquals,proto3" json:"context_equals,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// ... or these among others.
+	ContextSubset map[string]string `protobuf:"bytes,6,rep,name=context_subset,json=contextSubset,proto3" json:"context_subset,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// At most 256 bytes.
+	Name          string `protobuf:"bytes,7,opt,name=name,proto3" json:"name,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *CreateGrantRequest) Reset() {
+	*x = CreateGrantRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[40]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *CreateGrantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*CreateGrantRequest) ProtoMessage() {}
+
+func (x *CreateGrantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[40]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use CreateGrantRequest.ProtoReflect.Descriptor instead.
+func (*CreateGrantRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{40}
+}
+
+func (x *CreateGrantRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *CreateGrantRequest) GetGrantee() string {
+	if x != nil {
+		return x.Grantee
+	}
+	return ""
+}
+
+func (x *CreateGrantRequest) GetRetiring() string {
+	if x != nil {
+		return x.Retiring
+	}
+	return ""
+}
+
+func (x *CreateGrantRequest) GetOperations() []string {
+	if x != nil {
+		return x.Operations
+	}
+	return nil
+}
+
+func (x *CreateGrantRequest) GetContextEquals() map[string]string {
+	if x != nil {
+		return x.ContextEquals
+	}
+	return nil
+}
+
+func (x *CreateGrantRequest) GetContextSubset() map[string]string {
+	if x != nil {
+		return x.ContextSubset
+	}
+	return nil
+}
+
+func (x *CreateGrantRequest) GetName() string {
+	if x != nil {
+		return x.Name
+	}
+	return ""
+}
+
+type GrantResponse struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	Grant *Grant                 `protobuf:"bytes,1,opt,name=grant,proto3" json:"grant,omitempty"`
+	// Names the grant where a protocol wants one. It permits nothing by itself.
+	Token         string `protobuf:"bytes,2,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantResponse) Reset() {
+	*x = GrantResponse{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[41]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantResponse) ProtoMessage() {}
+
+func (x *GrantResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[41]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantResponse.ProtoReflect.Descriptor instead.
+func (*GrantResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{41}
+}
+
+func (x *GrantResponse) GetGrant() *Grant {
+	if x != nil {
+		return x.Grant
+	}
+	return nil
+}
+
+func (x *GrantResponse) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
+type ListGrantsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Only those of this principal.
+	Grantee string `protobuf:"bytes,2,opt,name=grantee,proto3" json:"grantee,omitempty"`
+	// Most grants in the answer. 0: 100; at most 1,000.
+	PageSize uint32 `protobuf:"varint,3,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the previous answer.
+	PageToken     string `protobuf:"bytes,4,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListGrantsRequest) Reset() {
+	*x = ListGrantsRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[42]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListGrantsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListGrantsRequest) ProtoMessage() {}
+
+func (x *ListGrantsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[42]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListGrantsRequest.ProtoReflect.Descriptor instead.
+func (*ListGrantsRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{42}
+}
+
+func (x *ListGrantsRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *ListGrantsRequest) GetGrantee() string {
+	if x != nil {
+		return x.Grantee
+	}
+	return ""
+}
+
+func (x *ListGrantsRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListGrantsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type ListRetirableGrantsRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// The principal that can retire them.
+	Retiring string `protobuf:"bytes,1,opt,name=retiring,proto3" json:"retiring,omitempty"`
+	// Most grants in the answer. 0: 100; at most 1,000.
+	PageSize uint32 `protobuf:"varint,2,opt,name=page_size,json=pageSize,proto3" json:"page_size,omitempty"`
+	// `next_page_token` of the previous answer.
+	PageToken     string `protobuf:"bytes,3,opt,name=page_token,json=pageToken,proto3" json:"page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *ListRetirableGrantsRequest) Reset() {
+	*x = ListRetirableGrantsRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[43]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *ListRetirableGrantsRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*ListRetirableGrantsRequest) ProtoMessage() {}
+
+func (x *ListRetirableGrantsRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[43]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use ListRetirableGrantsRequest.ProtoReflect.Descriptor instead.
+func (*ListRetirableGrantsRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{43}
+}
+
+func (x *ListRetirableGrantsRequest) GetRetiring() string {
+	if x != nil {
+		return x.Retiring
+	}
+	return ""
+}
+
+func (x *ListRetirableGrantsRequest) GetPageSize() uint32 {
+	if x != nil {
+		return x.PageSize
+	}
+	return 0
+}
+
+func (x *ListRetirableGrantsRequest) GetPageToken() string {
+	if x != nil {
+		return x.PageToken
+	}
+	return ""
+}
+
+type GrantsResponse struct {
+	state  protoimpl.MessageState `protogen:"open.v1"`
+	Grants []*Grant               `protobuf:"bytes,1,rep,name=grants,proto3" json:"grants,omitempty"`
+	// Empty: there are no more.
+	NextPageToken string `protobuf:"bytes,2,opt,name=next_page_token,json=nextPageToken,proto3" json:"next_page_token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GrantsResponse) Reset() {
+	*x = GrantsResponse{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[44]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GrantsResponse) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GrantsResponse) ProtoMessage() {}
+
+func (x *GrantsResponse) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[44]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GrantsResponse.ProtoReflect.Descriptor instead.
+func (*GrantsResponse) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{44}
+}
+
+func (x *GrantsResponse) GetGrants() []*Grant {
+	if x != nil {
+		return x.Grants
+	}
+	return nil
+}
+
+func (x *GrantsResponse) GetNextPageToken() string {
+	if x != nil {
+		return x.NextPageToken
+	}
+	return ""
+}
+
+type RevokeGrantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Id of the grant.
+	Grant         string `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RevokeGrantRequest) Reset() {
+	*x = RevokeGrantRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[45]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RevokeGrantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RevokeGrantRequest) ProtoMessage() {}
+
+func (x *RevokeGrantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[45]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RevokeGrantRequest.ProtoReflect.Descriptor instead.
+func (*RevokeGrantRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{45}
+}
+
+func (x *RevokeGrantRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *RevokeGrantRequest) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
+type RetireGrantRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Key reference.
+	Key string `protobuf:"bytes,1,opt,name=key,proto3" json:"key,omitempty"`
+	// Id of the grant.
+	Grant string `protobuf:"bytes,2,opt,name=grant,proto3" json:"grant,omitempty"`
+	// Instead of both: the grant's token.
+	Token         string `protobuf:"bytes,3,opt,name=token,proto3" json:"token,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *RetireGrantRequest) Reset() {
+	*x = RetireGrantRequest{}
+	mi := &file_keyhold_v1_key_proto_msgTypes[46]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *RetireGrantRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*RetireGrantRequest) ProtoMessage() {}
+
+func (x *RetireGrantRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_key_proto_msgTypes[46]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use RetireGrantRequest.ProtoReflect.Descriptor instead.
+func (*RetireGrantRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_key_proto_rawDescGZIP(), []int{46}
+}
+
+func (x *RetireGrantRequest) GetKey() string {
+	if x != nil {
+		return x.Key
+	}
+	return ""
+}
+
+func (x *RetireGrantRequest) GetGrant() string {
+	if x != nil {
+		return x.Grant
+	}
+	return ""
+}
+
+func (x *RetireGrantRequest) GetToken() string {
+	if x != nil {
+		return x.Token
+	}
+	return ""
+}
+
 var File_keyhold_v1_key_proto protoreflect.FileDescriptor
 
 const file_keyhold_v1_key_proto_rawDesc = "" +
@@ -3229,7 +4056,87 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\x03key\x18\x01 \x01(\tR\x03key\x121\n" +
 	"\x06window\x18\x02 \x01(\v2\x19.google.protobuf.DurationR\x06window\"/\n" +
 	"\x1bCancelKeyDestructionRequest\x12\x10\n" +
-	"\x03key\x18\x01 \x01(\tR\x03key2\xee\f\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"\xc5\x01\n" +
+	"\tKeyPolicy\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x19\n" +
+	"\bkey_name\x18\x02 \x01(\tR\akeyName\x12\x12\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\x12\x1d\n" +
+	"\n" +
+	"is_default\x18\x04 \x01(\bR\tisDefault\x129\n" +
+	"\n" +
+	"changed_at\x18\x05 \x01(\v2\x1a.google.protobuf.TimestampR\tchangedAt\x12\x1d\n" +
+	"\n" +
+	"changed_by\x18\x06 \x01(\tR\tchangedBy\"m\n" +
+	"\x13PutKeyPolicyRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x12\n" +
+	"\x04text\x18\x02 \x01(\tR\x04text\x120\n" +
+	"\x14bypass_lockout_check\x18\x03 \x01(\bR\x12bypassLockoutCheck\"'\n" +
+	"\x13GetKeyPolicyRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\"B\n" +
+	"\x11KeyPolicyResponse\x12-\n" +
+	"\x06policy\x18\x01 \x01(\v2\x15.keyhold.v1.KeyPolicyR\x06policy\"\x8b\x04\n" +
+	"\x05Grant\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\x12\x10\n" +
+	"\x03key\x18\x02 \x01(\tR\x03key\x12\x12\n" +
+	"\x04name\x18\x03 \x01(\tR\x04name\x12\x18\n" +
+	"\agrantee\x18\x04 \x01(\tR\agrantee\x12\x1a\n" +
+	"\bretiring\x18\x05 \x01(\tR\bretiring\x12\x1e\n" +
+	"\n" +
+	"operations\x18\x06 \x03(\tR\n" +
+	"operations\x12K\n" +
+	"\x0econtext_equals\x18\a \x03(\v2$.keyhold.v1.Grant.ContextEqualsEntryR\rcontextEquals\x12K\n" +
+	"\x0econtext_subset\x18\b \x03(\v2$.keyhold.v1.Grant.ContextSubsetEntryR\rcontextSubset\x129\n" +
+	"\n" +
+	"created_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\tcreatedAt\x12\x1d\n" +
+	"\n" +
+	"created_by\x18\n" +
+	" \x01(\tR\tcreatedBy\x1a@\n" +
+	"\x12ContextEqualsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a@\n" +
+	"\x12ContextSubsetEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"\xc8\x03\n" +
+	"\x12CreateGrantRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\agrantee\x18\x02 \x01(\tR\agrantee\x12\x1a\n" +
+	"\bretiring\x18\x03 \x01(\tR\bretiring\x12\x1e\n" +
+	"\n" +
+	"operations\x18\x04 \x03(\tR\n" +
+	"operations\x12X\n" +
+	"\x0econtext_equals\x18\x05 \x03(\v21.keyhold.v1.CreateGrantRequest.ContextEqualsEntryR\rcontextEquals\x12X\n" +
+	"\x0econtext_subset\x18\x06 \x03(\v21.keyhold.v1.CreateGrantRequest.ContextSubsetEntryR\rcontextSubset\x12\x12\n" +
+	"\x04name\x18\a \x01(\tR\x04name\x1a@\n" +
+	"\x12ContextEqualsEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\x1a@\n" +
+	"\x12ContextSubsetEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"N\n" +
+	"\rGrantResponse\x12'\n" +
+	"\x05grant\x18\x01 \x01(\v2\x11.keyhold.v1.GrantR\x05grant\x12\x14\n" +
+	"\x05token\x18\x02 \x01(\tR\x05token\"{\n" +
+	"\x11ListGrantsRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x18\n" +
+	"\agrantee\x18\x02 \x01(\tR\agrantee\x12\x1b\n" +
+	"\tpage_size\x18\x03 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x04 \x01(\tR\tpageToken\"t\n" +
+	"\x1aListRetirableGrantsRequest\x12\x1a\n" +
+	"\bretiring\x18\x01 \x01(\tR\bretiring\x12\x1b\n" +
+	"\tpage_size\x18\x02 \x01(\rR\bpageSize\x12\x1d\n" +
+	"\n" +
+	"page_token\x18\x03 \x01(\tR\tpageToken\"c\n" +
+	"\x0eGrantsResponse\x12)\n" +
+	"\x06grants\x18\x01 \x03(\v2\x11.keyhold.v1.GrantR\x06grants\x12&\n" +
+	"\x0fnext_page_token\x18\x02 \x01(\tR\rnextPageToken\"<\n" +
+	"\x12RevokeGrantRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05grant\x18\x02 \x01(\tR\x05grant\"R\n" +
+	"\x12RetireGrantRequest\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05grant\x18\x02 \x01(\tR\x05grant\x12\x14\n" +
+	"\x05token\x18\x03 \x01(\tR\x05token2\x90\x11\n" +
 	"\n" +
 	"KeyService\x12B\n" +
 	"\tCreateKey\x12\x1c.keyhold.v1.CreateKeyRequest\x1a\x17.keyhold.v1.KeyResponse\x12F\n" +
@@ -3254,7 +4161,15 @@ const file_keyhold_v1_key_proto_rawDesc = "" +
 	"\rRecallVersion\x12 .keyhold.v1.RecallVersionRequest\x1a\x17.keyhold.v1.KeyResponse\x12`\n" +
 	"\x11CompromiseVersion\x12$.keyhold.v1.CompromiseVersionRequest\x1a%.keyhold.v1.CompromiseVersionResponse\x12\\\n" +
 	"\x16ScheduleKeyDestruction\x12).keyhold.v1.ScheduleKeyDestructionRequest\x1a\x17.keyhold.v1.KeyResponse\x12X\n" +
-	"\x14CancelKeyDestruction\x12'.keyhold.v1.CancelKeyDestructionRequest\x1a\x17.keyhold.v1.KeyResponseB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
+	"\x14CancelKeyDestruction\x12'.keyhold.v1.CancelKeyDestructionRequest\x1a\x17.keyhold.v1.KeyResponse\x12N\n" +
+	"\fPutKeyPolicy\x12\x1f.keyhold.v1.PutKeyPolicyRequest\x1a\x1d.keyhold.v1.KeyPolicyResponse\x12N\n" +
+	"\fGetKeyPolicy\x12\x1f.keyhold.v1.GetKeyPolicyRequest\x1a\x1d.keyhold.v1.KeyPolicyResponse\x12H\n" +
+	"\vCreateGrant\x12\x1e.keyhold.v1.CreateGrantRequest\x1a\x19.keyhold.v1.GrantResponse\x12G\n" +
+	"\n" +
+	"ListGrants\x12\x1d.keyhold.v1.ListGrantsRequest\x1a\x1a.keyhold.v1.GrantsResponse\x12Y\n" +
+	"\x13ListRetirableGrants\x12&.keyhold.v1.ListRetirableGrantsRequest\x1a\x1a.keyhold.v1.GrantsResponse\x12H\n" +
+	"\vRevokeGrant\x12\x1e.keyhold.v1.RevokeGrantRequest\x1a\x19.keyhold.v1.GrantResponse\x12H\n" +
+	"\vRetireGrant\x12\x1e.keyhold.v1.RetireGrantRequest\x1a\x19.keyhold.v1.GrantResponseB5Z3github.com/keyhold/keyhold/api/keyhold/v1;keyholdv1b\x06proto3"
 
 var (
 	file_keyhold_v1_key_proto_rawDescOnce sync.Once
@@ -3268,7 +4183,7 @@ func file_keyhold_v1_key_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_key_proto_rawDescData
 }
 
-var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 40)
+var file_keyhold_v1_key_proto_msgTypes = make([]protoimpl.MessageInfo, 56)
 var file_keyhold_v1_key_proto_goTypes = []any{
 	(*Key)(nil),                           // 0: keyhold.v1.Key
 	(*KeyReplica)(nil),                    // 1: keyhold.v1.KeyReplica
@@ -3305,118 +4220,157 @@ var file_keyhold_v1_key_proto_goTypes = []any{
 	(*KeyDependant)(nil),                  // 32: keyhold.v1.KeyDependant
 	(*ScheduleKeyDestructionRequest)(nil), // 33: keyhold.v1.ScheduleKeyDestructionRequest
 	(*CancelKeyDestructionRequest)(nil),   // 34: keyhold.v1.CancelKeyDestructionRequest
-	nil,                                   // 35: keyhold.v1.Key.LabelsEntry
-	nil,                                   // 36: keyhold.v1.KeyReplica.LabelsEntry
-	nil,                                   // 37: keyhold.v1.CreateKeyRequest.LabelsEntry
-	nil,                                   // 38: keyhold.v1.ListKeysRequest.LabelsEntry
-	nil,                                   // 39: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	(*timestamppb.Timestamp)(nil),         // 40: google.protobuf.Timestamp
-	(*durationpb.Duration)(nil),           // 41: google.protobuf.Duration
+	(*KeyPolicy)(nil),                     // 35: keyhold.v1.KeyPolicy
+	(*PutKeyPolicyRequest)(nil),           // 36: keyhold.v1.PutKeyPolicyRequest
+	(*GetKeyPolicyRequest)(nil),           // 37: keyhold.v1.GetKeyPolicyRequest
+	(*KeyPolicyResponse)(nil),             // 38: keyhold.v1.KeyPolicyResponse
+	(*Grant)(nil),                         // 39: keyhold.v1.Grant
+	(*CreateGrantRequest)(nil),            // 40: keyhold.v1.CreateGrantRequest
+	(*GrantResponse)(nil),                 // 41: keyhold.v1.GrantResponse
+	(*ListGrantsRequest)(nil),             // 42: keyhold.v1.ListGrantsRequest
+	(*ListRetirableGrantsRequest)(nil),    // 43: keyhold.v1.ListRetirableGrantsRequest
+	(*GrantsResponse)(nil),                // 44: keyhold.v1.GrantsResponse
+	(*RevokeGrantRequest)(nil),            // 45: keyhold.v1.RevokeGrantRequest
+	(*RetireGrantRequest)(nil),            // 46: keyhold.v1.RetireGrantRequest
+	nil,                                   // 47: keyhold.v1.Key.LabelsEntry
+	nil,                                   // 48: keyhold.v1.KeyReplica.LabelsEntry
+	nil,                                   // 49: keyhold.v1.CreateKeyRequest.LabelsEntry
+	nil,                                   // 50: keyhold.v1.ListKeysRequest.LabelsEntry
+	nil,                                   // 51: keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	nil,                                   // 52: keyhold.v1.Grant.ContextEqualsEntry
+	nil,                                   // 53: keyhold.v1.Grant.ContextSubsetEntry
+	nil,                                   // 54: keyhold.v1.CreateGrantRequest.ContextEqualsEntry
+	nil,                                   // 55: keyhold.v1.CreateGrantRequest.ContextSubsetEntry
+	(*timestamppb.Timestamp)(nil),         // 56: google.protobuf.Timestamp
+	(*durationpb.Duration)(nil),           // 57: google.protobuf.Duration
 }
 var file_keyhold_v1_key_proto_depIdxs = []int32{
-	35, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
-	40, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
-	40, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
-	40, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
-	40, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
+	47, // 0: keyhold.v1.Key.labels:type_name -> keyhold.v1.Key.LabelsEntry
+	56, // 1: keyhold.v1.Key.created_at:type_name -> google.protobuf.Timestamp
+	56, // 2: keyhold.v1.Key.changed_at:type_name -> google.protobuf.Timestamp
+	56, // 3: keyhold.v1.Key.destroy_at:type_name -> google.protobuf.Timestamp
+	56, // 4: keyhold.v1.Key.destroyed_at:type_name -> google.protobuf.Timestamp
 	2,  // 5: keyhold.v1.Key.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	40, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
-	40, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
-	40, // 8: keyhold.v1.Key.next_at:type_name -> google.protobuf.Timestamp
-	40, // 9: keyhold.v1.Key.irrecoverable_at:type_name -> google.protobuf.Timestamp
+	56, // 6: keyhold.v1.Key.rotated_at:type_name -> google.protobuf.Timestamp
+	56, // 7: keyhold.v1.Key.rotate_at:type_name -> google.protobuf.Timestamp
+	56, // 8: keyhold.v1.Key.next_at:type_name -> google.protobuf.Timestamp
+	56, // 9: keyhold.v1.Key.irrecoverable_at:type_name -> google.protobuf.Timestamp
 	1,  // 10: keyhold.v1.Key.replicas:type_name -> keyhold.v1.KeyReplica
-	36, // 11: keyhold.v1.KeyReplica.labels:type_name -> keyhold.v1.KeyReplica.LabelsEntry
-	40, // 12: keyhold.v1.KeyReplica.created_at:type_name -> google.protobuf.Timestamp
-	40, // 13: keyhold.v1.KeyReplica.destroy_at:type_name -> google.protobuf.Timestamp
-	41, // 14: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
-	41, // 15: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
-	40, // 16: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
+	48, // 11: keyhold.v1.KeyReplica.labels:type_name -> keyhold.v1.KeyReplica.LabelsEntry
+	56, // 12: keyhold.v1.KeyReplica.created_at:type_name -> google.protobuf.Timestamp
+	56, // 13: keyhold.v1.KeyReplica.destroy_at:type_name -> google.protobuf.Timestamp
+	57, // 14: keyhold.v1.Cryptoperiod.every:type_name -> google.protobuf.Duration
+	57, // 15: keyhold.v1.Cryptoperiod.jitter:type_name -> google.protobuf.Duration
+	56, // 16: keyhold.v1.KeyVersion.created_at:type_name -> google.protobuf.Timestamp
 	4,  // 17: keyhold.v1.KeyVersion.history:type_name -> keyhold.v1.Transition
-	40, // 18: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
-	40, // 19: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
-	40, // 20: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
-	40, // 21: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
-	40, // 22: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
+	56, // 18: keyhold.v1.KeyVersion.activate_at:type_name -> google.protobuf.Timestamp
+	56, // 19: keyhold.v1.KeyVersion.deactivate_at:type_name -> google.protobuf.Timestamp
+	56, // 20: keyhold.v1.KeyVersion.recall_until:type_name -> google.protobuf.Timestamp
+	56, // 21: keyhold.v1.KeyVersion.expires_at:type_name -> google.protobuf.Timestamp
+	56, // 22: keyhold.v1.Transition.at:type_name -> google.protobuf.Timestamp
 	0,  // 23: keyhold.v1.KeyResponse.key:type_name -> keyhold.v1.Key
 	3,  // 24: keyhold.v1.KeyResponse.versions:type_name -> keyhold.v1.KeyVersion
-	37, // 25: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
-	40, // 26: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
-	40, // 27: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	49, // 25: keyhold.v1.CreateKeyRequest.labels:type_name -> keyhold.v1.CreateKeyRequest.LabelsEntry
+	56, // 26: keyhold.v1.CreateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	56, // 27: keyhold.v1.CreateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
 	2,  // 28: keyhold.v1.CreateKeyRequest.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
-	38, // 29: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
+	50, // 29: keyhold.v1.ListKeysRequest.labels:type_name -> keyhold.v1.ListKeysRequest.LabelsEntry
 	0,  // 30: keyhold.v1.ListKeysResponse.keys:type_name -> keyhold.v1.Key
 	3,  // 31: keyhold.v1.ListVersionsResponse.versions:type_name -> keyhold.v1.KeyVersion
-	39, // 32: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
-	40, // 33: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
-	40, // 34: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
+	51, // 32: keyhold.v1.UpdateKeyRequest.set_labels:type_name -> keyhold.v1.UpdateKeyRequest.SetLabelsEntry
+	56, // 33: keyhold.v1.RotateKeyRequest.activate_at:type_name -> google.protobuf.Timestamp
+	56, // 34: keyhold.v1.RotateKeyRequest.deactivate_at:type_name -> google.protobuf.Timestamp
 	2,  // 35: keyhold.v1.ScheduleRotationRequest.cryptoperiod:type_name -> keyhold.v1.Cryptoperiod
 	17, // 36: keyhold.v1.ReportRotationsResponse.rotations:type_name -> keyhold.v1.RotationStatus
 	0,  // 37: keyhold.v1.RotationStatus.key:type_name -> keyhold.v1.Key
-	40, // 38: keyhold.v1.RotationStatus.retry_at:type_name -> google.protobuf.Timestamp
-	40, // 39: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	40, // 40: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
-	41, // 41: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
+	56, // 38: keyhold.v1.RotationStatus.retry_at:type_name -> google.protobuf.Timestamp
+	56, // 39: keyhold.v1.DeactivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	56, // 40: keyhold.v1.ActivateVersionRequest.at:type_name -> google.protobuf.Timestamp
+	57, // 41: keyhold.v1.RecallVersionRequest.period:type_name -> google.protobuf.Duration
 	0,  // 42: keyhold.v1.CompromiseVersionResponse.key:type_name -> keyhold.v1.Key
 	3,  // 43: keyhold.v1.CompromiseVersionResponse.versions:type_name -> keyhold.v1.KeyVersion
 	30, // 44: keyhold.v1.CompromiseVersionResponse.exposed:type_name -> keyhold.v1.Exposure
-	40, // 45: keyhold.v1.CompromiseVersionResponse.since:type_name -> google.protobuf.Timestamp
-	40, // 46: keyhold.v1.CompromiseVersionResponse.through:type_name -> google.protobuf.Timestamp
+	56, // 45: keyhold.v1.CompromiseVersionResponse.since:type_name -> google.protobuf.Timestamp
+	56, // 46: keyhold.v1.CompromiseVersionResponse.through:type_name -> google.protobuf.Timestamp
 	31, // 47: keyhold.v1.CompromiseVersionResponse.users:type_name -> keyhold.v1.ExposedUser
 	32, // 48: keyhold.v1.CompromiseVersionResponse.dependants:type_name -> keyhold.v1.KeyDependant
-	40, // 49: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
-	40, // 50: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
-	40, // 51: keyhold.v1.Exposure.first:type_name -> google.protobuf.Timestamp
-	40, // 52: keyhold.v1.Exposure.last:type_name -> google.protobuf.Timestamp
-	40, // 53: keyhold.v1.ExposedUser.first:type_name -> google.protobuf.Timestamp
-	40, // 54: keyhold.v1.ExposedUser.last:type_name -> google.protobuf.Timestamp
-	41, // 55: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
-	6,  // 56: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
-	7,  // 57: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
-	8,  // 58: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
-	10, // 59: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
-	12, // 60: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
-	13, // 61: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
-	14, // 62: keyhold.v1.KeyService.ScheduleRotation:input_type -> keyhold.v1.ScheduleRotationRequest
-	15, // 63: keyhold.v1.KeyService.ReportRotations:input_type -> keyhold.v1.ReportRotationsRequest
-	18, // 64: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
-	19, // 65: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
-	20, // 66: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
-	21, // 67: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
-	22, // 68: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
-	23, // 69: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
-	24, // 70: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
-	25, // 71: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
-	26, // 72: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
-	27, // 73: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
-	28, // 74: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
-	33, // 75: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
-	34, // 76: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
-	5,  // 77: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
-	5,  // 78: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
-	9,  // 79: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
-	11, // 80: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
-	5,  // 81: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
-	5,  // 82: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
-	5,  // 83: keyhold.v1.KeyService.ScheduleRotation:output_type -> keyhold.v1.KeyResponse
-	16, // 84: keyhold.v1.KeyService.ReportRotations:output_type -> keyhold.v1.ReportRotationsResponse
-	5,  // 85: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
-	5,  // 86: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
-	5,  // 87: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
-	5,  // 88: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
-	5,  // 89: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
-	5,  // 90: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
-	5,  // 91: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
-	5,  // 92: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
-	5,  // 93: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
-	5,  // 94: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
-	29, // 95: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
-	5,  // 96: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	5,  // 97: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
-	77, // [77:98] is the sub-list for method output_type
-	56, // [56:77] is the sub-list for method input_type
-	56, // [56:56] is the sub-list for extension type_name
-	56, // [56:56] is the sub-list for extension extendee
-	0,  // [0:56] is the sub-list for field type_name
+	56, // 49: keyhold.v1.Exposure.from:type_name -> google.protobuf.Timestamp
+	56, // 50: keyhold.v1.Exposure.to:type_name -> google.protobuf.Timestamp
+	56, // 51: keyhold.v1.Exposure.first:type_name -> google.protobuf.Timestamp
+	56, // 52: keyhold.v1.Exposure.last:type_name -> google.protobuf.Timestamp
+	56, // 53: keyhold.v1.ExposedUser.first:type_name -> google.protobuf.Timestamp
+	56, // 54: keyhold.v1.ExposedUser.last:type_name -> google.protobuf.Timestamp
+	57, // 55: keyhold.v1.ScheduleKeyDestructionRequest.window:type_name -> google.protobuf.Duration
+	56, // 56: keyhold.v1.KeyPolicy.changed_at:type_name -> google.protobuf.Timestamp
+	35, // 57: keyhold.v1.KeyPolicyResponse.policy:type_name -> keyhold.v1.KeyPolicy
+	52, // 58: keyhold.v1.Grant.context_equals:type_name -> keyhold.v1.Grant.ContextEqualsEntry
+	53, // 59: keyhold.v1.Grant.context_subset:type_name -> keyhold.v1.Grant.ContextSubsetEntry
+	56, // 60: keyhold.v1.Grant.created_at:type_name -> google.protobuf.Timestamp
+	54, // 61: keyhold.v1.CreateGrantRequest.context_equals:type_name -> keyhold.v1.CreateGrantRequest.ContextEqualsEntry
+	55, // 62: keyhold.v1.CreateGrantRequest.context_subset:type_name -> keyhold.v1.CreateGrantRequest.ContextSubsetEntry
+	39, // 63: keyhold.v1.GrantResponse.grant:type_name -> keyhold.v1.Grant
+	39, // 64: keyhold.v1.GrantsResponse.grants:type_name -> keyhold.v1.Grant
+	6,  // 65: keyhold.v1.KeyService.CreateKey:input_type -> keyhold.v1.CreateKeyRequest
+	7,  // 66: keyhold.v1.KeyService.DescribeKey:input_type -> keyhold.v1.DescribeKeyRequest
+	8,  // 67: keyhold.v1.KeyService.ListKeys:input_type -> keyhold.v1.ListKeysRequest
+	10, // 68: keyhold.v1.KeyService.ListVersions:input_type -> keyhold.v1.ListVersionsRequest
+	12, // 69: keyhold.v1.KeyService.UpdateKey:input_type -> keyhold.v1.UpdateKeyRequest
+	13, // 70: keyhold.v1.KeyService.RotateKey:input_type -> keyhold.v1.RotateKeyRequest
+	14, // 71: keyhold.v1.KeyService.ScheduleRotation:input_type -> keyhold.v1.ScheduleRotationRequest
+	15, // 72: keyhold.v1.KeyService.ReportRotations:input_type -> keyhold.v1.ReportRotationsRequest
+	18, // 73: keyhold.v1.KeyService.EnableKey:input_type -> keyhold.v1.EnableKeyRequest
+	19, // 74: keyhold.v1.KeyService.DisableKey:input_type -> keyhold.v1.DisableKeyRequest
+	20, // 75: keyhold.v1.KeyService.SuspendKey:input_type -> keyhold.v1.SuspendKeyRequest
+	21, // 76: keyhold.v1.KeyService.ResumeKey:input_type -> keyhold.v1.ResumeKeyRequest
+	22, // 77: keyhold.v1.KeyService.DeactivateVersion:input_type -> keyhold.v1.DeactivateVersionRequest
+	23, // 78: keyhold.v1.KeyService.ActivateVersion:input_type -> keyhold.v1.ActivateVersionRequest
+	24, // 79: keyhold.v1.KeyService.SuspendVersion:input_type -> keyhold.v1.SuspendVersionRequest
+	25, // 80: keyhold.v1.KeyService.ResumeVersion:input_type -> keyhold.v1.ResumeVersionRequest
+	26, // 81: keyhold.v1.KeyService.ArchiveVersion:input_type -> keyhold.v1.ArchiveVersionRequest
+	27, // 82: keyhold.v1.KeyService.RecallVersion:input_type -> keyhold.v1.RecallVersionRequest
+	28, // 83: keyhold.v1.KeyService.CompromiseVersion:input_type -> keyhold.v1.CompromiseVersionRequest
+	33, // 84: keyhold.v1.KeyService.ScheduleKeyDestruction:input_type -> keyhold.v1.ScheduleKeyDestructionRequest
+	34, // 85: keyhold.v1.KeyService.CancelKeyDestruction:input_type -> keyhold.v1.CancelKeyDestructionRequest
+	36, // 86: keyhold.v1.KeyService.PutKeyPolicy:input_type -> keyhold.v1.PutKeyPolicyRequest
+	37, // 87: keyhold.v1.KeyService.GetKeyPolicy:input_type -> keyhold.v1.GetKeyPolicyRequest
+	40, // 88: keyhold.v1.KeyService.CreateGrant:input_type -> keyhold.v1.CreateGrantRequest
+	42, // 89: keyhold.v1.KeyService.ListGrants:input_type -> keyhold.v1.ListGrantsRequest
+	43, // 90: keyhold.v1.KeyService.ListRetirableGrants:input_type -> keyhold.v1.ListRetirableGrantsRequest
+	45, // 91: keyhold.v1.KeyService.RevokeGrant:input_type -> keyhold.v1.RevokeGrantRequest
+	46, // 92: keyhold.v1.KeyService.RetireGrant:input_type -> keyhold.v1.RetireGrantRequest
+	5,  // 93: keyhold.v1.KeyService.CreateKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 94: keyhold.v1.KeyService.DescribeKey:output_type -> keyhold.v1.KeyResponse
+	9,  // 95: keyhold.v1.KeyService.ListKeys:output_type -> keyhold.v1.ListKeysResponse
+	11, // 96: keyhold.v1.KeyService.ListVersions:output_type -> keyhold.v1.ListVersionsResponse
+	5,  // 97: keyhold.v1.KeyService.UpdateKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 98: keyhold.v1.KeyService.RotateKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 99: keyhold.v1.KeyService.ScheduleRotation:output_type -> keyhold.v1.KeyResponse
+	16, // 100: keyhold.v1.KeyService.ReportRotations:output_type -> keyhold.v1.ReportRotationsResponse
+	5,  // 101: keyhold.v1.KeyService.EnableKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 102: keyhold.v1.KeyService.DisableKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 103: keyhold.v1.KeyService.SuspendKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 104: keyhold.v1.KeyService.ResumeKey:output_type -> keyhold.v1.KeyResponse
+	5,  // 105: keyhold.v1.KeyService.DeactivateVersion:output_type -> keyhold.v1.KeyResponse
+	5,  // 106: keyhold.v1.KeyService.ActivateVersion:output_type -> keyhold.v1.KeyResponse
+	5,  // 107: keyhold.v1.KeyService.SuspendVersion:output_type -> keyhold.v1.KeyResponse
+	5,  // 108: keyhold.v1.KeyService.ResumeVersion:output_type -> keyhold.v1.KeyResponse
+	5,  // 109: keyhold.v1.KeyService.ArchiveVersion:output_type -> keyhold.v1.KeyResponse
+	5,  // 110: keyhold.v1.KeyService.RecallVersion:output_type -> keyhold.v1.KeyResponse
+	29, // 111: keyhold.v1.KeyService.CompromiseVersion:output_type -> keyhold.v1.CompromiseVersionResponse
+	5,  // 112: keyhold.v1.KeyService.ScheduleKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	5,  // 113: keyhold.v1.KeyService.CancelKeyDestruction:output_type -> keyhold.v1.KeyResponse
+	38, // 114: keyhold.v1.KeyService.PutKeyPolicy:output_type -> keyhold.v1.KeyPolicyResponse
+	38, // 115: keyhold.v1.KeyService.GetKeyPolicy:output_type -> keyhold.v1.KeyPolicyResponse
+	41, // 116: keyhold.v1.KeyService.CreateGrant:output_type -> keyhold.v1.GrantResponse
+	44, // 117: keyhold.v1.KeyService.ListGrants:output_type -> keyhold.v1.GrantsResponse
+	44, // 118: keyhold.v1.KeyService.ListRetirableGrants:output_type -> keyhold.v1.GrantsResponse
+	41, // 119: keyhold.v1.KeyService.RevokeGrant:output_type -> keyhold.v1.GrantResponse
+	41, // 120: keyhold.v1.KeyService.RetireGrant:output_type -> keyhold.v1.GrantResponse
+	93, // [93:121] is the sub-list for method output_type
+	65, // [65:93] is the sub-list for method input_type
+	65, // [65:65] is the sub-list for extension type_name
+	65, // [65:65] is the sub-list for extension extendee
+	0,  // [0:65] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_key_proto_init() }
@@ -3431,7 +4385,7 @@ func file_keyhold_v1_key_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_key_proto_rawDesc), len(file_keyhold_v1_key_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   40,
+			NumMessages:   56,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

@@ -11,19 +11,33 @@ import (
 )
 
 func policyMessage(p *engine.PolicyInfo) *keyholdv1.Policy {
-	return &keyholdv1.Policy{Id: p.ID, Text: p.Text, ChangedAt: stamp(p.Changed), ChangedBy: p.By, Revision: uint64(p.Rev)}
+	return &keyholdv1.Policy{Id: p.ID, Text: p.Text, ChangedAt: stamp(p.Changed), ChangedBy: p.By, Revision: uint64(p.Rev),
+		Language: p.Language, Principals: p.Principals, Groups: p.Groups}
 }
 
 func policyAnswer(out engine.PolicyOutput, err error) (*connect.Response[keyholdv1.PolicyResponse], error) {
 	return answer(&keyholdv1.PolicyResponse{Policy: policyMessage(&out.Policy)}, err)
 }
 
+// policyWords is a request that holds a policy.
+type policyWords interface {
+	GetId() string
+	GetText() string
+	GetLanguage() string
+	GetPrincipals() []string
+	GetGroups() []string
+}
+
+func policyInput(m policyWords) engine.PutPolicyInput {
+	return engine.PutPolicyInput{ID: m.GetId(), Text: m.GetText(), Language: m.GetLanguage(), Principals: m.GetPrincipals(), Groups: m.GetGroups()}
+}
+
 func (s adminService) PutPolicy(ctx context.Context, r *connect.Request[keyholdv1.PutPolicyRequest]) (*connect.Response[keyholdv1.PolicyResponse], error) {
-	return policyAnswer(s.engine.PutPolicy(ctx, callOf(ctx), engine.PutPolicyInput{ID: r.Msg.GetId(), Text: r.Msg.GetText()}))
+	return policyAnswer(s.engine.PutPolicy(ctx, callOf(ctx), policyInput(r.Msg)))
 }
 
 func (s adminService) CheckPolicy(ctx context.Context, r *connect.Request[keyholdv1.CheckPolicyRequest]) (*connect.Response[keyholdv1.PolicyResponse], error) {
-	return policyAnswer(s.engine.CheckPolicy(ctx, callOf(ctx), engine.PutPolicyInput{ID: r.Msg.GetId(), Text: r.Msg.GetText()}))
+	return policyAnswer(s.engine.CheckPolicy(ctx, callOf(ctx), policyInput(r.Msg)))
 }
 
 func (s adminService) GetPolicy(ctx context.Context, r *connect.Request[keyholdv1.GetPolicyRequest]) (*connect.Response[keyholdv1.PolicyResponse], error) {

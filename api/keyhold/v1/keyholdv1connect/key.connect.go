@@ -86,6 +86,21 @@ const (
 	// KeyServiceCancelKeyDestructionProcedure is the fully-qualified name of the KeyService's
 	// CancelKeyDestruction RPC.
 	KeyServiceCancelKeyDestructionProcedure = "/keyhold.v1.KeyService/CancelKeyDestruction"
+	// KeyServicePutKeyPolicyProcedure is the fully-qualified name of the KeyService's PutKeyPolicy RPC.
+	KeyServicePutKeyPolicyProcedure = "/keyhold.v1.KeyService/PutKeyPolicy"
+	// KeyServiceGetKeyPolicyProcedure is the fully-qualified name of the KeyService's GetKeyPolicy RPC.
+	KeyServiceGetKeyPolicyProcedure = "/keyhold.v1.KeyService/GetKeyPolicy"
+	// KeyServiceCreateGrantProcedure is the fully-qualified name of the KeyService's CreateGrant RPC.
+	KeyServiceCreateGrantProcedure = "/keyhold.v1.KeyService/CreateGrant"
+	// KeyServiceListGrantsProcedure is the fully-qualified name of the KeyService's ListGrants RPC.
+	KeyServiceListGrantsProcedure = "/keyhold.v1.KeyService/ListGrants"
+	// KeyServiceListRetirableGrantsProcedure is the fully-qualified name of the KeyService's
+	// ListRetirableGrants RPC.
+	KeyServiceListRetirableGrantsProcedure = "/keyhold.v1.KeyService/ListRetirableGrants"
+	// KeyServiceRevokeGrantProcedure is the fully-qualified name of the KeyService's RevokeGrant RPC.
+	KeyServiceRevokeGrantProcedure = "/keyhold.v1.KeyService/RevokeGrant"
+	// KeyServiceRetireGrantProcedure is the fully-qualified name of the KeyService's RetireGrant RPC.
+	KeyServiceRetireGrantProcedure = "/keyhold.v1.KeyService/RetireGrant"
 )
 
 // KeyServiceClient is a client for the keyhold.v1.KeyService service.
@@ -139,6 +154,21 @@ type KeyServiceClient interface {
 	ScheduleKeyDestruction(context.Context, *connect.Request[v1.ScheduleKeyDestructionRequest]) (*connect.Response[v1.KeyResponse], error)
 	// CancelKeyDestruction stops a scheduled destruction. The key is as it was before.
 	CancelKeyDestruction(context.Context, *connect.Request[v1.CancelKeyDestructionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// PutKeyPolicy gives a key a policy of its own, in AWS's language, in the place of the one it has. docs/aws-policies.md describes it.
+	PutKeyPolicy(context.Context, *connect.Request[v1.PutKeyPolicyRequest]) (*connect.Response[v1.KeyPolicyResponse], error)
+	// GetKeyPolicy answers the policy of a key: its own, or the default one, which leaves everything to the namespace's roles and policies.
+	GetKeyPolicy(context.Context, *connect.Request[v1.GetKeyPolicyRequest]) (*connect.Response[v1.KeyPolicyResponse], error)
+	// CreateGrant permits one principal some operations with one key, beside all policies. With a name, the same request answers the same
+	// grant again.
+	CreateGrant(context.Context, *connect.Request[v1.CreateGrantRequest]) (*connect.Response[v1.GrantResponse], error)
+	// ListGrants pages through the grants on a key.
+	ListGrants(context.Context, *connect.Request[v1.ListGrantsRequest]) (*connect.Response[v1.GrantsResponse], error)
+	// ListRetirableGrants pages through the grants of the namespace that name a principal as the one who can retire them.
+	ListRetirableGrants(context.Context, *connect.Request[v1.ListRetirableGrantsRequest]) (*connect.Response[v1.GrantsResponse], error)
+	// RevokeGrant ends a grant. It is for those who manage the key.
+	RevokeGrant(context.Context, *connect.Request[v1.RevokeGrantRequest]) (*connect.Response[v1.GrantResponse], error)
+	// RetireGrant ends a grant. It is for those whom the grant names: its retiring principal, and its grantee if it permits RetireGrant.
+	RetireGrant(context.Context, *connect.Request[v1.RetireGrantRequest]) (*connect.Response[v1.GrantResponse], error)
 }
 
 // NewKeyServiceClient constructs a client for the keyhold.v1.KeyService service. By default, it
@@ -278,6 +308,48 @@ func NewKeyServiceClient(httpClient connect.HTTPClient, baseURL string, opts ...
 			connect.WithSchema(keyServiceMethods.ByName("CancelKeyDestruction")),
 			connect.WithClientOptions(opts...),
 		),
+		putKeyPolicy: connect.NewClient[v1.PutKeyPolicyRequest, v1.KeyPolicyResponse](
+			httpClient,
+			baseURL+KeyServicePutKeyPolicyProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("PutKeyPolicy")),
+			connect.WithClientOptions(opts...),
+		),
+		getKeyPolicy: connect.NewClient[v1.GetKeyPolicyRequest, v1.KeyPolicyResponse](
+			httpClient,
+			baseURL+KeyServiceGetKeyPolicyProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("GetKeyPolicy")),
+			connect.WithClientOptions(opts...),
+		),
+		createGrant: connect.NewClient[v1.CreateGrantRequest, v1.GrantResponse](
+			httpClient,
+			baseURL+KeyServiceCreateGrantProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("CreateGrant")),
+			connect.WithClientOptions(opts...),
+		),
+		listGrants: connect.NewClient[v1.ListGrantsRequest, v1.GrantsResponse](
+			httpClient,
+			baseURL+KeyServiceListGrantsProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("ListGrants")),
+			connect.WithClientOptions(opts...),
+		),
+		listRetirableGrants: connect.NewClient[v1.ListRetirableGrantsRequest, v1.GrantsResponse](
+			httpClient,
+			baseURL+KeyServiceListRetirableGrantsProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("ListRetirableGrants")),
+			connect.WithClientOptions(opts...),
+		),
+		revokeGrant: connect.NewClient[v1.RevokeGrantRequest, v1.GrantResponse](
+			httpClient,
+			baseURL+KeyServiceRevokeGrantProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("RevokeGrant")),
+			connect.WithClientOptions(opts...),
+		),
+		retireGrant: connect.NewClient[v1.RetireGrantRequest, v1.GrantResponse](
+			httpClient,
+			baseURL+KeyServiceRetireGrantProcedure,
+			connect.WithSchema(keyServiceMethods.ByName("RetireGrant")),
+			connect.WithClientOptions(opts...),
+		),
 	}
 }
 
@@ -304,6 +376,13 @@ type keyServiceClient struct {
 	compromiseVersion      *connect.Client[v1.CompromiseVersionRequest, v1.CompromiseVersionResponse]
 	scheduleKeyDestruction *connect.Client[v1.ScheduleKeyDestructionRequest, v1.KeyResponse]
 	cancelKeyDestruction   *connect.Client[v1.CancelKeyDestructionRequest, v1.KeyResponse]
+	putKeyPolicy           *connect.Client[v1.PutKeyPolicyRequest, v1.KeyPolicyResponse]
+	getKeyPolicy           *connect.Client[v1.GetKeyPolicyRequest, v1.KeyPolicyResponse]
+	createGrant            *connect.Client[v1.CreateGrantRequest, v1.GrantResponse]
+	listGrants             *connect.Client[v1.ListGrantsRequest, v1.GrantsResponse]
+	listRetirableGrants    *connect.Client[v1.ListRetirableGrantsRequest, v1.GrantsResponse]
+	revokeGrant            *connect.Client[v1.RevokeGrantRequest, v1.GrantResponse]
+	retireGrant            *connect.Client[v1.RetireGrantRequest, v1.GrantResponse]
 }
 
 // CreateKey calls keyhold.v1.KeyService.CreateKey.
@@ -411,6 +490,41 @@ func (c *keyServiceClient) CancelKeyDestruction(ctx context.Context, req *connec
 	return c.cancelKeyDestruction.CallUnary(ctx, req)
 }
 
+// PutKeyPolicy calls keyhold.v1.KeyService.PutKeyPolicy.
+func (c *keyServiceClient) PutKeyPolicy(ctx context.Context, req *connect.Request[v1.PutKeyPolicyRequest]) (*connect.Response[v1.KeyPolicyResponse], error) {
+	return c.putKeyPolicy.CallUnary(ctx, req)
+}
+
+// GetKeyPolicy calls keyhold.v1.KeyService.GetKeyPolicy.
+func (c *keyServiceClient) GetKeyPolicy(ctx context.Context, req *connect.Request[v1.GetKeyPolicyRequest]) (*connect.Response[v1.KeyPolicyResponse], error) {
+	return c.getKeyPolicy.CallUnary(ctx, req)
+}
+
+// CreateGrant calls keyhold.v1.KeyService.CreateGrant.
+func (c *keyServiceClient) CreateGrant(ctx context.Context, req *connect.Request[v1.CreateGrantRequest]) (*connect.Response[v1.GrantResponse], error) {
+	return c.createGrant.CallUnary(ctx, req)
+}
+
+// ListGrants calls keyhold.v1.KeyService.ListGrants.
+func (c *keyServiceClient) ListGrants(ctx context.Context, req *connect.Request[v1.ListGrantsRequest]) (*connect.Response[v1.GrantsResponse], error) {
+	return c.listGrants.CallUnary(ctx, req)
+}
+
+// ListRetirableGrants calls keyhold.v1.KeyService.ListRetirableGrants.
+func (c *keyServiceClient) ListRetirableGrants(ctx context.Context, req *connect.Request[v1.ListRetirableGrantsRequest]) (*connect.Response[v1.GrantsResponse], error) {
+	return c.listRetirableGrants.CallUnary(ctx, req)
+}
+
+// RevokeGrant calls keyhold.v1.KeyService.RevokeGrant.
+func (c *keyServiceClient) RevokeGrant(ctx context.Context, req *connect.Request[v1.RevokeGrantRequest]) (*connect.Response[v1.GrantResponse], error) {
+	return c.revokeGrant.CallUnary(ctx, req)
+}
+
+// RetireGrant calls keyhold.v1.KeyService.RetireGrant.
+func (c *keyServiceClient) RetireGrant(ctx context.Context, req *connect.Request[v1.RetireGrantRequest]) (*connect.Response[v1.GrantResponse], error) {
+	return c.retireGrant.CallUnary(ctx, req)
+}
+
 // KeyServiceHandler is an implementation of the keyhold.v1.KeyService service.
 type KeyServiceHandler interface {
 	// CreateKey makes a key with its first version, which becomes the primary version.
@@ -462,6 +576,21 @@ type KeyServiceHandler interface {
 	ScheduleKeyDestruction(context.Context, *connect.Request[v1.ScheduleKeyDestructionRequest]) (*connect.Response[v1.KeyResponse], error)
 	// CancelKeyDestruction stops a scheduled destruction. The key is as it was before.
 	CancelKeyDestruction(context.Context, *connect.Request[v1.CancelKeyDestructionRequest]) (*connect.Response[v1.KeyResponse], error)
+	// PutKeyPolicy gives a key a policy of its own, in AWS's language, in the place of the one it has. docs/aws-policies.md describes it.
+	PutKeyPolicy(context.Context, *connect.Request[v1.PutKeyPolicyRequest]) (*connect.Response[v1.KeyPolicyResponse], error)
+	// GetKeyPolicy answers the policy of a key: its own, or the default one, which leaves everything to the namespace's roles and policies.
+	GetKeyPolicy(context.Context, *connect.Request[v1.GetKeyPolicyRequest]) (*connect.Response[v1.KeyPolicyResponse], error)
+	// CreateGrant permits one principal some operations with one key, beside all policies. With a name, the same request answers the same
+	// grant again.
+	CreateGrant(context.Context, *connect.Request[v1.CreateGrantRequest]) (*connect.Response[v1.GrantResponse], error)
+	// ListGrants pages through the grants on a key.
+	ListGrants(context.Context, *connect.Request[v1.ListGrantsRequest]) (*connect.Response[v1.GrantsResponse], error)
+	// ListRetirableGrants pages through the grants of the namespace that name a principal as the one who can retire them.
+	ListRetirableGrants(context.Context, *connect.Request[v1.ListRetirableGrantsRequest]) (*connect.Response[v1.GrantsResponse], error)
+	// RevokeGrant ends a grant. It is for those who manage the key.
+	RevokeGrant(context.Context, *connect.Request[v1.RevokeGrantRequest]) (*connect.Response[v1.GrantResponse], error)
+	// RetireGrant ends a grant. It is for those whom the grant names: its retiring principal, and its grantee if it permits RetireGrant.
+	RetireGrant(context.Context, *connect.Request[v1.RetireGrantRequest]) (*connect.Response[v1.GrantResponse], error)
 }
 
 // NewKeyServiceHandler builds an HTTP handler from the service implementation. It returns the path
@@ -597,6 +726,48 @@ func NewKeyServiceHandler(svc KeyServiceHandler, opts ...connect.HandlerOption) 
 		connect.WithSchema(keyServiceMethods.ByName("CancelKeyDestruction")),
 		connect.WithHandlerOptions(opts...),
 	)
+	keyServicePutKeyPolicyHandler := connect.NewUnaryHandler(
+		KeyServicePutKeyPolicyProcedure,
+		svc.PutKeyPolicy,
+		connect.WithSchema(keyServiceMethods.ByName("PutKeyPolicy")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceGetKeyPolicyHandler := connect.NewUnaryHandler(
+		KeyServiceGetKeyPolicyProcedure,
+		svc.GetKeyPolicy,
+		connect.WithSchema(keyServiceMethods.ByName("GetKeyPolicy")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceCreateGrantHandler := connect.NewUnaryHandler(
+		KeyServiceCreateGrantProcedure,
+		svc.CreateGrant,
+		connect.WithSchema(keyServiceMethods.ByName("CreateGrant")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceListGrantsHandler := connect.NewUnaryHandler(
+		KeyServiceListGrantsProcedure,
+		svc.ListGrants,
+		connect.WithSchema(keyServiceMethods.ByName("ListGrants")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceListRetirableGrantsHandler := connect.NewUnaryHandler(
+		KeyServiceListRetirableGrantsProcedure,
+		svc.ListRetirableGrants,
+		connect.WithSchema(keyServiceMethods.ByName("ListRetirableGrants")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceRevokeGrantHandler := connect.NewUnaryHandler(
+		KeyServiceRevokeGrantProcedure,
+		svc.RevokeGrant,
+		connect.WithSchema(keyServiceMethods.ByName("RevokeGrant")),
+		connect.WithHandlerOptions(opts...),
+	)
+	keyServiceRetireGrantHandler := connect.NewUnaryHandler(
+		KeyServiceRetireGrantProcedure,
+		svc.RetireGrant,
+		connect.WithSchema(keyServiceMethods.ByName("RetireGrant")),
+		connect.WithHandlerOptions(opts...),
+	)
 	return "/keyhold.v1.KeyService/", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case KeyServiceCreateKeyProcedure:
@@ -641,6 +812,20 @@ func NewKeyServiceHandler(svc KeyServiceHandler, opts ...connect.HandlerOption) 
 			keyServiceScheduleKeyDestructionHandler.ServeHTTP(w, r)
 		case KeyServiceCancelKeyDestructionProcedure:
 			keyServiceCancelKeyDestructionHandler.ServeHTTP(w, r)
+		case KeyServicePutKeyPolicyProcedure:
+			keyServicePutKeyPolicyHandler.ServeHTTP(w, r)
+		case KeyServiceGetKeyPolicyProcedure:
+			keyServiceGetKeyPolicyHandler.ServeHTTP(w, r)
+		case KeyServiceCreateGrantProcedure:
+			keyServiceCreateGrantHandler.ServeHTTP(w, r)
+		case KeyServiceListGrantsProcedure:
+			keyServiceListGrantsHandler.ServeHTTP(w, r)
+		case KeyServiceListRetirableGrantsProcedure:
+			keyServiceListRetirableGrantsHandler.ServeHTTP(w, r)
+		case KeyServiceRevokeGrantProcedure:
+			keyServiceRevokeGrantHandler.ServeHTTP(w, r)
+		case KeyServiceRetireGrantProcedure:
+			keyServiceRetireGrantHandler.ServeHTTP(w, r)
 		default:
 			http.NotFound(w, r)
 		}
@@ -732,4 +917,32 @@ func (UnimplementedKeyServiceHandler) ScheduleKeyDestruction(context.Context, *c
 
 func (UnimplementedKeyServiceHandler) CancelKeyDestruction(context.Context, *connect.Request[v1.CancelKeyDestructionRequest]) (*connect.Response[v1.KeyResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.CancelKeyDestruction is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) PutKeyPolicy(context.Context, *connect.Request[v1.PutKeyPolicyRequest]) (*connect.Response[v1.KeyPolicyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.PutKeyPolicy is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) GetKeyPolicy(context.Context, *connect.Request[v1.GetKeyPolicyRequest]) (*connect.Response[v1.KeyPolicyResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.GetKeyPolicy is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) CreateGrant(context.Context, *connect.Request[v1.CreateGrantRequest]) (*connect.Response[v1.GrantResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.CreateGrant is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) ListGrants(context.Context, *connect.Request[v1.ListGrantsRequest]) (*connect.Response[v1.GrantsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.ListGrants is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) ListRetirableGrants(context.Context, *connect.Request[v1.ListRetirableGrantsRequest]) (*connect.Response[v1.GrantsResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.ListRetirableGrants is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) RevokeGrant(context.Context, *connect.Request[v1.RevokeGrantRequest]) (*connect.Response[v1.GrantResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.RevokeGrant is not implemented"))
+}
+
+func (UnimplementedKeyServiceHandler) RetireGrant(context.Context, *connect.Request[v1.RetireGrantRequest]) (*connect.Response[v1.GrantResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.KeyService.RetireGrant is not implemented"))
 }
