@@ -276,7 +276,7 @@ func TestHealthTellsTheConditionAndNothingElse(t *testing.T) {
 	if err != nil || resp.StatusCode != http.StatusMethodNotAllowed {
 		t.Errorf("POST: %v %v", resp, err)
 	}
-	for path, want := range map[string]int{"/nowhere": 404, "/test.v1": 404, "/test.v1.Service/Do": 200, "/t": 200, "/t/x": 200, "/": 404} {
+	for path, want := range map[string]int{"/nowhere": 404, "/test.v1": 404, "/test.v1.Service/Do": 200, "/t": 404, "/t/": 200, "/t//x": 200, "/t/x": 200, "/": 404} {
 		if status, _, body := get(t, c, s.url+path); status != want || want == 404 && !strings.Contains(body, "KH1303") {
 			t.Errorf("%s: got %d %s, want %d", path, status, body, want)
 		}
