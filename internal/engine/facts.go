@@ -124,3 +124,6 @@ func (in *CreateGrantInput) Tell(f *policy.Facts) {
 func (in *MoveAliasInput) Tell(f *policy.Facts) {
 	f.Changes = []iam.Change{iam.AddAlias, iam.RemoveAlias}
 }
+
+// Tell implements policy.Teller.
+func (in *DeleteAliasInput) Tell(f *policy.Facts) { f.Changes = []iam.Change{iam.RemoveAlias} }

@@ -132,3 +132,26 @@ func TestGrantsComeAndGo(t *testing.T) {
 		}
 	}
 }
+
+// TestAPolicyPermitsAliasesAlone: to whoever may do nothing else with the key.
+func TestAPolicyPermitsAliasesAlone(t *testing.T) {
+	s := awstest.Open(t)
+	id, other := made(t, s, "k", kms.AES256GCM), made(t, s, "other", kms.AES256GCM)
+	root := `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + s.Account + `:root"},"Action":"kms:*","Resource":"*"}`
+	aliases := `{"Effect":"Allow","Principal":{"AWS":"arn:aws:iam::` + s.Account + `:user/bob"},"Action":["kms:CreateAlias","kms:UpdateAlias","kms:DeleteAlias"],"Resource":"*"}`
+	for _, key := range []string{id, other} {
+		s.Admin.Do(t, "PutKeyPolicy", map[string]any{"KeyId": key, "Policy": `{"Version":"2012-10-17","Statement":[` + root + `,` + aliases + `]}`}, nil)
+	}
+	bob := s.Caller(t, "bob")
+	bob.Do(t, "CreateAlias", map[string]any{"AliasName": "alias/b", "TargetKeyId": id}, nil)
+	bob.Do(t, "UpdateAlias", map[string]any{"AliasName": "alias/b", "TargetKeyId": other}, nil)
+	bob.Do(t, "DeleteAlias", map[string]any{"AliasName": "alias/b"}, nil)
+	for operation, in := range map[string]map[string]any{
+		"UpdateKeyDescription": {"KeyId": id, "Description": "mine"}, "TagResource": {"KeyId": id, "Tags": []map[string]string{{"TagKey": "a", "TagValue": "b"}}},
+		"DisableKey": {"KeyId": id}, "Encrypt": {"KeyId": id, "Plaintext": []byte("x")},
+	} {
+		if a := bob.Ask(t, operation, marshal(t, in)); a.Fault() != "AccessDeniedException" {
+			t.Errorf("%s: got %s", operation, a.Body)
+		}
+	}
+}

@@ -13,7 +13,6 @@ const RolePrefix = "role/"
 // who is a principal as documents name it.
 type who struct {
 	account bool   // the whole account
-	nobody  bool   // somebody who never calls this server
 	name    string // of a principal of the namespace
 }
 

@@ -179,7 +179,7 @@ func oneOf(names []string) cast.Node {
 	}
 	var all []cast.Node
 	for _, n := range names {
-		all = append(all, cast.EntityUID("Principal", types.String(n)))
+		all = append(all, cast.Value(types.NewEntityUID("Principal", types.String(n))))
 	}
 	if len(all) == 1 {
 		return cast.Principal().Equal(all[0])
@@ -246,7 +246,7 @@ func (c *compiler) target(at value, t target, strict bool) (n cast.Node, id kms.
 			c.report(at, "this is not the id of a key", "a UUID, or mrk- and 32 hexadecimal digits")
 			return n, id, false
 		}
-		n = cast.Resource().Equal(cast.EntityUID("Key", types.String(id.String())))
+		n = cast.Resource().Equal(cast.Value(types.NewEntityUID("Key", types.String(id.String()))))
 	}
 	if t.region.anything() {
 		return n, id, true

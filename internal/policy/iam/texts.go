@@ -22,7 +22,7 @@ func (c *compiler) operands(o operator, values []value) []operand {
 	var all []operand
 	for _, v := range values {
 		one := operand{at: v, fold: o.relation == fold}
-		ok := true
+		var ok bool
 		if one.pattern, one.caller, ok = c.interpolate(v, o.relation == alike); ok {
 			all = append(all, one)
 		}
