@@ -221,6 +221,7 @@ func TestSignaturesAndMACs(t *testing.T) {
 		{kms.Ed25519, "ED25519_SHA_512", "RAW", 10, []string{"DIGEST"}},
 		{kms.Ed25519, "ED25519_PH_SHA_512", "DIGEST", 64, []string{"RAW"}},
 		{kms.MLDSA65, "ML_DSA_SHAKE_256", "RAW", 10, []string{"DIGEST"}},
+		{kms.MLDSA65, "ML_DSA_SHAKE_256", "EXTERNAL_MU", 64, nil},
 	} {
 		id := made(t, s, strings.ToLower(fmt.Sprintf("%s-%s-%s", c.a, c.scheme, c.kind)), c.a)
 		in := map[string]any{"KeyId": id, "Message": make([]byte, c.n), "MessageType": c.kind, "SigningAlgorithm": c.scheme}

@@ -93,7 +93,7 @@ var operations = []operation{
 	op("GenerateDataKeyPairWithoutPlaintext", (*exchange).GenerateDataKeyPairWithoutPlaintext),
 	op("GenerateRandom", (*exchange).GenerateRandom),
 	op("Sign", (*exchange).Sign),
-	limited("MessageType EXTERNAL_MU is refused: send the message itself with RAW", op("Verify", (*exchange).Verify)),
+	op("Verify", (*exchange).Verify),
 	op("GenerateMac", (*exchange).GenerateMac),
 	op("VerifyMac", (*exchange).VerifyMac),
 	op("DeriveSharedSecret", (*exchange).DeriveSharedSecret),

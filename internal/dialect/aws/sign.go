@@ -72,9 +72,6 @@ func (x *exchange) Sign(ctx context.Context, in *SignInput) (*SignOutput, error)
 
 // Verify checks a signature: one that does not verify is an error.
 func (x *exchange) Verify(ctx context.Context, in *VerifyInput) (*VerifyOutput, error) {
-	if in.MessageType == messageMu {
-		return nil, newFault("UnsupportedOperationException", "Signatures are verified with the message itself: send it with MessageType RAW.")
-	}
 	key, err := x.ref(in.KeyId)
 	if err != nil {
 		return nil, err

@@ -90,7 +90,7 @@ func (h *handle) Sign(message []byte, digested bool, s kms.Scheme) ([]byte, erro
 	var signature []byte
 	if digested && row.signMu != nil {
 		if len(message) != muSize {
-			return nil, kms.Errorf(kms.CodeBadRequest, "the message representative has %d bytes, want %d", len(message), muSize)
+			return nil, wrongMu(message)
 		}
 		signature, err = row.signMu(h.key, message)
 	} else {
@@ -106,6 +106,10 @@ func (h *handle) Sign(message []byte, digested bool, s kms.Scheme) ([]byte, erro
 	return signature, nil
 }
 
+func wrongMu(mu []byte) error {
+	return kms.Errorf(kms.CodeBadRequest, "the message representative has %d bytes, want %d", len(mu), muSize)
+}
+
 // Verify checks a signature.
 func (h *handle) Verify(message, signature []byte, digested bool, s kms.Scheme) error {
 	row, err := h.enter(kms.SignVerify, s, false, len(message), 0)
@@ -113,6 +117,15 @@ func (h *handle) Verify(message, signature []byte, digested bool, s kms.Scheme) 
 		return err
 	}
 	defer h.mu.RUnlock()
+	if digested && row.verifyMu != nil {
+		if len(message) != muSize {
+			return wrongMu(message)
+		}
+		if !row.verifyMu(h.key, message, signature) {
+			return badSignature()
+		}
+		return nil
+	}
 	input, err := row.digest(message, digested)
 	if err != nil {
 		return err

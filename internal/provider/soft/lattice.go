@@ -136,7 +136,7 @@ func latticeSign(k *key, _ crypto.Hash, message []byte) ([]byte, error) {
 const muSize = 64
 
 // signMu signs a message representative that was made elsewhere (FIPS 204 §6.2, "external μ"; RFC 9881 appendix D), hedged. The library that does everything else
-// has no door for it. Verification has none in either: who checks such a signature has the message, or checks it elsewhere.
+// has no door for it; latticemu.go verifies.
 func signMu(set mldsa.Parameters, seed, mu []byte) (signature []byte, err error) {
 	defer clear(seed)
 	secret.Do(func() {
@@ -149,6 +149,16 @@ func signMu(set mldsa.Parameters, seed, mu []byte) (signature []byte, err error)
 }
 
 func latticeSignMu(k *key, mu []byte) ([]byte, error) { return k.private.(*latticeKey).signMu(mu) }
+
+func latticeVerifyMu(k *key, mu, signature []byte) bool {
+	for a, set := range latticeSets {
+		const header = 64 // more than what stands before the key in its SubjectPublicKeyInfo, and less than sets differ by
+		if at := len(k.public) - set.publicBytes; at > 0 && at < header {
+			return verifyMu(a, k.public[at:], mu, signature)
+		}
+	}
+	return false
+}
 
 func latticeVerify(k *key, _ crypto.Hash, message, signature []byte) bool {
 	return k.verifier.(latticePublic)(message, signature)

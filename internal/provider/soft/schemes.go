@@ -28,8 +28,11 @@ type scheme struct {
 	seal   sealer
 	open   sealer
 	sign   func(k *key, h crypto.Hash, digest []byte) ([]byte, error)
-	signMu func(k *key, mu []byte) ([]byte, error) // of ML-DSA: μ stands for the message
 	verify func(k *key, h crypto.Hash, digest, signature []byte) bool
+	// Of ML-DSA, where μ stands for the message.
+	signMu   func(k *key, mu []byte) ([]byte, error)
+	verifyMu func(k *key, mu, signature []byte) bool
+
 	mac    func(k *key, h crypto.Hash, dst, message []byte) ([]byte, error)
 	agree  func(k *key, peer []byte) ([]byte, error)
 	encap  func(k *key) (ciphertext, shared []byte, err error)
@@ -65,7 +68,7 @@ var schemes = [...]scheme{
 	kms.SchemeXChaCha20Poly1305: {label: box.BlobXChaCha, seal: boxSeal, open: boxOpen},
 	kms.SchemeOAEPSHA1:          {hash: crypto.SHA1, seal: oaepSeal, open: oaepOpen},
 	kms.SchemeAESCMAC:           {mac: cmacSum},
-	kms.SchemeMLDSA:             {sign: latticeSign, signMu: latticeSignMu, verify: latticeVerify},
+	kms.SchemeMLDSA:             {sign: latticeSign, verify: latticeVerify, signMu: latticeSignMu, verifyMu: latticeVerifyMu},
 	kms.SchemeSLHDSA:            {sign: hashSign, verify: hashVerify},
 	kms.SchemeECDH:              {agree: ecdhAgree},
 	kms.SchemeMLKEM:             {encap: kemEncapsulate, decap: kemDecapsulate},
