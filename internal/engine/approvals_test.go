@@ -515,7 +515,10 @@ func TestRequestsForApprovalAreBounded(t *testing.T) {
 
 	// A week after their time they are forgotten, and make room.
 	w.now = w.now.Add(8*24*time.Hour + time.Second)
-	w.e.Upkeep(t.Context())
+	for range 3 { // they are forgotten at the same time and share an index: one that met too many conflicts comes again later
+		w.e.Upkeep(t.Context())
+		w.now = w.now.Add(time.Hour)
+	}
 	out, err := w.e.ListApprovals(t.Context(), bob, engine.ApprovalsInput{})
 	if err != nil || len(out.Approvals) != 0 {
 		t.Errorf("%d are left, %v", len(out.Approvals), err)

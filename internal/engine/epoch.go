@@ -33,6 +33,7 @@ type rolls struct {
 	mu     sync.Mutex     // guards what follows
 	paused time.Time      // until when none begins because something was erased
 	ended  chan struct{}  // closed when what is under way has ended; nil: nothing is
+	latest chan struct{}  // that of the newest, which writes receipts after ended is nil again; nil: there was none
 	by     kms.Call       // who began it
 	failed error          // how the last one ended
 	claims map[uint32]int // secrets that are being wrapped, or wait to be stored, by the epoch that was current when that began
@@ -133,10 +134,16 @@ func (e *Engine) endEpochs(c kms.Call) (ended <-chan struct{}) {
 		return r.ended
 	}
 	r.ended, r.failed = make(chan struct{}), nil
-	over := r.ended
+	over, before := r.ended, r.latest
+	r.latest = over
 	e.work.Go(func() {
 		defer r.end(over)
-		defer e.do(jobReceipts, e.writeReceipts)
+		defer func() {
+			if before != nil { // two at a time would write the same receipts
+				<-before
+			}
+			e.do(jobReceipts, e.writeReceipts)
+		}()
 		began := e.clock.Trusted()
 		e.do(jobEpoch, func() error {
 			for {

@@ -14,7 +14,7 @@ func (e *Engine) Upkeep(ctx context.Context) {
 	e.upkeep(ctx, &agenda{})
 	r := &e.jobs.rolls
 	r.mu.Lock()
-	ended := r.ended
+	ended := r.latest
 	r.mu.Unlock()
 	if ended != nil {
 		<-ended
