@@ -96,3 +96,10 @@ func TestTablesGoBetweenTheMarks(t *testing.T) {
 		}
 	}
 }
+
+func TestASignatureIsNotCounted(t *testing.T) {
+	s := series{ratios: []float64{4, 1, 5}, over: []float64{45, 0, 60}} // the yardstick took 15 µs each time
+	if got := s.less(15); got[0] != 3 || got[1] != 1 || got[2] != 4 {
+		t.Errorf("got %v, want 3, 1 and 4", got)
+	}
+}
