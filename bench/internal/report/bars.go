@@ -55,7 +55,7 @@ func at16(ops ...string) []shape {
 	return all
 }
 
-// bars are in the order of their table. P3, P10, P12 and P14 need another set-up: docs/performance.md says so.
+// bars are in the order of their table. P3, P10 and P12 need another set-up: docs/performance.md says so.
 var bars = []bar{
 	{"P1", "32 bytes, durable, 16 connections", product, ratio, 4.0, "× B", at16("encrypt-32", "decrypt-32", "hmac", "datakey")},
 	{"P1", "32 bytes, durable, 64 connections", product, ratio, 3.0, "× B", []shape{{"encrypt-32", 64, false}}},
@@ -68,8 +68,8 @@ var bars = []bar{
 	{"P8", "written for each key", product, bytes, 4096, "bytes", at16("create")},
 	{"P9", "one connection, durable: median latency", product, above, 300, "µs more than a sync", []shape{{"encrypt-32", 1, false}}},
 	{"P11", "memory of an idle server", product, memory, 40, "MiB", []shape{{results.Idle, 0, false}}},
-	{"A1", "AWS dialect, durable, less 15 µs for the signature", aws, signed, 4.0, "× B", at16("encrypt-32", "decrypt-32", "datakey")},
-	{"A1", "AWS dialect, unsynced, less 15 µs for the signature", awsUnsynced, signed, 2.2, "× B", at16("encrypt-32", "decrypt-32", "datakey")},
+	{"P14", "AWS dialect, durable, less 15 µs for the signature", aws, signed, 4.0, "× B", at16("encrypt-32", "decrypt-32", "datakey")},
+	{"P14", "AWS dialect, unsynced, less 15 µs for the signature", awsUnsynced, signed, 2.2, "× B", at16("encrypt-32", "decrypt-32", "datakey")},
 	{"P13", "a full handshake for each request", product, ratio, 1.2, "× B", []shape{{"encrypt-32", 16, true}}},
 }
 
