@@ -103,10 +103,11 @@ var routes = flat(
 	absent("GET", notYet, "auth/approle/{path}"), absent("LIST", notYet, "auth/approle/{path}"), absent("POST", notYet, "auth/approle/{path}"), absent("DELETE", notYet, "auth/approle/{path}"),
 
 	sysRoutes,
-	absent("GET", notYet, "sys/auth", "sys/auth/{path}", "sys/auth/{path}/tune", "sys/internal/ui/namespaces", "sys/internal/ui/resultant-acl", "sys/leases", "sys/leases/count", "sys/wrapping/lookup"),
+	wrappingRoutes,
+	absent("GET", notYet, "sys/auth", "sys/auth/{path}", "sys/auth/{path}/tune", "sys/internal/ui/namespaces", "sys/internal/ui/resultant-acl", "sys/leases", "sys/leases/count"),
 	absent("LIST", notYet, "sys/leases/lookup/", "sys/leases/lookup/{prefix}"),
 	absent("POST", notYet, "sys/capabilities", "sys/capabilities-accessor", "sys/init", "sys/leases/lookup", "sys/leases/renew", "sys/leases/renew/{url_lease_id}", "sys/leases/revoke", "sys/leases/revoke-force/{prefix}",
-		"sys/leases/revoke-prefix/{prefix}", "sys/leases/revoke/{url_lease_id}", "sys/leases/tidy", "sys/seal", "sys/unseal", "sys/wrapping/lookup", "sys/wrapping/rewrap", "sys/wrapping/unwrap", "sys/wrapping/wrap"),
+		"sys/leases/revoke-prefix/{prefix}", "sys/leases/revoke/{url_lease_id}", "sys/leases/tidy", "sys/seal", "sys/unseal"),
 	absent("POST", noMounts, "sys/mounts/{path}/tune", "sys/auth/{path}", "sys/auth/{path}/tune"),
 	absent("DELETE", noMounts, "sys/mounts/{path}", "sys/auth/{path}"),
 	absent("LIST", noPolicies, "sys/policies/acl", "sys/policies/detailed/acl", "sys/policies/password", "sys/policy"),
