@@ -64,12 +64,16 @@ func checkImport(in *ImportMaterialInput) error {
 func (in *ImportMaterialInput) goodToken(w *work, t *records.Import, there bool) error {
 	k := &w.keys[0]
 	if !there || t.Namespace != k.Namespace || t.Key != k.ID || !w.now.Before(t.Expires) {
-		return kms.Errorf(kms.CodeImportToken, "the import token is none of key %q that is open: it is unknown, used, over, or of another key", k.Name)
+		return noToken(k.Name)
 	}
 	if (w.n == 2) != !t.Under.IsZero() || w.n == 2 && t.Under != w.keys[1].ID {
 		return kms.Errorf(kms.CodeImportToken, "the import token was made for another wrapping key")
 	}
 	return nil
+}
+
+func noToken(key string) error {
+	return kms.Errorf(kms.CodeImportToken, "the import token is none of key %q that is open: it is unknown, used, over, or of another key", key)
 }
 
 // prepareImport opens and proves the material, outside the transaction.
@@ -131,6 +135,9 @@ func (w *work) opener(ctx context.Context, t *records.Import) (provider.Handle, 
 		return v.Handle, func() {}, nil // given back when the work ends
 	}
 	if v, err = w.o.ring.ImportKey(ctx, t.Namespace, t.ID); err != nil {
+		if kms.CodeOf(err) == kms.CodeVersionNotFound { // somebody used the token since it was read
+			err = noToken(w.keys[0].Name)
+		}
 		return nil, nil, err
 	}
 	return v.Handle, v.Release, nil
