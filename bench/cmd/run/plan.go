@@ -14,10 +14,16 @@ const (
 	bareDurable  = "bare-durable"
 	product      = "keyhold"
 	unsynced     = "keyhold-unsynced"
-	shaped       = "vault-shaped"
-	aws          = "keyhold-aws" // the same program, asked in the AWS dialect
-	awsUnsynced  = "keyhold-aws-unsynced"
 	also         = "" // stands in a step for the server of -also
+
+	// the same program, asked in other dialects
+	aws           = "keyhold-aws"
+	awsUnsynced   = "keyhold-aws-unsynced"
+	vault         = "keyhold-vault"
+	vaultUnsynced = "keyhold-vault-unsynced"
+
+	// unsyncedMark ends the name of a server whose audit trail is in memory.
+	unsyncedMark = "unsynced"
 
 	// apart marks a process of its own for operations that make a server larger, and so change what all others cost.
 	apart = "+create"
@@ -26,7 +32,10 @@ const (
 // label is a server's name in the results.
 func label(name string) string { return strings.TrimSuffix(name, apart) }
 
-var own = []string{bareOff, bareUnsynced, bareDurable, unsynced, product, awsUnsynced, aws, shaped}
+var own = []string{bareOff, bareUnsynced, bareDurable, unsynced, product, awsUnsynced, aws, vaultUnsynced, vault}
+
+// dialects are the protocols that Keyhold's servers are asked in.
+var dialects = map[string]string{product: "native", unsynced: "native", aws: "aws", awsUnsynced: "aws", vault: "vault", vaultUnsynced: "vault"}
 
 // step is one shape, run on several servers in turn.
 type step struct {
@@ -38,14 +47,16 @@ type step struct {
 
 // Where more than yardstick and product are measured.
 var extra = map[string][]string{
-	"encrypt-32":        {bareUnsynced, bareDurable, unsynced, awsUnsynced, aws, shaped},
-	"decrypt-32":        {unsynced, awsUnsynced, aws},
-	"encrypt-4096":      {unsynced, shaped},
+	"encrypt-32":        {bareUnsynced, bareDurable, unsynced, awsUnsynced, aws, vaultUnsynced, vault},
+	"decrypt-32":        {unsynced, awsUnsynced, aws, vaultUnsynced, vault},
+	"encrypt-4096":      {unsynced, vaultUnsynced},
 	"decrypt-4096":      {unsynced},
-	"datakey":           {unsynced, awsUnsynced, aws},
-	"hmac":              {unsynced},
+	"datakey":           {unsynced, awsUnsynced, aws, vaultUnsynced, vault},
+	"hmac":              {unsynced, vaultUnsynced, vault},
+	"sign-ecdsa-p256":   {vault},
+	"sign-ed25519":      {vault},
 	"sign-rsa-2048-pss": {unsynced},
-	"batch-256x32":      {bareUnsynced, bareDurable, unsynced},
+	"batch-256x32":      {bareUnsynced, bareDurable, unsynced, vaultUnsynced, vault},
 }
 
 // further are the shapes beside 16 connections that are kept.

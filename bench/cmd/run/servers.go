@@ -54,7 +54,7 @@ func (b *bench) prepare(ctx context.Context, steps []step) (err error) {
 	}
 	for _, s := range steps {
 		for _, name := range s.servers {
-			if name == also || b.servers[name] != nil || (name == unsynced || name == awsUnsynced) && b.memory == "" {
+			if name == also || b.servers[name] != nil || strings.HasSuffix(name, unsyncedMark) && b.memory == "" {
 				continue
 			}
 			if b.servers[name], err = b.start(ctx, name); err != nil {
@@ -87,7 +87,7 @@ func (b *bench) build(ctx context.Context) error {
 	}
 	return errors.Join(
 		golang(ctx, []string{"CGO_ENABLED=0", erasing}, "-C", "..", "build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o", "bin/keyhold", "./cmd/keyhold"),
-		golang(ctx, []string{"CGO_ENABLED=0"}, "build", "-o", b.bin+"/", "./cmd/load", "./cmd/bare", "./cmd/fsync", "./cmd/vaultish"))
+		golang(ctx, []string{"CGO_ENABLED=0"}, "build", "-o", b.bin+"/", "./cmd/load", "./cmd/bare", "./cmd/fsync"))
 }
 
 // golang runs the go command.
@@ -124,24 +124,19 @@ func (b *bench) start(ctx context.Context, name string) (*server, error) {
 		return b.printing(ctx, dir, "bare", "-audit", "unsynced", "-file", filepath.Join(dir, "log"))
 	case bareDurable:
 		return b.printing(ctx, dir, "bare", "-audit", "durable", "-file", filepath.Join(dir, "log"))
-	case shaped:
-		return b.printing(ctx, dir, "vaultish", "-data", filepath.Join(dir, "data"))
-	case unsynced, awsUnsynced:
-		return b.keyhold(ctx, dir, name == awsUnsynced, "KEYHOLD_AUDIT_DIR="+filepath.Join(b.memory, name))
+	case unsynced, awsUnsynced, vaultUnsynced:
+		return b.keyhold(ctx, dir, dialects[name], "KEYHOLD_AUDIT_DIR="+filepath.Join(b.memory, name))
 	default:
-		return b.keyhold(ctx, dir, name == aws)
+		return b.keyhold(ctx, dir, dialects[label(name)])
 	}
 }
 
 // keyhold starts a development server, and reads what it tells its clients.
-func (b *bench) keyhold(ctx context.Context, dir string, signed bool, env ...string) (*server, error) {
+func (b *bench) keyhold(ctx context.Context, dir, dialect string, env ...string) (*server, error) {
 	data := filepath.Join(dir, "data")
 	cmd := b.command(ctx, 0, filepath.Join("..", "bin", "keyhold"), "server", "--dev", "--data", data, "--listen", "127.0.0.1:0")
 	cmd.Env = append(slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "KEYHOLD_") }), env...)
-	s := &server{protocol: "native", cmd: cmd}
-	if signed {
-		s.protocol = "aws"
-	}
+	s := &server{protocol: dialect, cmd: cmd}
 	err := s.launch(dir, func() bool {
 		text, err := os.ReadFile(filepath.Join(data, "dev.env"))
 		for line := range strings.Lines(string(text)) {
@@ -159,7 +154,7 @@ func (b *bench) keyhold(ctx context.Context, dir string, signed bool, env ...str
 	return s, err
 }
 
-// printing starts one of the bench's own servers, which print their URL, and perhaps a token, when they are ready.
+// printing starts one of the bench's own servers, which print their URL when they are ready.
 func (b *bench) printing(ctx context.Context, dir, name string, args ...string) (*server, error) {
 	out, err := os.Create(filepath.Join(dir, "out"))
 	if err != nil {
@@ -171,10 +166,10 @@ func (b *bench) printing(ctx context.Context, dir, name string, args ...string) 
 	err = s.launch(dir, func() bool {
 		text, _ := os.ReadFile(out.Name())
 		lines := strings.Split(string(text), "\n")
-		if len(lines) < 2 || name == "vaultish" && len(lines) < 3 {
+		if len(lines) < 2 {
 			return false
 		}
-		s.url, s.token = lines[0], lines[1]
+		s.url = lines[0]
 		return true
 	})
 	return s, err

@@ -14,10 +14,11 @@ const (
 	unsynced = "keyhold-unsynced" // the audit trail in memory: nothing is durable
 	durable  = "bare-durable"
 	written  = "bare-unsynced"
-	shaped   = "vault-shaped"
 
-	aws         = "keyhold-aws" // by the AWS dialect, each request signed
-	awsUnsynced = "keyhold-aws-unsynced"
+	aws           = "keyhold-aws" // by the AWS dialect, each request signed
+	awsUnsynced   = "keyhold-aws-unsynced"
+	vault         = "keyhold-vault" // by the Vault dialect
+	vaultUnsynced = "keyhold-vault-unsynced"
 )
 
 // measure is how a bar is measured.
@@ -70,6 +71,10 @@ var bars = []bar{
 	{"P11", "memory of an idle server", product, memory, 40, "MiB", []shape{{results.Idle, 0, false}}},
 	{"P14", "AWS dialect, durable, less 15 µs for the signature", aws, signed, 4.0, "× B", at16("encrypt-32", "decrypt-32", "datakey")},
 	{"P14", "AWS dialect, unsynced, less 15 µs for the signature", awsUnsynced, signed, 2.2, "× B", at16("encrypt-32", "decrypt-32", "datakey")},
+	{"P15", "Vault dialect, durable", vault, ratio, 4.0, "× B", at16("encrypt-32", "decrypt-32", "datakey", "hmac")},
+	{"P15", "Vault dialect, unsynced", vaultUnsynced, ratio, 2.2, "× B", at16("encrypt-32", "decrypt-32", "datakey", "hmac")},
+	{"P15", "Vault dialect, batch of 256 × 32 bytes, durable, per item", vault, ratio, 5.0, "× B", at16("batch-256x32")},
+	{"P15", "Vault dialect, ECDSA and Ed25519, durable", vault, beyond, 60, "µs more than B", at16("sign-ecdsa-p256", "sign-ed25519")},
 	{"P13", "a full handshake for each request", product, ratio, 1.2, "× B", []shape{{"encrypt-32", 16, true}}},
 }
 
