@@ -179,6 +179,7 @@ func (n *Node) Run(ctx context.Context) error {
 		}
 	}
 	debug.FreeOSMemory() // what the start has left behind: reading schemas, tables and the store's end
+	server.TrimProgram()
 	err := n.server.Run(ctx)
 	return errors.Join(err, n.close(context.WithoutCancel(ctx)))
 }

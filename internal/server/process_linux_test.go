@@ -1,6 +1,9 @@
 package server
 
 import (
+	"fmt"
+	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -17,4 +20,28 @@ func TestNoCoreFileShowsAKey(t *testing.T) {
 	if dumpable, err := unix.PrctlRetInt(unix.PR_GET_DUMPABLE, 0, 0, 0, 0); err != nil || dumpable != 0 {
 		t.Errorf("dumpable %d %v, want 0", dumpable, err)
 	}
+}
+
+// A program goes on after its pages were let go of.
+func TestTheProgramComesBack(t *testing.T) {
+	before := residentFile(t)
+	TrimProgram()
+	if after := residentFile(t); after >= before {
+		t.Errorf("got %d kB of files in memory, had %d before", after, before)
+	}
+}
+
+// residentFile is how much of files this process has mapped and present, in kB.
+func residentFile(t *testing.T) int {
+	t.Helper()
+	status, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "RssFile:")
+	n := 0
+	if _, err := fmt.Sscan(rest, &n); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }
