@@ -54,6 +54,7 @@ const (
 	Keychain Label = "keyhold/keychain/v1" // store and audit keys under the root
 	Page     Label = "keyhold/page/v1"     // page tokens
 	Archive  Label = "keyhold/archive/v1"  // wrapped key material that was put away, once more
+	Secret   Label = "keyhold/secret/v1"   // what a client keeps here, or an answer that waits to be fetched
 
 	BlobChaCha  Label = "keyhold/blob/chacha20-poly1305/v1"  // ciphertexts given to callers
 	BlobXChaCha Label = "keyhold/blob/xchacha20-poly1305/v1" // ciphertexts given to callers
@@ -84,7 +85,7 @@ func (s suite) cipher(messageKey []byte) (cipher.AEAD, error) {
 // erases tells whether what the cipher leaves in memory is erased (secret.Do): for labels of keys, which are sealed and opened seldom.
 func (l Label) erases() bool {
 	switch l {
-	case Material, KEK, Shred, Root, Keychain, Archive:
+	case Material, KEK, Shred, Root, Keychain, Archive, Secret:
 		return true
 	}
 	return false

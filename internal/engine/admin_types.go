@@ -92,6 +92,7 @@ type PoliciesOutput struct {
 type CanIInput struct {
 	Action    kms.Action
 	Key       kms.Ref // for actions on keys
+	Secret    string  // for actions on secrets: the path
 	Principal string  // empty: the caller
 	Roles     []kms.Role
 	Groups    []string

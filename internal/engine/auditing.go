@@ -253,6 +253,9 @@ func doExplain(ctx context.Context, w *work, in *ExplainInput) (ExplainOutput, e
 		}
 	}
 	q := w.request(p, on, rec.Action, nil)
+	if rec.Action.OnSecret() {
+		q.Asks = &SecretInput{Path: rec.Resource}
+	}
 	q.Now, q.Remote, q.Dialect = rec.Time, rec.Remote.Addr(), rec.Dialect
 	return ExplainOutput{Record: &rec, Explanation: w.rules.Explain(q)}, nil
 }

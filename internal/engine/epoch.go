@@ -270,7 +270,7 @@ func (e *Engine) passPage(after []byte, target uint32) (n, older int, next []byt
 	if len(stale) == 0 {
 		return len(rows), 0, next, nil
 	}
-	gone, err := o.destroyedAmong(ctx, stale)
+	gone, err := destroyedAmong(ctx, o, stale, func(row *records.ShredRow) kms.Namespace { return row.Namespace })
 	if err != nil {
 		return 0, 0, nil, err
 	}
@@ -296,17 +296,18 @@ func (e *Engine) passPage(after []byte, target uint32) (n, older int, next []byt
 }
 
 // destroyedAmong tells which namespaces of rows are destroyed: what their secrets wrap cannot be opened without the namespace's KEK, and they go.
-func (o *opened) destroyedAmong(ctx context.Context, rows []records.ShredRow) (map[kms.Namespace]bool, error) {
+func destroyedAmong[R any](ctx context.Context, o *opened, rows []R, of func(*R) kms.Namespace) (map[kms.Namespace]bool, error) {
 	gone := make(map[kms.Namespace]bool)
-	for _, row := range rows {
-		if _, known := gone[row.Namespace]; known {
+	for i := range rows {
+		ns := of(&rows[i])
+		if _, known := gone[ns]; known {
 			continue
 		}
-		n, err := o.records.Namespace(ctx, row.Namespace)
+		n, err := o.records.Namespace(ctx, ns)
 		if err != nil {
 			return nil, err
 		}
-		gone[row.Namespace] = !n.Destroyed.IsZero()
+		gone[ns] = !n.Destroyed.IsZero()
 	}
 	return gone, nil
 }
@@ -314,6 +315,9 @@ func (o *opened) destroyedAmong(ctx context.Context, rows []records.ShredRow) (m
 func placeOf(row records.ShredRow) []byte {
 	if row.Archive {
 		return seal.Place{Kind: seal.PlaceArchive, Namespace: row.Namespace}.Bytes()
+	}
+	if row.Secret {
+		return seal.Place{Kind: seal.PlaceSecret, Namespace: row.Namespace, Key: row.Key}.Bytes()
 	}
 	if row.Key.IsZero() {
 		return seal.Place{Kind: seal.PlaceNamespace, Namespace: row.Namespace}.Bytes()

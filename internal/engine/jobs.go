@@ -190,8 +190,11 @@ func (e *Engine) do(name string, f func() error) {
 	}
 }
 
-// sweep forgets what has no use any more: remembered outcomes of idempotency tokens, and tokens that ended a month ago.
+// sweep forgets what has no use any more: answers that nobody fetched, remembered outcomes of idempotency tokens, and tokens that ended a month ago.
 func (e *Engine) sweep(ctx context.Context, o *opened) error {
+	if err := e.dropAnswers(ctx, o, e.clock.Trusted()); err != nil {
+		return err
+	}
 	old := e.clock.Trusted().Add(-idemFor)
 	for after := []byte(nil); ; {
 		paths, next, err := o.records.ExpiredIdem(ctx, after, 500, func(i records.Idem) bool { return i.Time.Before(old) })

@@ -167,7 +167,7 @@ func (m *model) resolve(ns kms.Namespace, ref kms.Ref) *mKey {
 // roles is what the built-in rules grant.
 var roles = map[kms.Role][]kms.Group{
 	kms.RoleOperator: {kms.OperatorGroup, kms.AdminGroup, kms.SelfGroup},
-	kms.RoleAdmin:    {kms.ManageGroup, kms.ReadGroup, kms.AdminGroup, kms.SelfGroup},
+	kms.RoleAdmin:    {kms.ManageGroup, kms.ReadGroup, kms.AdminGroup, kms.SecretGroup, kms.SelfGroup},
 	kms.RoleUser:     {kms.UseGroup, kms.ReadGroup, kms.SelfGroup},
 	kms.RoleAuditor:  {kms.ReadGroup, kms.AuditGroup, kms.SelfGroup},
 	"":               {kms.SelfGroup},

@@ -30,6 +30,9 @@ func (w *work) stands(ctx context.Context) bool {
 	if p.Standing != nil && !p.Standing.Stands() || o == nil || !o.ring.Lease().Valid() {
 		return false
 	}
+	if w.still != nil && !w.still(ctx) {
+		return false
+	}
 	same := o == w.o && !w.rules.ended.Load()
 	for i := range w.n {
 		same = same && !w.keys[i].Ended()

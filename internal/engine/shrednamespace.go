@@ -308,7 +308,7 @@ func (w *work) admits(r *rules) error {
 	switch w.rec.Action.Group() {
 	case kms.ReadGroup, kms.AuditGroup, kms.SelfGroup:
 		return nil
-	case kms.UseGroup, kms.ManageGroup, kms.AdminGroup, kms.OperatorGroup:
+	case kms.UseGroup, kms.ManageGroup, kms.AdminGroup, kms.OperatorGroup, kms.ExceptionGroup, kms.SecretGroup:
 	}
 	if r.ns.Destroyed.IsZero() && savers[w.rec.Action] {
 		return nil

@@ -3,11 +3,13 @@ package engine
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/keyring"
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/records"
 	"github.com/keyhold/keyhold/internal/store"
 )
 
@@ -158,9 +160,48 @@ func doCheckStore(ctx context.Context, w *work, _ *struct{}) (out CheckStoreOutp
 			}
 		}
 		if next == "" {
-			return out, nil
+			return out, checkSecrets(ctx, w, fresh, found)
 		}
 		ns = next
+	}
+}
+
+// checkSecrets opens every value that is kept.
+func checkSecrets(ctx context.Context, w *work, ring *keyring.Ring, found func(string)) error {
+	for after := (kms.ID{}); ; {
+		page, next, err := w.o.records.Secrets(ctx, after, 200)
+		if kms.CodeOf(err) == kms.CodeRecordDamaged {
+			return nil // as with keys
+		}
+		if err != nil {
+			return err
+		}
+		gone, err := destroyedAmong(ctx, w.o, page, func(s *records.Secret) kms.Namespace { return s.Namespace })
+		if err != nil {
+			return err
+		}
+		for i := range page {
+			for _, v := range page[i].Versions {
+				if v.Destroyed || gone[page[i].Namespace] {
+					continue
+				}
+				value, there, err := ring.OpenSecret(ctx, page[i].Namespace, v.Value)
+				clear(value)
+				switch {
+				case kms.CodeOf(err) == kms.CodeCancelled:
+					return err
+				case err != nil:
+					found(fmt.Sprintf("secret %s, version %d: %s", page[i].ID, v.Number, kms.AsError(err).Error()))
+				case !there: // destroyed in between, or lost
+					if now, err := w.versionNow(ctx, page[i].ID, v.Number); err == nil && !now.Destroyed {
+						found(fmt.Sprintf("secret %s, version %d: its value is missing", page[i].ID, v.Number))
+					}
+				}
+			}
+		}
+		if after = next; next.IsZero() {
+			return nil
+		}
 	}
 }
 

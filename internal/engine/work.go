@@ -35,6 +35,8 @@ type work struct {
 	cost      amount            // of what the operation is about to protect, where a key has limits
 	authorize func(*work) error // where neither keys nor the namespace decide
 
+	still func(context.Context) bool // what else has to hold when the output leaves; nil: nothing
+
 	// Of changes only.
 	stamp   func(leaf [32]byte) error
 	pending *committed

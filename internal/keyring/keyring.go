@@ -307,7 +307,10 @@ type Place struct {
 // NewPlace makes a fresh shred secret, and from it and the namespace's KEK the wrapping key of a new version.
 // The caller erases Wrap after use.
 func (r *Ring) NewPlace(ctx context.Context, ns kms.Namespace, id kms.ID, n uint32) (Place, error) {
-	name := versionPlace(ns, id, n)
+	return r.newPlace(ctx, ns, versionPlace(ns, id, n))
+}
+
+func (r *Ring) newPlace(ctx context.Context, ns kms.Namespace, name []byte) (Place, error) {
 	shred := seal.NewShredSecret()
 	defer shred.Zero()
 	row, err := r.cfg.Epochs.WrapShred(shred, name)

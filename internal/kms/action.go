@@ -134,6 +134,20 @@ const (
 	DeleteRole
 	AssumeRole // begins a session of a role
 
+	PutSecret // writes a version of a document that a client keeps here, sealed
+	ReadSecret
+	ListSecrets
+	DeleteSecret // of versions, which can be taken back
+	UndeleteSecret
+	DestroySecret // of versions, for good
+	ReadSecretMetadata
+	UpdateSecretMetadata
+	DeleteSecretMetadata // destroys all versions, and forgets that there was such a secret
+	WrapAnswer           // puts an answer away for who has the token that leads to it
+	UnwrapAnswer         // gives it out, once
+	LookUpAnswer         // tells how long it waits, and does not give it out
+	RewrapAnswer         // under another token
+
 	actionEnd
 )
 
@@ -150,6 +164,7 @@ const (
 	OperatorGroup                   // the server itself
 	SelfGroup                       // what every authenticated caller may do
 	ExceptionGroup                  // permissions that no role and no other group has: they are granted by name
+	SecretGroup                     // documents that are kept sealed; reading their values is an exception
 )
 
 type actionFacts struct {
@@ -286,6 +301,20 @@ var actions = [...]actionFacts{
 	ReadRole:   {"ReadRole", AdminGroup, false},
 	DeleteRole: {"DeleteRole", AdminGroup, false},
 	AssumeRole: {"AssumeRole", SelfGroup, false},
+
+	PutSecret:            {"PutSecret", SecretGroup, false},
+	ReadSecret:           {"ReadSecret", ExceptionGroup, false},
+	ListSecrets:          {"ListSecrets", SecretGroup, false},
+	DeleteSecret:         {"DeleteSecret", SecretGroup, false},
+	UndeleteSecret:       {"UndeleteSecret", SecretGroup, false},
+	DestroySecret:        {"DestroySecret", SecretGroup, false},
+	ReadSecretMetadata:   {"ReadSecretMetadata", SecretGroup, false},
+	UpdateSecretMetadata: {"UpdateSecretMetadata", SecretGroup, false},
+	DeleteSecretMetadata: {"DeleteSecretMetadata", SecretGroup, false},
+	WrapAnswer:           {"WrapAnswer", SelfGroup, false},
+	UnwrapAnswer:         {"UnwrapAnswer", SelfGroup, false},
+	LookUpAnswer:         {"LookUpAnswer", SelfGroup, false},
+	RewrapAnswer:         {"RewrapAnswer", SelfGroup, false},
 }
 
 // AllActions lists every action, for tables and tests that range over them.
@@ -318,6 +347,9 @@ func (a Action) Group() Group {
 // OnKey tells whether the action's resource is a key, not a namespace.
 func (a Action) OnKey() bool { return a > 0 && a < actionEnd && actions[a].key }
 
+// OnSecret tells whether the action is about one secret, or a folder of them, which is named by its path.
+func (a Action) OnSecret() bool { return a == ReadSecret || a.Group() == SecretGroup }
+
 // ParseAction reads the name of an action.
 func ParseAction(s string) (Action, error) {
 	for a := CreateKey; a < actionEnd; a++ {
@@ -346,11 +378,13 @@ func (g Group) String() string {
 		return "Self"
 	case ExceptionGroup:
 		return "Exception"
+	case SecretGroup:
+		return "ManageSecrets"
 	}
 	return "UnknownGroup"
 }
 
 // AllGroups lists every group.
 func AllGroups() []Group {
-	return []Group{UseGroup, ManageGroup, ReadGroup, AuditGroup, AdminGroup, OperatorGroup, SelfGroup, ExceptionGroup}
+	return []Group{UseGroup, ManageGroup, ReadGroup, AuditGroup, AdminGroup, OperatorGroup, SelfGroup, ExceptionGroup, SecretGroup}
 }

@@ -27,7 +27,7 @@ func grants() map[kms.Role][]string {
 	return map[kms.Role][]string{
 		// ReadPolicy: who repairs a namespace must see what is wrong with it.
 		kms.RoleOperator: {kms.OperatorGroup.String(), kms.AdminGroup.String(), kms.ReadNamespace.String(), kms.ReadPolicy.String()},
-		kms.RoleAdmin:    {kms.ManageGroup.String(), kms.ReadGroup.String(), kms.AdminGroup.String()},
+		kms.RoleAdmin:    {kms.ManageGroup.String(), kms.ReadGroup.String(), kms.AdminGroup.String(), kms.SecretGroup.String()},
 		kms.RoleUser:     {kms.UseGroup.String(), kms.ReadGroup.String()},
 		kms.RoleAuditor:  {kms.ReadGroup.String(), kms.AuditGroup.String()},
 	}
@@ -42,9 +42,9 @@ func builtinTexts() []builtinText {
 		{ruleIsolation, fmt.Sprintf(`forbid (principal, action, resource)
 unless { principal.namespace == resource.namespace || (principal in Role::%q && action in [%s]) };`,
 			kms.RoleOperator, actionList(grants()[kms.RoleOperator]))},
-		// Who runs the server neither uses nor manages keys, whatever policies say.
+		// Who runs the server neither uses nor manages keys and secrets, whatever policies say.
 		{ruleOperators, fmt.Sprintf(`forbid (principal in Role::%q, action in [%s], resource);`,
-			kms.RoleOperator, actionList([]string{kms.UseGroup.String(), kms.ManageGroup.String()}))},
+			kms.RoleOperator, actionList([]string{kms.UseGroup.String(), kms.ManageGroup.String(), kms.SecretGroup.String(), kms.ReadSecret.String()}))},
 		// Destruction happens when the window that was asked for ends; nobody shortens it by asking for the end.
 		{ruleDestroyer, fmt.Sprintf(`forbid (principal, action == Action::%q, resource) unless { principal.method == %q };`,
 			kms.DestroyKey, kms.AuthSystem)},
@@ -78,8 +78,8 @@ func Builtins() string {
 }
 
 var theDevelopment = sync.OnceValue(func() []*statement {
-	statements, err := parse(ruleDevelop, fmt.Appendf(nil, `permit (principal in Role::%q, action in Action::%q, resource);`,
-		kms.RoleAdmin, kms.OperatorGroup))
+	statements, err := parse(ruleDevelop, fmt.Appendf(nil, `permit (principal in Role::%q, action in [%s], resource);`,
+		kms.RoleAdmin, actionList([]string{kms.OperatorGroup.String(), kms.ReadSecret.String()})))
 	if err != nil {
 		panic("policy: own rule: " + err.Error()) // excluded by the tests of this package
 	}

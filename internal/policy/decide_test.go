@@ -40,7 +40,7 @@ func TestRolesPermitTheirGroupsAndNothingElse(t *testing.T) {
 						want = want || g == kms.OperatorGroup && a != kms.DestroyKey || g == kms.AdminGroup || a == kms.ReadNamespace || a == kms.ReadPolicy
 					case home != where:
 					case role == kms.RoleAdmin:
-						want = want || g == kms.ManageGroup || g == kms.ReadGroup || g == kms.AdminGroup && a != kms.CreateNamespace
+						want = want || g == kms.ManageGroup || g == kms.ReadGroup || g == kms.SecretGroup || g == kms.AdminGroup && a != kms.CreateNamespace
 					case role == kms.RoleUser:
 						want = want || g == kms.UseGroup || g == kms.ReadGroup
 					case role == kms.RoleAuditor:
@@ -66,7 +66,7 @@ func TestOperatorCannotUseKeysWhateverPoliciesSay(t *testing.T) {
 			rules := mustCompile(t, ns, set, everything)
 			p := principal(kms.SystemNamespace, "root", kms.RoleOperator, kms.RoleUser, kms.RoleAdmin)
 			for _, a := range kms.AllActions() {
-				if g := a.Group(); g != kms.UseGroup && g != kms.ManageGroup {
+				if g := a.Group(); g != kms.UseGroup && g != kms.ManageGroup && !a.OnSecret() {
 					continue
 				}
 				if d := rules.Decide(ask(p, a, resourceFor(a, ns))); d.Allowed || !slices.Contains(d.Policies, ruleOperators) {

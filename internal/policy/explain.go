@@ -128,7 +128,7 @@ func (r *Rules) needAgainst(f Reason, q *Request) string {
 	case ruleIsolation:
 		return fmt.Sprintf("a principal of namespace %s: %s is of %s, and no policy opens a namespace to another's principals", r.namespace, q.Principal.of.Name, q.Principal.of.Namespace)
 	case ruleOperators:
-		return "a principal that is no operator: who runs the server neither uses nor manages keys"
+		return "a principal that is no operator: who runs the server neither uses nor manages keys and secrets"
 	case ruleDestroyer:
 		return "nothing: the server itself destroys a key when its window ends (ScheduleKeyDestruction)"
 	case ruleCreator:

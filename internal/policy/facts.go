@@ -28,6 +28,8 @@ type Facts struct {
 	Constraint string       // of the grant: "EncryptionContextEquals", "EncryptionContextSubset"; empty: none
 	Grantee    string       // the principal that it would permit them
 	Retiring   string       // the principal that could retire it; empty: none
+
+	Secret string // path of the secret that it is about; of a folder, with / at its end; empty: none
 }
 
 // Teller is a request that says more of itself where a policy asks.
@@ -88,7 +90,7 @@ func (v *verdict) addFacts(m types.RecordMap) {
 		region = q.Resource.home
 	}
 	for name, s := range map[types.String]string{
-		"region": region, "alias": f.Alias, "message_type": f.Message, "grant_constraint": f.Constraint, "grantee": f.Grantee, "retiring": f.Retiring,
+		"region": region, "alias": f.Alias, "message_type": f.Message, "grant_constraint": f.Constraint, "grantee": f.Grantee, "retiring": f.Retiring, "secret": f.Secret,
 	} {
 		if s != "" {
 			m[name] = types.String(s)

@@ -104,6 +104,7 @@ func contextTable() []attribute {
 		{name: "grant_constraint", cedar: "String", optional: true, values: []string{"EncryptionContextEquals", "EncryptionContextSubset"}, about: "of a new grant"},
 		{name: "grantee", cedar: "String", optional: true, about: "the principal that a new grant permits something"},
 		{name: "retiring", cedar: "String", optional: true, about: "the principal that can retire a new grant"},
+		{name: "secret", cedar: "String", optional: true, about: "path of the secret that the request is about; a folder's ends in /"},
 	}
 }
 

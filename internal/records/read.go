@@ -230,12 +230,13 @@ func (r *Records) Job(ctx context.Context, name string) (Job, kms.Rev, error) {
 	return load[Job](ctx, r, jobPath(name))
 }
 
-// ShredRow is a shred row with what it belongs to: a key's version, or a namespace's KEK or archive KEK (then Key is zero).
+// ShredRow is a shred row with what it belongs to: a key's version, a sealed value, or a namespace's KEK or archive KEK (then Key is zero).
 type ShredRow struct {
 	Shred
-	Key     kms.ID
+	Key     kms.ID // or the id of a sealed value
 	Version uint32
 	Archive bool
+	Secret  bool
 	path    []byte
 }
 
@@ -245,6 +246,9 @@ func (r *Records) ShredRows(ctx context.Context, after []byte, n int) (all []Shr
 		row := ShredRow{Shred: v, path: path}
 		if len(path) == versionPathLen && path[1] != 0 {
 			row.Key, row.Version = splitVersion(path)
+		}
+		if row.Secret = len(path) == secretShredPathLen && path[1] == 0xff; row.Secret {
+			row.Key = kms.ID(path[2:])
 		}
 		row.Archive = len(path) > 2 && path[1] == 0 && path[2] == 0
 		all = append(all, row)

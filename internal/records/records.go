@@ -30,7 +30,7 @@ const (
 	kindKey        kind = 'K' // K namespace 00 key id
 	kindVersion    kind = 'V' // V key id, version u32
 	kindName       kind = 'n' // n keyed hash of namespace and name
-	kindShred      kind = 'R' // R key id, version u32; R 00 namespace for namespace KEKs; R 00 00 namespace for archive KEKs
+	kindShred      kind = 'R' // R key id, version u32; R 00 namespace for namespace KEKs; R 00 00 namespace for archive KEKs; R ff id for sealed values
 	kindPolicy     kind = 'P' // P namespace 00 policy id
 	kindToken      kind = 'T' // T token id
 	kindCredential kind = 'C' // C keyed hash of the subject
