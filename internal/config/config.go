@@ -186,6 +186,7 @@ func (c *Config) finish(from map[string]place) Problems {
 			fmt.Sprintf("it is %q and tls.client_ca is %q", c.TLS.Clients, c.TLS.ClientCA), "verified together with tls.client_ca, or neither")
 	}
 	c.Audit.Witnessing.checkQuorum(from, &ps)
+	c.checkMounts(from, &ps)
 	if c.LockOut.Most < c.LockOut.First {
 		ps.add(from["lock_out.most"].or(from["lock_out.first"]), "lock_out.most", fmt.Sprintf("%s is less than lock_out.first, %s", c.LockOut.Most, c.LockOut.First), "at least lock_out.first")
 	}

@@ -128,8 +128,10 @@ func table() []setting {
 		duration("aws.clock_skew", "5m", time.Second, time.Hour, func(c *Config) *time.Duration { return &c.AWS.Skew },
 			"How far apart the clocks of the server and of who signs a request (AWS Signature Version 4) may be: so long a signed request is good."),
 
-		mounts("vault.mounts", "transit", func(c *Config) *[]string { return &c.Vault.Mounts },
+		mounts("vault.mounts", "transit", false, func(c *Config) *[]string { return &c.Vault.Mounts },
 			"Where the Vault dialect has transit. Key `k` of the mount `transit` is the key `k`, and that of another mount `m` the key `m/k`."),
+		mounts("vault.kv_mounts", "secret", true, func(c *Config) *[]string { return &c.Vault.KV },
+			"Where the Vault dialect has secrets, as KV version 2. The secret `s` of the mount `m` is the secret `m/s`."),
 
 		issuers("oidc.issuers", func(c *Config) *[]string { return &c.OIDC.Issuers },
 			"OpenID Connect issuers whose identity tokens roles may trust. The server asks these for their keys, over TLS, and no others. None: identity tokens are refused."),

@@ -120,7 +120,9 @@ func TestDeletionOfSecretsIsTakenBackAndDestructionIsNot(t *testing.T) {
 	w.putPolicy("reads", readsAll)
 	w.mustPut("secret/a", "one")
 	w.mustPut("secret/a", "two")
-	versions := func(n ...uint32) engine.SecretVersionsInput { return engine.SecretVersionsInput{Path: "secret/a", Versions: n} }
+	versions := func(n ...uint32) engine.SecretVersionsInput {
+		return engine.SecretVersionsInput{Path: "secret/a", Versions: n}
+	}
 	if _, err := w.e.DeleteSecret(t.Context(), admin, versions()); err != nil {
 		t.Fatal(err)
 	}

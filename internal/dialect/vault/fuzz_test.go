@@ -3,6 +3,8 @@ package vault
 import (
 	"bytes"
 	"encoding/json"
+	"errors"
+	"reflect"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -13,10 +15,10 @@ import (
 
 // FuzzPaths: a path leads to one place, or to none; that place's own path leads there too.
 func FuzzPaths(f *testing.F) {
-	for _, s := range []string{"/v1/transit/encrypt/k", "/v1//transit//keys/k/", "/v1/a/transit/keys", "/v1/team/t/sign/k/sha2-256", "/v1/sys/mounts/a/b/tune", "/v1/../sys/health", "/v1/", "/", strings.Repeat("/v1/a", 100)} {
+	for _, s := range []string{"/v1/transit/encrypt/k", "/v1//transit//keys/k/", "/v1/a/transit/keys", "/v1/team/t/sign/k/sha2-256", "/v1/sys/mounts/a/b/tune", "/v1/secret/metadata/", "/v1/team/kv/data/a/b/c", "/v1/../sys/health", "/v1/", "/", strings.Repeat("/v1/a", 100)} {
 		f.Add(s)
 	}
-	h := &handler{mounts: []string{defaultMount, "team/t"}, index: indexed(routes)}
+	h := &handler{mounts: []string{defaultMount, "team/t"}, kv: []string{"secret", "team/kv"}, index: indexed(routes)}
 	f.Fuzz(func(t *testing.T, path string) {
 		p, bad := h.locate(path)
 		if bad != nil {
@@ -25,7 +27,7 @@ func FuzzPaths(f *testing.F) {
 			}
 			return
 		}
-		for _, method := range []string{"GET", "POST", methodList, "DELETE", "HEAD"} {
+		for _, method := range []string{"GET", "POST", methodList, "DELETE", "HEAD", "PATCH"} {
 			again, _ := h.locate("/v1/" + p.path)
 			rt, allowed := h.find(&p, method)
 			if rt == nil {
@@ -113,6 +115,64 @@ func FuzzBodies(f *testing.F) {
 			}
 		}
 	})
+}
+
+// FuzzMerge: a patch does what RFC 7396 says, here in the words of its own pseudocode.
+func FuzzMerge(f *testing.F) {
+	for _, s := range [][2]string{{`{"a":"b","c":{"d":"e","f":"g"}}`, `{"a":"z","c":{"f":null}}`}, {`{}`, `{"a":{"bb":{"ccc":null}}}`}, {`{"e":null}`, `{"a":1}`}, {`{"a":[1,2]}`, `{"a":{"b":"c"}}`},
+		{`{"\u0061":1}`, `{"a":null}`}, {`{"a":{}}`, strings.Repeat(`{"a":`, 70) + "1" + strings.Repeat("}", 70)}} {
+		f.Add([]byte(s[0]), []byte(s[1]))
+	}
+	f.Fuzz(func(t *testing.T, document, patch []byte) {
+		for _, b := range []*[]byte{&document, &patch} {
+			var j decoder
+			if in, bad := j.object(*b, nil); bad != nil || in == nil && !bytes.HasPrefix(bytes.TrimSpace(*b), []byte("{")) {
+				return
+			}
+			*b = bytes.TrimSpace(*b)
+		}
+		got, err := merge(secret.Release(bytes.Clone(document)), patch)
+		if err != nil {
+			if !errors.Is(err, errDeepPatch) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if len(got) > len(document)+len(patch) {
+			t.Fatalf("%s with %s has %d bytes: %s", document, patch, len(got), got)
+		}
+		var was, changes, now any
+		for b, to := range map[*[]byte]*any{&document: &was, &patch: &changes, &got: &now} {
+			d := json.NewDecoder(bytes.NewReader(*b))
+			d.UseNumber()
+			if err := d.Decode(to); err != nil {
+				t.Fatalf("%s: %v", *b, err)
+			}
+		}
+		if want := mergePatched(was, changes); !reflect.DeepEqual(now, want) {
+			t.Fatalf("%s with %s: got %s want %v", document, patch, got, want)
+		}
+	})
+}
+
+// mergePatched is MergePatch of RFC 7396 §2.
+func mergePatched(target, patch any) any {
+	changes, is := patch.(map[string]any)
+	if !is {
+		return patch
+	}
+	all, is := target.(map[string]any)
+	if !is {
+		all = map[string]any{}
+	}
+	for name, value := range changes {
+		if value == nil {
+			delete(all, name)
+		} else {
+			all[name] = mergePatched(all[name], value)
+		}
+	}
+	return all
 }
 
 // TestNothingStaysOfAnAnswerThatGrew: the buffers that an answer outgrew are erased.

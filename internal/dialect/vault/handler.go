@@ -33,6 +33,7 @@ type Config struct {
 	Engine *engine.Engine
 	Authn  Authenticator
 	Mounts []string     // where transit is, without slashes around; nil: "transit"
+	KV     []string     // where secrets are, in the same form; nil: nowhere
 	Logger *slog.Logger // for panics. nil: none
 }
 
@@ -41,13 +42,14 @@ type handler struct {
 	engine *engine.Engine
 	authn  Authenticator
 	mounts []string
+	kv     []string
 	index  index
 	log    *slog.Logger
 }
 
 // Handler answers the Vault dialect below /v1/.
 func Handler(cfg Config) http.Handler {
-	h := &handler{engine: cfg.Engine, authn: cfg.Authn, mounts: cfg.Mounts, index: indexed(routes), log: cfg.Logger}
+	h := &handler{engine: cfg.Engine, authn: cfg.Authn, mounts: cfg.Mounts, kv: cfg.KV, index: indexed(routes), log: cfg.Logger}
 	if len(h.mounts) == 0 {
 		h.mounts = []string{defaultMount}
 	}
@@ -161,7 +163,10 @@ func (x *exchange) serve(ctx context.Context) *fault {
 	case rt.run == nil:
 		return newFault(http.StatusMethodNotAllowed, unsupported, rt.how)
 	}
-	if method == http.MethodPost {
+	if method == http.MethodPatch && x.r.Header.Get("Content-Type") != mergePatch {
+		return wrongMethod(method, x.r)
+	}
+	if method == http.MethodPost || method == http.MethodPatch {
 		if f := x.read(x.r); f != nil {
 			return f
 		}
@@ -198,11 +203,13 @@ func methodOf(r *http.Request) (string, *fault) {
 
 const methodList = "LIST"
 
+// mergePatch is the one content type that matters (RFC 7396 §4).
+const mergePatch = "application/merge-patch+json"
+
 // wrongMethod refuses a method that a path does not have.
 func wrongMethod(method string, r *http.Request) *fault {
-	const merge = "application/merge-patch+json"
-	if kind := r.Header.Get("Content-Type"); method == http.MethodPatch && kind != merge {
-		return newFault(http.StatusUnsupportedMediaType, "PATCH requires Content-Type of "+merge+", provided "+clip(kind))
+	if kind := r.Header.Get("Content-Type"); method == http.MethodPatch && kind != mergePatch {
+		return newFault(http.StatusUnsupportedMediaType, "PATCH requires Content-Type of "+mergePatch+", provided "+clip(kind))
 	}
 	return newFault(http.StatusMethodNotAllowed, unsupported)
 }

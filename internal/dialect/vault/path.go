@@ -17,8 +17,8 @@ const maxSegments = 24
 type place struct {
 	path      string // without /v1/, cleaned
 	namespace kms.Namespace
-	group     string // the first segment of a route's pattern: "transit", "sys" or "auth"
-	mount     string // of transit
+	group     string // the first segment of a route's pattern: "transit", "secret", "sys" or "auth"
+	mount     string // of transit, or of secrets
 	rest      []string
 	names     [3]string // what stands for the variables of the route that was found
 }
@@ -61,6 +61,12 @@ func (h *handler) enter(p *place, segments []string) bool {
 	for _, m := range h.mounts {
 		if rest, ok := below(segments, m); ok {
 			p.group, p.mount, p.rest = defaultMount, m, rest
+			return true
+		}
+	}
+	for _, m := range h.kv {
+		if rest, ok := below(segments, m); ok {
+			p.group, p.mount, p.rest = kvGroup, m, rest
 			return true
 		}
 	}

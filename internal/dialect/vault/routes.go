@@ -2,6 +2,7 @@ package vault
 
 import (
 	"context"
+	"slices"
 	"strings"
 
 	"github.com/keyhold/keyhold/internal/kms"
@@ -18,12 +19,13 @@ const (
 
 // route is one row of the table. Its pattern is that of OpenBao's own description of its API.
 type route struct {
-	method  string // GET, LIST, POST (which stands for PUT too) or DELETE
+	method  string // GET, LIST, POST (which stands for PUT too), PATCH or DELETE
 	pattern string
 	grants  []grant
 	works   works
 	how     string
 	open    bool // it needs no token
+	whole   bool // its last {path} may stand for nothing: the mount itself
 	bare    bool // its answer has no envelope
 	echo    bool // it repeats the members of data beside it
 	run     func(*exchange, context.Context) *fault
@@ -47,7 +49,7 @@ func may(capability string, actions ...kms.Action) []grant {
 }
 
 const (
-	canRead, canUpdate, canCreate, canDelete, canList = "read", "update", "create", "delete", "list"
+	canRead, canUpdate, canCreate, canDelete, canList, canPatch = "read", "update", "create", "delete", "list", "patch"
 )
 
 func on(i int, all []grant) []grant {
@@ -104,6 +106,7 @@ var routes = flat(
 
 	sysRoutes,
 	wrappingRoutes,
+	kvRoutes,
 	absent("GET", notYet, "sys/auth", "sys/auth/{path}", "sys/auth/{path}/tune", "sys/internal/ui/namespaces", "sys/internal/ui/resultant-acl", "sys/leases", "sys/leases/count"),
 	absent("LIST", notYet, "sys/leases/lookup/", "sys/leases/lookup/{prefix}"),
 	absent("POST", notYet, "sys/capabilities", "sys/capabilities-accessor", "sys/init", "sys/leases/lookup", "sys/leases/renew", "sys/leases/renew/{url_lease_id}", "sys/leases/revoke", "sys/leases/revoke-force/{prefix}",
@@ -185,7 +188,7 @@ func flat(all ...[]route) []route {
 	return rs
 }
 
-// index finds the routes of a group by their first segment.
+// index finds the routes of a group by their first segment. Longer patterns come first: a {path} in a shorter one matches what they mean.
 type index map[string]map[string][]*route
 
 func indexed(all []route) index {
@@ -198,6 +201,11 @@ func indexed(all []route) index {
 		}
 		m[group][r.parts[0]] = append(m[group][r.parts[0]], r)
 	}
+	for _, group := range m {
+		for _, rs := range group {
+			slices.SortStableFunc(rs, func(a, b *route) int { return len(b.parts) - len(a.parts) })
+		}
+	}
 	return m
 }
 
@@ -206,7 +214,13 @@ func (r *route) match(segments []string) (names [3]string, ok bool) {
 	n := 0
 	for i, part := range r.parts {
 		more := len(segments) - (len(r.parts) - i - 1) // how many may stand for this part
+		if r.whole && i < len(r.parts)-1 {
+			more++
+		}
 		switch {
+		case more == 0 && part == "{path}" && r.whole:
+			n++
+			continue
 		case more < 1:
 			return names, false
 		case part == "{path}":

@@ -113,6 +113,9 @@ func (h *handler) mounted() []mount {
 	for _, m := range h.mounts {
 		all = append(all, mount{m, "transit", ""})
 	}
+	for _, m := range h.kv {
+		all = append(all, mount{m, "kv", "key/value secret storage"})
+	}
 	slices.SortFunc(all, func(a, b mount) int { return strings.Compare(a.path, b.path) })
 	return all
 }
@@ -130,11 +133,23 @@ func (m mount) members(e *encoder) {
 	e.text("description", m.description)
 	e.yes("external_entropy_access", false)
 	e.yes("local", false)
-	e.null("options")
+	m.options(e)
 	e.text("plugin_version", "")
 	e.text("running_plugin_version", apiVersion)
 	e.text("type", m.kind)
 	e.text("uuid", "")
+}
+
+// options are those of a mount: by them clients tell the two versions of KV apart.
+func (m mount) options(e *encoder) {
+	if m.kind != "kv" {
+		e.null("options")
+		return
+	}
+	e.name("options")
+	e.open()
+	e.text("version", "2")
+	e.close()
 }
 
 // Mounts lists what there is, and where.
@@ -202,6 +217,7 @@ func (x *exchange) Tune(ctx context.Context) *fault {
 	x.e.text("description", m.description)
 	x.e.yes("force_no_cache", false)
 	x.e.number("max_lease_ttl", 0)
+	m.options(&x.e)
 	x.e.close()
 	return nil
 }
@@ -215,7 +231,7 @@ func (x *exchange) AddMount(ctx context.Context) *fault {
 	if m, ok := x.at(path); ok && m.path == path {
 		return newFault(http.StatusBadRequest, "path is already in use at "+clip(path)+"/")
 	}
-	return newFault(http.StatusBadRequest, "mounts are what the configuration says: add "+clip(path)+" to vault.mounts")
+	return newFault(http.StatusBadRequest, "mounts are what the configuration says: add "+clip(path)+" to vault.mounts, or to vault.kv_mounts")
 }
 
 // UIMounts answers what the caller may see, as the command lines ask.
@@ -319,8 +335,13 @@ func (x *exchange) can(ctx context.Context, path string) ([]string, error) {
 		}
 		for _, g := range r.grants {
 			in := engine.CanIInput{Action: g.action}
-			if g.action.OnKey() {
+			switch {
+			case g.action.OnKey():
 				in.Key = p.ref(names[g.on])
+			case g.action == kms.ListSecrets:
+				in.Secret = p.secret(names[g.on]) + "/"
+			case g.action.OnSecret():
+				in.Secret = p.secret(names[g.on])
 			}
 			out, err := x.engine.CanI(ctx, x.call, in)
 			switch {

@@ -26,7 +26,7 @@ type Server struct {
 	wire  *http.Client
 }
 
-// Open starts a server that is unsealed, with the tokens of package nativetest, and transit at "transit" and "team/t".
+// Open starts a server that is unsealed, with the tokens of package nativetest, transit at "transit" and "team/t", and secrets at "secret" and "team/kv".
 func Open(t testing.TB, opts ...func(*engine.Config)) *Server {
 	t.Helper()
 	return serve(t, nativetest.Open(t, opts...))
@@ -40,7 +40,7 @@ func Start(t testing.TB) *Server {
 
 func serve(t testing.TB, n *nativetest.Server) *Server {
 	t.Helper()
-	h := vault.Handler(vault.Config{Engine: n.Engine, Authn: n.Authn, Mounts: []string{"transit", "team/t"}})
+	h := vault.Handler(vault.Config{Engine: n.Engine, Authn: n.Authn, Mounts: []string{"transit", "team/t"}, KV: []string{"secret", "team/kv"}})
 	wire := httptest.NewTLSServer(h)
 	t.Cleanup(wire.Close)
 	roots := x509.NewCertPool()
@@ -71,6 +71,12 @@ func (s *Server) Ask(t testing.TB, token, method, path, body string, headers ...
 		name, value, _ := strings.Cut(h, ": ")
 		r.Header.Set(name, value)
 	}
+	return s.Do(t, r)
+}
+
+// Do sends a request as it is.
+func (s *Server) Do(t testing.TB, r *http.Request) Answer {
+	t.Helper()
 	w, err := s.wire.Do(r)
 	if err != nil {
 		t.Fatal(err)
