@@ -21,8 +21,8 @@ import (
 // Limits of answers that wait.
 const (
 	MaxAnswer     = MaxSecretValue
-	maxAnswerPath = 512                 // bytes
-	maxAnswerTTL  = 32 * 24 * time.Hour //
+	MaxAnswerPath = 512                 // bytes
+	maxAnswerTTL  = 32 * 24 * time.Hour // as long as Vault's
 	maxAnswers    = 4096                // of one namespace
 )
 
@@ -123,8 +123,8 @@ func checkWrapAnswer(in *WrapAnswerInput) error {
 		return kms.Errorf(kms.CodeTooLarge, "the answer has %d bytes, at most %d can be put away", n, MaxAnswer)
 	case in.TTL < time.Second || in.TTL > maxAnswerTTL:
 		return kms.Errorf(kms.CodeBadRequest, "an answer waits for 1s to %s, not %s", maxAnswerTTL, in.TTL)
-	case len(in.Path) > maxAnswerPath:
-		return kms.Errorf(kms.CodeTooLarge, "the path has %d bytes, at most %d", len(in.Path), maxAnswerPath)
+	case len(in.Path) > MaxAnswerPath:
+		return kms.Errorf(kms.CodeTooLarge, "the path has %d bytes, at most %d", len(in.Path), MaxAnswerPath)
 	}
 	in.Digest = sha256.Sum256(in.Value.Reveal(reveal.Key{}))
 	return nil

@@ -165,3 +165,19 @@ func (e *encoder) document(name string, r secret.Released) {
 	e.room(r.Len() + slack)
 	e.b = append(e.b, r.Wire(release.Wire{})...)
 }
+
+// plain writes what an operation gives out and needs no escape: a token. It is erased with the answer.
+func (e *encoder) plain(name string, r secret.Released) {
+	e.out = append(e.out, r)
+	e.name(name)
+	e.room(r.Len() + slack)
+	e.b = append(append(append(e.b, '"'), r.Wire(release.Wire{})...), '"')
+}
+
+// whole writes what an operation gives out, in the place of everything. It is erased with the answer.
+func (e *encoder) whole(r secret.Released) {
+	e.out = append(e.out, r)
+	e.b = e.b[:0]
+	e.room(r.Len() + slack)
+	e.b = append(e.b, r.Wire(release.Wire{})...)
+}

@@ -158,10 +158,12 @@ func (x *exchange) serve(ctx context.Context) *fault {
 		return wrongMethod(method, x.r)
 	case rt == nil:
 		return noRoute(p.path)
-	case x.r.Header.Get("X-Vault-Wrap-Ttl") != "":
-		return newFault(http.StatusBadRequest, "response wrapping is not supported: leave X-Vault-Wrap-TTL out")
 	case rt.run == nil:
 		return newFault(http.StatusMethodNotAllowed, unsupported, rt.how)
+	}
+	ttl, f := x.wrapTTL(rt)
+	if f != nil {
+		return f
 	}
 	if method == http.MethodPatch && x.r.Header.Get("Content-Type") != mergePatch {
 		return wrongMethod(method, x.r)
@@ -182,6 +184,9 @@ func (x *exchange) serve(ctx context.Context) *fault {
 		return f
 	}
 	x.e.finish(rt.echo, x.warnings, x.auth)
+	if ttl > 0 && x.status == http.StatusOK {
+		return x.wrap(ctx, ttl)
+	}
 	return nil
 }
 
@@ -216,7 +221,11 @@ func wrongMethod(method string, r *http.Request) *fault {
 
 // identify finds out whose token the request carries, and for which namespace it is. A sealed server knows no tokens: it says that.
 func (x *exchange) identify(ctx context.Context) *fault {
-	x.token = tokenOf(x.r.Header)
+	return x.identifyAs(ctx, tokenOf(x.r.Header))
+}
+
+func (x *exchange) identifyAs(ctx context.Context, token string) *fault {
+	x.token = token
 	p, err := x.authn.Token(ctx, x.token, x.call.Remote)
 	if err != nil {
 		if why := x.engine.Health(); why != nil {

@@ -183,7 +183,9 @@ func TestCapabilitiesOnSecretsAreByTheirPath(t *testing.T) {
 func TestHabitsOfClientsThatKeepKeysInKV(t *testing.T) {
 	s := vaulttest.Open(t)
 	reader(t, s)
-	ask := func(method, path, body string, headers ...string) vaulttest.Answer { return s.Ask(t, s.User, method, path, body, headers...) }
+	ask := func(method, path, body string, headers ...string) vaulttest.Answer {
+		return s.Ask(t, s.User, method, path, body, headers...)
+	}
 	t.Run("MinIO KES makes a key only if there is none", func(t *testing.T) {
 		body := func(v string) string {
 			return fmt.Sprintf(`{"data":{"my-key":%q},"options":{"cas":0}}`, v)

@@ -2,7 +2,6 @@ package vault_test
 
 import (
 	"encoding/json"
-	"net/http"
 	"reflect"
 	"strings"
 	"testing"
@@ -153,13 +152,5 @@ func TestASealedServerSaysSoBeforeItAsksWho(t *testing.T) {
 		if a := s.Ask(t, "", "GET", "sys/health?uninitcode="+bad, ""); a.Status != 400 {
 			t.Errorf("uninitcode %s: got %d", bad, a.Status)
 		}
-	}
-}
-
-func TestWhatIsWrappedIsRefusedRatherThanSentPlainly(t *testing.T) {
-	s := vaulttest.Open(t)
-	made(t, s, "k", "")
-	if a := s.Ask(t, s.User, "POST", "transit/datakey/plaintext/k", "", "X-Vault-Wrap-TTL: 60s"); a.Status != http.StatusBadRequest || strings.Contains(string(a.Body), "plaintext\"") {
-		t.Errorf("got %d %s", a.Status, a.Body)
 	}
 }
