@@ -31,6 +31,30 @@ func TestTheProgramComesBack(t *testing.T) {
 	}
 }
 
+// What was written into a part of the program that is read-only by now stays, as the dynamic linker's addresses have to.
+func TestWhatWasWrittenIntoTheProgramStays(t *testing.T) {
+	program, err := os.Open("/proc/self/exe")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer program.Close() //nolint:errcheck // it was read
+	size := os.Getpagesize()
+	part, err := unix.Mmap(int(program.Fd()), 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Munmap(part) //nolint:errcheck // the test's end
+	was := part[100]
+	part[100] = ^was
+	if err := unix.Mprotect(part, unix.PROT_READ); err != nil {
+		t.Fatal(err)
+	}
+	TrimProgram()
+	if part[100] != ^was {
+		t.Error("it is gone")
+	}
+}
+
 // residentFile is how much of files this process has mapped and present, in kB.
 func residentFile(t *testing.T) int {
 	t.Helper()
