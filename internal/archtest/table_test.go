@@ -73,7 +73,7 @@ var table = []layer{
 		{path: "internal/audit", may: []string{"internal/audit/disk", "internal/audit/index", "internal/audit/segment", "internal/audit/tree", "internal/kms"}, ext: []string{"golang.org/x/mod/sumdb/note"}},
 	}},
 	{"drivers: secrets, roots, disks", []row{
-		{path: "internal/provider/soft", may: []string{"internal/box", "internal/kms", "internal/mode", "internal/provider", "internal/secret", "internal/transport", "internal/wire/blob"},
+		{path: "internal/provider/soft", may: []string{"internal/box", "internal/kdf", "internal/kms", "internal/mode", "internal/provider", "internal/secret", "internal/transport", "internal/wire/blob"},
 			ext: []string{"filippo.io/mldsa", "github.com/cloudflare/circl/kem", "github.com/cloudflare/circl/sign", "github.com/decred/dcrd/dcrec/secp256k1/v4", "golang.org/x/crypto/chacha20poly1305"}},
 		{path: "internal/provider", may: []string{"internal/box", "internal/kms", "internal/secret", "internal/transport"}},
 		{path: "internal/seal", may: []string{"internal/box", "internal/kdf", "internal/kms", "internal/seal/passphrase", "internal/seal/shares", "internal/secret", "internal/secret/arena"},

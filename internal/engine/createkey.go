@@ -52,7 +52,7 @@ func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, a kms.Algori
 		return nil, err
 	}
 	defer place.Wrap.Zero()
-	gen, err := w.e.cfg.Provider.Generate(a, bytes, place.Wrap, place.Name)
+	gen, err := w.e.cfg.Provider.Generate(provider.Spec{Algorithm: a, Bytes: bytes}, place.Wrap, place.Name)
 	if err != nil {
 		return nil, err
 	}

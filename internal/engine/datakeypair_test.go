@@ -21,9 +21,9 @@ type measured struct {
 	made *[]int
 }
 
-func (m measured) Generate(a kms.Algorithm, bytes int, wrap *box.Key, place []byte) (provider.Generated, error) {
-	*m.made = append(*m.made, bytes)
-	return m.Provider.Generate(a, bytes, wrap, place)
+func (m measured) Generate(s provider.Spec, wrap *box.Key, place []byte) (provider.Generated, error) {
+	*m.made = append(*m.made, s.Bytes)
+	return m.Provider.Generate(s, wrap, place)
 }
 
 func TestAKeyPairIsAnsweredOnceAndKeptByNobody(t *testing.T) {

@@ -50,7 +50,7 @@ func (w *work) checkOf(ctx context.Context, in *ImportMaterialInput, t *records.
 		return nil, err
 	}
 	defer place.Wrap.Zero()
-	came, err := w.e.cfg.Provider.Import(t.Algorithm, by, provider.Parcel{Transport: t.Transport, Bytes: in.Material}, place.Wrap, place.Name)
+	came, err := w.e.cfg.Provider.Import(provider.Spec{Algorithm: t.Algorithm}, by, provider.Parcel{Transport: t.Transport, Bytes: in.Material}, place.Wrap, place.Name)
 	if err != nil {
 		return nil, err
 	}

@@ -21,12 +21,12 @@ type slowProvider struct {
 	begun, proceed chan struct{}
 }
 
-func (p *slowProvider) Generate(a kms.Algorithm, n int, wrap *box.Key, place []byte) (provider.Generated, error) {
+func (p *slowProvider) Generate(s provider.Spec, wrap *box.Key, place []byte) (provider.Generated, error) {
 	if p.begun != nil {
 		p.begun <- struct{}{}
 		<-p.proceed
 	}
-	return p.Provider.Generate(a, n, wrap, place)
+	return p.Provider.Generate(s, wrap, place)
 }
 
 // A key whose shred secret was wrapped before an epoch rolled, and stored after, is not lost with the old epoch.

@@ -46,7 +46,23 @@ func MAC(key []byte, parts ...[]byte) (sum [sha256.Size]byte) {
 	return sum
 }
 
-var first = []byte{1} // the number of HKDF's first block
+// Key256 gives the first 64 bytes of HKDF-SHA-256 (RFC 5869 §2) of input keying material, without a salt.
+func Key256(ikm, info []byte) (okm [2 * sha256.Size]byte) {
+	secret.Do(func() {
+		var prk, half [sha256.Size]byte
+		mac256(&prk, make([]byte, sha256.Size), [][]byte{ikm}) // RFC 5869 §2.2: as many zeros as the hash has bytes
+		mac256(&half, prk[:], [][]byte{info, first})
+		copy(okm[:], half[:])
+		mac256(&half, prk[:], [][]byte{okm[:sha256.Size], info, second})
+		copy(okm[sha256.Size:], half[:])
+		clear(prk[:])
+		clear(half[:])
+	})
+	return okm
+}
+
+// The numbers of HKDF's blocks, as RFC 5869 §2.3 writes them.
+var first, second = []byte{1}, []byte{2}
 
 func mac512(sum *[sha512.Size]byte, key []byte, parts [][]byte, last []byte) {
 	if library(len(key) > sha512.BlockSize) {

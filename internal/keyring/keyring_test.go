@@ -114,7 +114,7 @@ func (x *fixture) key(i byte, versions uint32) kms.ID {
 		if err != nil {
 			x.t.Fatal(err)
 		}
-		gen, err := x.prov.Generate(kms.AES256GCM, 0, place.Wrap, place.Name)
+		gen, err := x.prov.Generate(provider.Spec{Algorithm: kms.AES256GCM}, place.Wrap, place.Name)
 		if err != nil {
 			x.t.Fatal(err)
 		}

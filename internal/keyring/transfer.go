@@ -19,7 +19,7 @@ func (r *Ring) NewImportKey(ctx context.Context, ns kms.Namespace, token kms.ID,
 		return provider.Generated{}, records.Shred{}, err
 	}
 	defer place.Wrap.Zero()
-	gen, err := r.cfg.Provider.Generate(a, 0, place.Wrap, place.Name)
+	gen, err := r.cfg.Provider.Generate(provider.Spec{Algorithm: a}, place.Wrap, place.Name)
 	if err == nil {
 		gen.Handle.Close() // it is opened again when the material arrives
 	}

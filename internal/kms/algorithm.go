@@ -67,6 +67,7 @@ type AlgorithmFacts struct {
 	SlowSign   bool   // so does signing, in the same pool
 	Leaks      string // what the ciphertexts of a deterministic algorithm show, a sentence for whoever chooses it; else empty
 	Schemes    []SchemeFacts
+	Layouts    []SchemeFacts // of transit's own ciphertexts, with a random nonce and convergent: for keys with Transit.Plain alone (CheckLayout)
 }
 
 // The limits of an HMAC key in bytes. Keys that are made here are as long as the hash (RFC 2104 §3); one that was made elsewhere

@@ -102,8 +102,12 @@ func CheckScheme(a Algorithm, u Usage, s Scheme, p Profile, protect bool) (Schem
 	if s == NoScheme {
 		s = a.DefaultScheme(u)
 	}
-	for i := range a.Facts().Schemes {
-		f := &a.Facts().Schemes[i]
+	return checkRow(a.Facts().Schemes, a, u, s, p, protect)
+}
+
+func checkRow(rows []SchemeFacts, a Algorithm, u Usage, s Scheme, p Profile, protect bool) (Scheme, error) {
+	for i := range rows {
+		f := &rows[i]
 		if f.Scheme != s {
 			continue
 		}

@@ -123,6 +123,11 @@ type Key struct {
 	Lacking  uint32    `json:"lacking,omitempty"`  // versions whose imported material is to come back before the key does anything
 	ByHand   uint32    `json:"by_hand,omitempty"`  // rotations that somebody asked for
 
+	Transit    Transit `json:"transit,omitzero"`
+	MinProtect uint32  `json:"min_protect,omitempty"` // versions below do not protect, even where they are named; 0: none
+	MinProcess uint32  `json:"min_process,omitempty"` // versions below are not used at all; 0 and 1: none
+	MinKept    uint32  `json:"min_kept,omitempty"`    // versions below are destroyed
+
 	Rev Rev `json:"-"` // the store's revision it was read at
 }
 

@@ -38,6 +38,12 @@ const (
 	SchemeKW
 	SchemeAESSIV
 	SchemeFF1
+	SchemeTransitAESGCM
+	SchemeTransitChaCha20Poly1305
+	SchemeTransitXChaCha20Poly1305
+	SchemeConvergentAESGCM
+	SchemeConvergentChaCha20Poly1305
+	SchemeConvergentXChaCha20Poly1305
 
 	schemeEnd
 )
@@ -55,6 +61,8 @@ var schemeNames = [...]string{
 	SchemeMLDSA: "ml-dsa", SchemeSLHDSA: "slh-dsa",
 	SchemeECDH: "ecdh", SchemeMLKEM: "ml-kem", SchemeXWing: "x-wing",
 	SchemeKWP: "aes-kwp", SchemeKW: "aes-kw", SchemeAESSIV: "aes-siv", SchemeFF1: "ff1",
+	SchemeTransitAESGCM: "transit-aes-gcm", SchemeTransitChaCha20Poly1305: "transit-chacha20-poly1305", SchemeTransitXChaCha20Poly1305: "transit-xchacha20-poly1305",
+	SchemeConvergentAESGCM: "convergent-aes-gcm", SchemeConvergentChaCha20Poly1305: "convergent-chacha20-poly1305", SchemeConvergentXChaCha20Poly1305: "convergent-xchacha20-poly1305",
 }
 
 func (s Scheme) String() string {

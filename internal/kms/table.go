@@ -67,10 +67,24 @@ var rsaSchemes = []SchemeFacts{
 	notFIPS(SchemeOAEPSHA1, EncryptDecrypt, "RFC 8017 §7.1 with SHA-1, only where it is named; the FIPS 140-3 module refuses it"),
 }
 
+// gcmLayouts: SP 800-38D §8.2.2 knows random nonces. One that is made of the plaintext is no construction that it knows; to open what has one is.
+var gcmLayouts = []SchemeFacts{
+	full(SchemeTransitAESGCM, EncryptDecrypt, "SP 800-38D §8.2.2"),
+	{Scheme: SchemeConvergentAESGCM, Usage: EncryptDecrypt, Leave: [2]Leave{ProfileDefault: Full, ProfileFIPS: ProcessOnly}, Why: "SP 800-38D §8.2 has no nonces that are made of the plaintext"},
+}
+
+// besideSchemes are those of a MAC key that stands beside a key.
+var besideSchemes = []SchemeFacts{
+	full(SchemeHMACSHA256, MAC, "FIPS 198-1"),
+	full(SchemeHMACSHA224, MAC, "FIPS 198-1"),
+	full(SchemeHMACSHA384, MAC, "FIPS 198-1"),
+	full(SchemeHMACSHA512, MAC, "FIPS 198-1"),
+}
+
 var algorithms = [...]AlgorithmFacts{
-	AES128GCM:  {Name: "aes-128-gcm", Bits: 128, Strength: 128, Schemes: []SchemeFacts{full(SchemeAESGCM, EncryptDecrypt, "SP 800-38D")}},
-	AES192GCM:  {Name: "aes-192-gcm", Bits: 192, Strength: 192, Schemes: []SchemeFacts{full(SchemeAESGCM, EncryptDecrypt, "SP 800-38D")}},
-	AES256GCM:  {Name: "aes-256-gcm", Bits: 256, Strength: 256, Schemes: []SchemeFacts{full(SchemeAESGCM, EncryptDecrypt, "SP 800-38D")}},
+	AES128GCM:  {Name: "aes-128-gcm", Bits: 128, Strength: 128, Schemes: []SchemeFacts{full(SchemeAESGCM, EncryptDecrypt, "SP 800-38D")}, Layouts: gcmLayouts},
+	AES192GCM:  {Name: "aes-192-gcm", Bits: 192, Strength: 192, Schemes: []SchemeFacts{full(SchemeAESGCM, EncryptDecrypt, "SP 800-38D")}, Layouts: gcmLayouts},
+	AES256GCM:  {Name: "aes-256-gcm", Bits: 256, Strength: 256, Schemes: []SchemeFacts{full(SchemeAESGCM, EncryptDecrypt, "SP 800-38D")}, Layouts: gcmLayouts},
 	HMACSHA256: hmacFacts("hmac-sha-256", 256, 256, SchemeHMACSHA256),
 	HMACSHA384: hmacFacts("hmac-sha-384", 384, 256, SchemeHMACSHA384),
 	HMACSHA512: hmacFacts("hmac-sha-512", 512, 256, SchemeHMACSHA512),
@@ -87,9 +101,13 @@ var algorithms = [...]AlgorithmFacts{
 		notFIPS(SchemeECDSASHA256, SignVerify, "SEC 2 §2.4.1; the curve is outside the FIPS 140-3 module")}},
 	HMACSHA224: hmacFacts("hmac-sha-224", 224, 224, SchemeHMACSHA224),
 	ChaCha20Poly1305: {Name: "chacha20-poly1305", Bits: 256, Strength: 256, Schemes: []SchemeFacts{
-		notFIPS(SchemeChaCha20Poly1305, EncryptDecrypt, "RFC 8439; not an approved algorithm")}},
+		notFIPS(SchemeChaCha20Poly1305, EncryptDecrypt, "RFC 8439; not an approved algorithm")}, Layouts: []SchemeFacts{
+		notFIPS(SchemeTransitChaCha20Poly1305, EncryptDecrypt, "RFC 8439; not an approved algorithm"),
+		notFIPS(SchemeConvergentChaCha20Poly1305, EncryptDecrypt, "RFC 8439; not an approved algorithm")}},
 	XChaCha20Poly1305: {Name: "xchacha20-poly1305", Bits: 256, Strength: 256, Schemes: []SchemeFacts{
-		notFIPS(SchemeXChaCha20Poly1305, EncryptDecrypt, "draft-irtf-cfrg-xchacha-03; not an approved algorithm")}},
+		notFIPS(SchemeXChaCha20Poly1305, EncryptDecrypt, "draft-irtf-cfrg-xchacha-03; not an approved algorithm")}, Layouts: []SchemeFacts{
+		notFIPS(SchemeTransitXChaCha20Poly1305, EncryptDecrypt, "draft-irtf-cfrg-xchacha-03; not an approved algorithm"),
+		notFIPS(SchemeConvergentXChaCha20Poly1305, EncryptDecrypt, "draft-irtf-cfrg-xchacha-03; not an approved algorithm")}},
 	AES128CMAC:     cmacFacts("aes-128-cmac", 128),
 	AES256CMAC:     cmacFacts("aes-256-cmac", 256),
 	MLDSA44:        mldsaFacts("ml-dsa-44", 1312, 128),

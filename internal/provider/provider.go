@@ -18,6 +18,14 @@ type Generated struct {
 	Handle  Handle // the version, opened from Wrapped: it has proved itself. Close it after use. Nil for what was imported
 }
 
+// Spec says what material is to be made, or taken in.
+type Spec struct {
+	Algorithm kms.Algorithm
+	Bytes     int  // of the raw material, where the algorithm lets it be chosen (kms.CheckSize); 0: the algorithm's own. Not of an import
+	MAC       bool // a MAC key of kms.MACKeyBytes stands beside the key; an HMAC key is its own, for every hash
+	GivenMAC  bool // of an import: that MAC key follows the key in the parcel. Without it one is made
+}
+
 // Parcel is key material as another system wrapped it.
 type Parcel struct {
 	Transport kms.Transport
@@ -37,6 +45,7 @@ type Receiver struct {
 	Transport kms.Transport
 	Public    []byte // DER SubjectPublicKeyInfo; nil where By wraps
 	By        Handle // a wrapping key of this provider
+	MAC       bool   // the MAC key that stands beside the key follows it; CodeNotFound where there is none
 	Info      []byte // what HPKE binds it to; else empty
 }
 
@@ -58,9 +67,8 @@ type Sealed struct {
 // Provider makes and opens material. Place is the canonical name of where the material belongs (key id ‖ version …);
 // it is bound into the wrapping, so that material moved elsewhere does not open.
 type Provider interface {
-	// Generate makes material of an algorithm. Bytes is its length where the algorithm lets it be chosen (kms.CheckSize); 0: the
-	// algorithm's own. Slow kinds wait for a place in a bounded pool.
-	Generate(a kms.Algorithm, bytes int, wrap *box.Key, place []byte) (Generated, error)
+	// Generate makes material. Slow kinds wait for a place in a bounded pool.
+	Generate(s Spec, wrap *box.Key, place []byte) (Generated, error)
 	// GeneratePair makes a key pair that the provider does not keep: a DER SubjectPublicKeyInfo, and a DER PKCS #8 PrivateKeyInfo
 	// that the caller owns and erases. CodeAlgorithm for algorithms without a private key or a standard form of it. Slow kinds
 	// wait for a place in the pool.
@@ -70,7 +78,7 @@ type Provider interface {
 	// Import opens a parcel with by, a handle of this provider whose private or wrapping key the transport is for, checks that it
 	// holds a good key of the algorithm, and wraps that as Generate wraps a new one. Source is empty. CodeDecryptFailed for every reason not
 	// to open; CodeKeyFile for what is not a key of the algorithm, or a weak one; those of kms.CheckTransport.
-	Import(a kms.Algorithm, by Handle, p Parcel, wrap *box.Key, place []byte) (Imported, error)
+	Import(s Spec, by Handle, p Parcel, wrap *box.Key, place []byte) (Imported, error)
 	// Export opens material and wraps it for a receiver: symmetric keys as they are, private keys as PKCS #8. CodeAlgorithm for
 	// private keys without a standard form; CodeBadRequest for a receiver's key that is none; those of kms.CheckTransport and Open.
 	Export(s Sealed, to Receiver) (Exported, error)
@@ -88,6 +96,10 @@ type Handle interface {
 	Authenticator
 	Agreement
 	Formatter
+	// Derive makes the key of a context: HKDF-SHA-256 of the material, without a salt, with the context as info (RFC 5869), as transit
+	// derives. Of a symmetric key as many bytes as it has, and 32 more for the nonces of convergent encryption, which seals in transit's own
+	// layouts alone; of an Ed25519 key the seed. The caller closes it after use. CodeAlgorithm for other keys; CodeBadRequest without a context.
+	Derive(context []byte) (Handle, error)
 	// Close erases what can be erased. A closed handle fails.
 	Close()
 }
@@ -97,6 +109,7 @@ type Cipher interface {
 	// Seal appends the encryption of plaintext to dst. For AES-GCM and (X)ChaCha20-Poly1305: a box (package box, with the label
 	// of the cipher) over header and aad; for AES-SIV: the deterministic form of one.
 	// For RSA-OAEP: the raw OAEP ciphertext with label aad; the header is not covered.
+	// In transit's own layouts (kms.CheckLayout): nonce, ciphertext and tag, with aad as it is; the header must be empty, as they commit to none.
 	// For key wrapping (KW, KWP): the wrapped key; header and aad must be empty, as the mode covers neither.
 	Seal(dst, header, plaintext, aad []byte, s kms.Scheme) ([]byte, error)
 	// Open appends the plaintext to dst.
@@ -112,7 +125,7 @@ type Signer interface {
 	Verify(message, signature []byte, digested bool, s kms.Scheme) error
 }
 
-// Authenticator makes and checks MACs.
+// Authenticator makes and checks MACs, with the key or, where a MAC key stands beside it, with that (kms.CheckBeside).
 type Authenticator interface {
 	// MAC appends the full-length HMAC or CMAC of message to dst.
 	MAC(dst, message []byte, s kms.Scheme) ([]byte, error)

@@ -66,6 +66,18 @@ func (k Key) fields(w *writer) { // 1 and 2, id and namespace, are those of the 
 	w.num(33, uint64(k.Window)) //nolint:gosec // G115: not negative
 	w.num(34, uint64(k.Lacking))
 	w.num(35, uint64(k.ByHand))
+	if t := k.Transit; t != (kms.Transit{}) {
+		w.message(36, func(w *writer) {
+			w.flag(1, t.Plain)
+			w.flag(2, t.Derived)
+			w.flag(3, t.Convergent)
+			w.flag(4, t.Backup)
+			w.flag(5, t.Mac)
+		})
+	}
+	w.num(37, uint64(k.MinProtect))
+	w.num(38, uint64(k.MinProcess))
+	w.num(39, uint64(k.MinKept))
 	w.time(40, k.Irrecoverable)
 	w.flag(60, k.HasPolicy)
 	w.num(61, uint64(k.Grants))
@@ -151,6 +163,14 @@ func (k *Key) field(n protowire.Number, v value) {
 		k.Lacking = v.u32()
 	case 35:
 		k.ByHand = v.u32()
+	case 36:
+		v.message(func(n protowire.Number, v value) { transitField(&k.Transit, n, v) })
+	case 37:
+		k.MinProtect = v.u32()
+	case 38:
+		k.MinProcess = v.u32()
+	case 39:
+		k.MinKept = v.u32()
 	case 40:
 		k.Irrecoverable = v.time()
 	case 60:
@@ -176,6 +196,21 @@ func replicaField(r *kms.Replica, n protowire.Number, v value) {
 		r.Labels = v.pair(r.Labels)
 	case 7:
 		r.Created = v.time()
+	}
+}
+
+func transitField(t *kms.Transit, n protowire.Number, v value) {
+	switch n {
+	case 1:
+		t.Plain = v.flag()
+	case 2:
+		t.Derived = v.flag()
+	case 3:
+		t.Convergent = v.flag()
+	case 4:
+		t.Backup = v.flag()
+	case 5:
+		t.Mac = v.flag()
 	}
 }
 

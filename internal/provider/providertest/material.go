@@ -89,9 +89,9 @@ func (o Options) onlyHere(t *testing.T, p provider.Provider, m made) {
 		wantCode(t, "check value of another length", open(m.Wrapped, place, check), kms.CodeCheckValue)
 	}
 
-	_, err = p.Generate(m.algorithm, 0, nil, place)
+	_, err = p.Generate(provider.Spec{Algorithm: m.algorithm}, nil, place)
 	wantCode(t, "generate without a wrapping key", err, kms.CodeInternal)
-	_, err = p.Generate(m.algorithm, 0, m.wrap, nil)
+	_, err = p.Generate(provider.Spec{Algorithm: m.algorithm}, m.wrap, nil)
 	wantCode(t, "generate without a place", err, kms.CodeInternal)
 	_, err = p.Open(m.algorithm, m.Wrapped, nil, place, m.Check)
 	wantCode(t, "open without a wrapping key", err, kms.CodeInternal)
@@ -108,14 +108,14 @@ func (o Options) lengths(t *testing.T, p provider.Provider) {
 			}
 			want := kms.CodeOf(kms.CheckSize(a, n))
 			wrap := wrapping(t)
-			g, err := p.Generate(a, n, wrap, place)
+			g, err := p.Generate(provider.Spec{Algorithm: a, Bytes: n}, wrap, place)
 			if kms.CodeOf(err) != want {
 				t.Errorf("%s of %d bytes: got %v want %s", a, n, err, want)
 			}
 			if err != nil {
 				continue
 			}
-			longer, err := p.Generate(a, n+1, wrap, place)
+			longer, err := p.Generate(provider.Spec{Algorithm: a, Bytes: n + 1}, wrap, place)
 			if kms.CheckSize(a, n+1) == nil && (err != nil || len(longer.Wrapped) != len(g.Wrapped)+1) {
 				t.Errorf("%s of %d bytes: wrapped in %d, one more in %d, %v", a, n, len(g.Wrapped), len(longer.Wrapped), err)
 			}

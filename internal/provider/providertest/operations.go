@@ -72,6 +72,8 @@ func (o Options) operations(t *testing.T, p provider.Provider) {
 					o.wraps(t, m, s)
 				}
 			}
+			o.layouts(t, m)
+			o.beside(t, p, a)
 			o.agrees(t, m)
 			o.encapsulates(t, m)
 			o.formats(t, m)
@@ -85,6 +87,9 @@ func (o Options) gate(t *testing.T, m made, s kms.Scheme) {
 	check := func(what string, u kms.Usage, protect bool, got error) {
 		t.Helper()
 		_, want := kms.CheckScheme(m.algorithm, u, s, o.Profile, protect)
+		if s.IsLayout() && u == kms.EncryptDecrypt {
+			_, want = kms.CheckLayout(m.algorithm, s, o.Profile, protect)
+		}
 		if want != nil && kms.CodeOf(got) != kms.CodeOf(want) {
 			t.Errorf("%s with %s, %s: got %v want %v", m.algorithm, s, what, got, want)
 		}

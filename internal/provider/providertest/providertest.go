@@ -67,7 +67,7 @@ type made struct {
 func (o Options) make(t *testing.T, p provider.Provider, a kms.Algorithm) made {
 	t.Helper()
 	wrap := wrapping(t)
-	g, err := p.Generate(a, 0, wrap, place)
+	g, err := p.Generate(provider.Spec{Algorithm: a}, wrap, place)
 	if err != nil {
 		t.Fatalf("generate %s: %v", a, because(err))
 	}
@@ -154,7 +154,7 @@ func (o Options) unknown(t *testing.T, p provider.Provider) {
 		if supported[a] {
 			continue
 		}
-		_, err := p.Generate(a, 0, wrapping(t), place)
+		_, err := p.Generate(provider.Spec{Algorithm: a}, wrapping(t), place)
 		if code := kms.CodeOf(err); code != kms.CodeAlgorithm && code != kms.CodeProfile {
 			t.Errorf("generate %s: got %v want %s or %s", a, err, kms.CodeAlgorithm, kms.CodeProfile)
 		}

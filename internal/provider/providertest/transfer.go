@@ -46,7 +46,7 @@ func (o Options) transfer(t *testing.T, p provider.Provider) {
 		}
 		parcel := provider.Parcel{Transport: by, Info: info, Bytes: out.Bytes}
 		wrap := wrapping(t)
-		in, err := p.Import(a, door.Handle, parcel, wrap, elsewhere)
+		in, err := p.Import(provider.Spec{Algorithm: a}, door.Handle, parcel, wrap, elsewhere)
 		if err != nil {
 			t.Errorf("import of %s: %v", a, because(err))
 			continue
@@ -73,12 +73,12 @@ func (o Options) refuses(t *testing.T, p provider.Provider, a kms.Algorithm, doo
 	changed := parcel
 	changed.Bytes = bytes.Clone(parcel.Bytes)
 	changed.Bytes[len(changed.Bytes)-1] ^= 1
-	_, err := p.Import(a, door.Handle, changed, wrap, elsewhere)
+	_, err := p.Import(provider.Spec{Algorithm: a}, door.Handle, changed, wrap, elsewhere)
 	wantCode(t, a.String()+" in a changed parcel", err, kms.CodeDecryptFailed)
 	other := parcel
 	if parcel.Transport.Facts().Info {
 		other.Info = []byte("for another import")
-		_, err = p.Import(a, door.Handle, other, wrap, elsewhere)
+		_, err = p.Import(provider.Spec{Algorithm: a}, door.Handle, other, wrap, elsewhere)
 		wantCode(t, a.String()+" for another import", err, kms.CodeDecryptFailed)
 	}
 	want := kms.AES128Wrap
@@ -86,11 +86,11 @@ func (o Options) refuses(t *testing.T, p provider.Provider, a kms.Algorithm, doo
 		want = kms.ECDSAP384
 	}
 	if a != want {
-		_, err = p.Import(want, door.Handle, parcel, wrap, elsewhere)
+		_, err = p.Import(provider.Spec{Algorithm: want}, door.Handle, parcel, wrap, elsewhere)
 		wantCode(t, a.String()+" as "+want.String(), err, kms.CodeKeyFile)
 	}
 	other.Transport = kms.TransportKWP
-	_, err = p.Import(kms.AES256GCM, door.Handle, other, wrap, elsewhere)
+	_, err = p.Import(provider.Spec{Algorithm: kms.AES256GCM}, door.Handle, other, wrap, elsewhere)
 	wantCode(t, "a transport that the key is not for", err, kms.CodeAlgorithm)
 }
 
@@ -107,13 +107,13 @@ func (o Options) weak(t *testing.T, p provider.Provider, door made) {
 			t.Fatal(err)
 		}
 		for _, a := range []kms.Algorithm{kms.AES256GCM, kms.ECDSAP256} {
-			_, err = p.Import(a, door.Handle, provider.Parcel{Transport: by, Bytes: parcel}, wrapping(t), elsewhere)
+			_, err = p.Import(provider.Spec{Algorithm: a}, door.Handle, provider.Parcel{Transport: by, Bytes: parcel}, wrapping(t), elsewhere)
 			wantCode(t, name+" as "+a.String(), err, kms.CodeKeyFile)
 		}
 	}
 	if o.Profile == kms.ProfileFIPS {
 		for _, tr := range []kms.Transport{kms.OAEPSHA1, kms.RSAAESSHA1, kms.HPKEMLKEM768X25519, kms.HPKEP256} {
-			_, err := p.Import(kms.AES256GCM, door.Handle, provider.Parcel{Transport: tr, Bytes: []byte("x")}, wrapping(t), elsewhere)
+			_, err := p.Import(provider.Spec{Algorithm: kms.AES256GCM}, door.Handle, provider.Parcel{Transport: tr, Bytes: []byte("x")}, wrapping(t), elsewhere)
 			wantCode(t, tr.String(), err, kms.CodeProfile)
 		}
 	}

@@ -59,7 +59,7 @@ func TestTheFIPSProfileRefusesByTheTable(t *testing.T) {
 			continue
 		}
 		refused++
-		if made, err := fips.Generate(a, 0, wrap, place); kms.CodeOf(err) != kms.CodeProfile || made.Wrapped != nil {
+		if made, err := fips.Generate(provider.Spec{Algorithm: a}, wrap, place); kms.CodeOf(err) != kms.CodeProfile || made.Wrapped != nil {
 			t.Errorf("generate %s: got %v want %s", a, err, kms.CodeProfile)
 		}
 		if _, private, err := fips.GeneratePair(a); kms.CodeOf(err) != kms.CodeProfile || private != nil {
@@ -71,7 +71,7 @@ func TestTheFIPSProfileRefusesByTheTable(t *testing.T) {
 			}
 			continue
 		}
-		made, err := newProvider(t, soft.Config{}).Generate(a, 0, wrap, place)
+		made, err := newProvider(t, soft.Config{}).Generate(provider.Spec{Algorithm: a}, wrap, place)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -83,7 +83,7 @@ func TestTheFIPSProfileRefusesByTheTable(t *testing.T) {
 		t.Errorf("%d algorithms are refused, want 12", refused)
 	}
 	x25519 := []byte("0*0\x05\x06\x03+en\x03!\x00 a public key of RFC 8410, X25519..")
-	p256, err := fips.Generate(kms.ECDHP256, 0, wrap, place)
+	p256, err := fips.Generate(provider.Spec{Algorithm: kms.ECDHP256}, wrap, place)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -95,7 +95,7 @@ func TestTheFIPSProfileRefusesByTheTable(t *testing.T) {
 	if _, err := agreeing.Agree(x25519[:44]); kms.CodeOf(err) != kms.CodeBadRequest {
 		t.Errorf("P-256 with a key of X25519: got %v want %s", err, kms.CodeBadRequest)
 	}
-	made, err := fips.Generate(kms.RSA2048, 0, wrap, place)
+	made, err := fips.Generate(provider.Spec{Algorithm: kms.RSA2048}, wrap, place)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -120,7 +120,7 @@ func TestEnforcementOverridesTheProfile(t *testing.T) {
 	if fips140.Enforced() {
 		want = kms.CodeProfile
 	}
-	if _, err := newProvider(t, soft.Config{}).Generate(kms.ChaCha20Poly1305, 0, wrap, place); kms.CodeOf(err) != want {
+	if _, err := newProvider(t, soft.Config{}).Generate(provider.Spec{Algorithm: kms.ChaCha20Poly1305}, wrap, place); kms.CodeOf(err) != want {
 		t.Errorf("enforced %v: got %v want %s", fips140.Enforced(), err, want)
 	}
 }

@@ -16,6 +16,8 @@ func (k *key) erase() {
 		k.box.Zero()
 	}
 	k.raw.Zero()
+	k.mac.Zero()
+	k.nonces.Zero()
 	erasePrivate(k.private)
 	k.private = nil
 }

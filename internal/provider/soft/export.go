@@ -1,6 +1,8 @@
 package soft
 
 import (
+	"slices"
+
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/provider"
 	"github.com/keyhold/keyhold/internal/secret"
@@ -58,11 +60,10 @@ func (p *Provider) receiver(a kms.Algorithm, to provider.Receiver) (under any, r
 }
 
 func (p *Provider) give(kind *kind, s provider.Sealed, to provider.Receiver, under any) (provider.Exported, error) {
-	raw, k, err := p.unseal(kind, s.Algorithm, s.Wrapped, s.Wrap, s.Place, s.Check)
+	m, k, err := p.unseal(kind, s.Algorithm, s.Wrapped, s.Wrap, s.Place, s.Check)
 	if err != nil {
 		return provider.Exported{}, err
 	}
-	m := &material{algorithm: s.Algorithm, form: kind.form, secret: raw, public: k.public}
 	k.erase()
 	defer m.erase()
 	leaves, out := m.secret, provider.Exported{}
@@ -76,6 +77,13 @@ func (p *Provider) give(kind *kind, s provider.Sealed, to provider.Receiver, und
 	}
 	if m.public == nil {
 		out.KCV = transport.KCVOf(s.Algorithm, m.secret)
+	}
+	if to.MAC {
+		if m.mac == nil {
+			return provider.Exported{}, kms.Errorf(kms.CodeNotFound, "no MAC key stands beside the %s key", s.Algorithm)
+		}
+		leaves = secret.Take(slices.Concat(leaves.Reveal(reveal.Key{}), m.mac.Reveal(reveal.Key{})))
+		defer leaves.Zero()
 	}
 	out.Bytes, err = transport.Seal(to.Transport, under, to.Info, leaves)
 	return out, err

@@ -13,6 +13,7 @@ import (
 type handle struct {
 	algorithm kms.Algorithm
 	profile   kms.Profile
+	beside    bool  // a MAC key stands beside the key
 	pool      *pool // where signing is slow; nil elsewhere, and while a new key is proven, which is done in the pool already
 
 	mu     sync.RWMutex // guards key and closed
@@ -31,7 +32,7 @@ func (h *handle) enter(u kms.Usage, s kms.Scheme, protect bool, input, aad int) 
 	if aad > MaxAAD {
 		return nil, kms.Errorf(kms.CodeTooLarge, "the additional authenticated data have %d bytes, the limit is %d", aad, MaxAAD)
 	}
-	s, err := kms.CheckScheme(h.algorithm, u, s, h.profile, protect)
+	s, err := h.gate(u, s, protect)
 	if err != nil {
 		return nil, err
 	}
@@ -45,6 +46,17 @@ func (h *handle) enter(u kms.Usage, s kms.Scheme, protect bool, input, aad int) 
 		return nil, kms.Errorf(kms.CodeInternal, "the key was put away while it was asked for")
 	}
 	return row, nil
+}
+
+// gate asks the row of the algorithm table that is about this use.
+func (h *handle) gate(u kms.Usage, s kms.Scheme, protect bool) (kms.Scheme, error) {
+	switch {
+	case u == kms.MAC && h.beside:
+		return kms.CheckBeside(h.algorithm, s, h.profile, protect)
+	case s.IsLayout() && u == kms.EncryptDecrypt:
+		return kms.CheckLayout(h.algorithm, s, h.profile, protect)
+	}
+	return kms.CheckScheme(h.algorithm, u, s, h.profile, protect)
 }
 
 // Seal appends the encryption of plaintext to dst; dst and plaintext must not overlap. Errors: CodeTooLarge, those of

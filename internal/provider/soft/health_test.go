@@ -11,6 +11,7 @@ import (
 
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/provider"
 	"github.com/keyhold/keyhold/internal/secret"
 )
 
@@ -98,7 +99,7 @@ func TestNothingIsMadeFromABrokenSource(t *testing.T) {
 			if kms.CodeOf(last) != kms.CodeRandomness {
 				t.Fatalf("%s: random: got %v want %s", name, last, kms.CodeRandomness)
 			}
-			if made, err := p.Generate(a, 0, wrapKey(t), []byte("p")); kms.CodeOf(err) != kms.CodeRandomness || made.Wrapped != nil || made.Public != nil {
+			if made, err := p.Generate(provider.Spec{Algorithm: a}, wrapKey(t), []byte("p")); kms.CodeOf(err) != kms.CodeRandomness || made.Wrapped != nil || made.Public != nil {
 				t.Errorf("%s: %s: got %d bytes, %v want %s", name, a, len(made.Wrapped), err, kms.CodeRandomness)
 			}
 			if k := kindOf(a); k.form != pkcs8Form && k.pkcs8 == nil {
@@ -221,12 +222,12 @@ func TestSlowGenerationsAreBounded(t *testing.T) {
 		}
 		done := make(chan error)
 		go func() {
-			_, err := p.Generate(kms.RSA2048, 0, wrapKey(t), []byte("p"))
+			_, err := p.Generate(provider.Spec{Algorithm: kms.RSA2048}, wrapKey(t), []byte("p"))
 			done <- err
 		}()
 		synctest.Wait()
 		for range 3 {
-			_, err = p.Generate(kms.RSA2048, 0, wrapKey(t), []byte("p"))
+			_, err = p.Generate(provider.Spec{Algorithm: kms.RSA2048}, wrapKey(t), []byte("p"))
 			if kms.CodeOf(err) != kms.CodeBusy || kms.AsError(err).RetryMS == 0 {
 				t.Errorf("a third: got %v want %s with a time to wait", err, kms.CodeBusy)
 			}
@@ -234,7 +235,7 @@ func TestSlowGenerationsAreBounded(t *testing.T) {
 				t.Errorf("a pair: got %v want %s", err, kms.CodeBusy)
 			}
 		}
-		if _, err := p.Generate(kms.ECDSAP256, 0, wrapKey(t), []byte("p")); err != nil {
+		if _, err := p.Generate(provider.Spec{Algorithm: kms.ECDSAP256}, wrapKey(t), []byte("p")); err != nil {
 			t.Errorf("a quick kind while the pool is full: %v", err)
 		}
 		leave()
@@ -262,7 +263,7 @@ func TestSlowSignaturesAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	wrap := wrapKey(t)
-	made, err := p.Generate(kms.SLHDSASHA2128f, 0, wrap, []byte("p"))
+	made, err := p.Generate(provider.Spec{Algorithm: kms.SLHDSASHA2128f}, wrap, []byte("p"))
 	if err != nil {
 		t.Fatal(err)
 	}

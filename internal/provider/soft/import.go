@@ -15,7 +15,8 @@ import (
 
 // Import opens a parcel, reads the key in it and proves it like a new one. What it refuses is told once it was opened: that takes
 // whoever wrapped it for this server, so it is no oracle for anybody else.
-func (p *Provider) Import(a kms.Algorithm, by provider.Handle, parcel provider.Parcel, wrap *box.Key, place []byte) (provider.Imported, error) {
+func (p *Provider) Import(s provider.Spec, by provider.Handle, parcel provider.Parcel, wrap *box.Key, place []byte) (provider.Imported, error) {
+	a := s.Algorithm
 	kind, err := p.mayCreate(a)
 	if err != nil {
 		return provider.Imported{}, err
@@ -38,21 +39,36 @@ func (p *Provider) Import(a kms.Algorithm, by provider.Handle, parcel provider.P
 		defer leave()
 	}
 	var in provider.Imported
-	secret.Do(func() { in, err = p.take(kind, a, h, parcel, wrap, place) })
+	secret.Do(func() { in, err = p.take(kind, s, h, parcel, wrap, place) })
 	return in, err
 }
 
-func (p *Provider) take(kind *kind, a kms.Algorithm, by *handle, parcel provider.Parcel, wrap *box.Key, place []byte) (provider.Imported, error) {
+func (p *Provider) take(kind *kind, s provider.Spec, by *handle, parcel provider.Parcel, wrap *box.Key, place []byte) (provider.Imported, error) {
 	arrived, err := by.unwrap(parcel)
 	if err != nil {
 		return provider.Imported{}, err
 	}
 	defer arrived.Zero()
-	m, err := p.read(kind, a, arrived)
+	a := s.Algorithm
+	given, err := splitMAC(s, arrived)
+	if err != nil {
+		return provider.Imported{}, err
+	}
+	defer given.Zero()
+	m, err := p.read(kind, a, given.key)
 	if err != nil {
 		return provider.Imported{}, err
 	}
 	defer m.erase()
+	switch {
+	case given.mac != nil:
+		m.beside, m.mac = true, secret.Copy(given.mac.Reveal(reveal.Key{}))
+	case s.MAC:
+		err = p.makeBeside(m)
+	}
+	if err != nil {
+		return provider.Imported{}, err
+	}
 	in := provider.Imported{}
 	if m.public == nil {
 		in.Bytes, in.KCV = m.secret.Len(), transport.KCVOf(a, m.secret)

@@ -52,7 +52,7 @@ func TestPoorPrivateKeysAreNotImported(t *testing.T) {
 	if fips140.Enforced() {
 		by, key = kms.RSAAESSHA256, kms.RSA3072
 	}
-	door, err := p.Generate(key, 0, wrap, place)
+	door, err := p.Generate(provider.Spec{Algorithm: key}, wrap, place)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -135,7 +135,7 @@ func TestPoorPrivateKeysAreNotImported(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		_, err = p.Import(c.a, h, provider.Parcel{Transport: by, Bytes: parcel}, wrap, place)
+		_, err = p.Import(provider.Spec{Algorithm: c.a}, h, provider.Parcel{Transport: by, Bytes: parcel}, wrap, place)
 		if e := kms.AsError(err); err == nil || e.Code != kms.CodeKeyFile || !strings.Contains(e.What, c.words) {
 			t.Errorf("%s: got %v, want %q", c.name, err, c.words)
 		}
@@ -144,7 +144,7 @@ func TestPoorPrivateKeysAreNotImported(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := p.Import(kms.ECDSAP256, h, provider.Parcel{Transport: by, Bytes: parcel}, wrap, place); err != nil {
+	if _, err := p.Import(provider.Spec{Algorithm: kms.ECDSAP256}, h, provider.Parcel{Transport: by, Bytes: parcel}, wrap, place); err != nil {
 		t.Errorf("a good key: %v", err)
 	}
 }

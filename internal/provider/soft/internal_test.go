@@ -35,7 +35,7 @@ func generate(t testing.TB, a kms.Algorithm) (*Provider, provider.Generated, *ha
 		t.Fatal(err)
 	}
 	wrap := wrapKey(t)
-	made, err := p.Generate(a, 0, wrap, []byte("p"))
+	made, err := p.Generate(provider.Spec{Algorithm: a}, wrap, []byte("p"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -561,7 +561,7 @@ func BenchmarkOperations(b *testing.B) {
 			return err
 		})
 		if !a.Facts().Slow {
-			run("generate", func() error { _, err := p.Generate(a, 0, wrap, []byte("p")); return err })
+			run("generate", func() error { _, err := p.Generate(provider.Spec{Algorithm: a}, wrap, []byte("p")); return err })
 		}
 		for _, u := range a.Usages() {
 			switch u {

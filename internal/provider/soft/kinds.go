@@ -18,10 +18,14 @@ import (
 	"github.com/keyhold/keyhold/internal/transport"
 )
 
-// key is parsed material, ready for use. Exactly one of box, raw and private is set.
+// key is parsed material, ready for use. Either raw or private is set.
 type key struct {
-	box      *box.Key
-	raw      *secret.Bytes // of symmetric kinds that are not boxes: HMAC, CMAC, key wrapping, AES-SIV, FF1
+	box      *box.Key      // of what seals boxes; it has the bytes of raw
+	raw      *secret.Bytes // of symmetric kinds
+	mac      *secret.Bytes // the MAC key that stands beside it, or raw where it is its own; nil: there is none
+	nonces   *secret.Bytes // of a derived key: what makes the nonces of convergent ciphertexts
+	plain    *layoutCipher // of transit's own layouts
+	fixed    *layoutCipher // that takes a nonce which is not random, to seal convergently
 	private  any           // *ecdsa.PrivateKey, *secp256k1.PrivateKey, ed25519.PrivateKey, *rsa.PrivateKey, *latticeKey, *hashKey, *ecdh.PrivateKey or *kemKey
 	public   []byte        // DER SubjectPublicKeyInfo of asymmetric keys
 	verifier any           // the public half, ready for use: *ecdsa.PublicKey, *secp256k1.PublicKey, ed25519.PublicKey, *rsa.PublicKey, latticePublic or *slhdsa.PublicKey

@@ -2,6 +2,7 @@ package soft
 
 import (
 	"crypto/subtle"
+	"slices"
 
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -19,6 +20,10 @@ const (
 	pkcs8Form form = 3 // PKCS #8 PrivateKeyInfo in DER, RFC 5208 §5: ECDSA, ECDH, RSA
 )
 
+// withMAC is set in the form of material beside which a MAC key stands: its bytes follow those of the key. Material that is a MAC key is its own, for every
+// hash, and nothing follows it.
+const withMAC = 0x80
+
 // The header of wrapped material: 01 | algorithm u8 | form u8. It is authenticated by the box that follows.
 const (
 	materialVersion = 1
@@ -31,16 +36,32 @@ type material struct {
 	form      form
 	secret    *secret.Bytes // as its form says
 	public    []byte        // DER SubjectPublicKeyInfo of asymmetric keys
+	beside    bool          // a MAC key stands beside it
+	mac       *secret.Bytes // that one; nil: the material is its own
 }
 
-func (m *material) erase() { m.secret.Zero() }
+func (m *material) erase() {
+	m.secret.Zero()
+	m.mac.Zero()
+}
+
+// ownMAC tells whether keys of an algorithm are MAC keys themselves.
+func ownMAC(a kms.Algorithm) bool { return a.Facts().MaxBytes > 0 }
 
 // wrap seals the material for one place.
 func (m *material) wrap(k *box.Key, place []byte) ([]byte, error) {
 	header := []byte{materialVersion, byte(m.algorithm), byte(m.form)}
-	out := make([]byte, materialHeader, materialHeader+box.Overhead+m.secret.Len())
+	inside := m.secret.Reveal(reveal.Key{})
+	if m.beside {
+		header[2] |= withMAC
+	}
+	if m.mac != nil {
+		inside = slices.Concat(inside, m.mac.Reveal(reveal.Key{}))
+		defer clear(inside)
+	}
+	out := make([]byte, materialHeader, materialHeader+box.Overhead+len(inside))
 	copy(out, header)
-	out, err := k.Seal(out, box.Material, header, m.secret.Reveal(reveal.Key{}), place)
+	out, err := k.Seal(out, box.Material, header, inside, place)
 	if err != nil {
 		return nil, kms.Errorf(kms.CodeInternal, "new key material could not be wrapped").Because(err)
 	}
@@ -56,53 +77,75 @@ func (m *material) check() []byte {
 
 // open unwraps, parses and verifies.
 func (p *Provider) open(kind *kind, a kms.Algorithm, wrapped []byte, wrap *box.Key, place, check []byte) (*handle, error) {
-	raw, err := unwrapMaterial(kind, a, wrapped, wrap, place)
+	m, err := unwrapMaterial(kind, a, wrapped, wrap, place)
 	if err != nil {
 		return nil, err
 	}
-	k, err := p.parse(kind, a, raw, check)
+	k, err := p.parse(kind, m, check)
 	if err != nil {
 		return nil, err
 	}
-	return &handle{algorithm: a, profile: p.profile, key: k}, nil
+	return &handle{algorithm: a, profile: p.profile, key: k, beside: m.beside}, nil
 }
 
 // unseal does the same and keeps the material itself too.
-func (p *Provider) unseal(kind *kind, a kms.Algorithm, wrapped []byte, wrap *box.Key, place, check []byte) (*secret.Bytes, *key, error) {
-	raw, err := unwrapMaterial(kind, a, wrapped, wrap, place)
+func (p *Provider) unseal(kind *kind, a kms.Algorithm, wrapped []byte, wrap *box.Key, place, check []byte) (*material, *key, error) {
+	m, err := unwrapMaterial(kind, a, wrapped, wrap, place)
 	if err != nil {
 		return nil, nil, err
 	}
-	kept := secret.Copy(raw.Reveal(reveal.Key{}))
-	k, err := p.parse(kind, a, raw, check)
+	kept := *m
+	kept.secret = secret.Copy(m.secret.Reveal(reveal.Key{}))
+	if m.mac != nil {
+		kept.mac = secret.Copy(m.mac.Reveal(reveal.Key{}))
+	}
+	k, err := p.parse(kind, m, check)
 	if err != nil {
-		kept.Zero()
+		kept.erase()
 		return nil, nil, err
 	}
-	return kept, k, nil
+	kept.public = k.public
+	return &kept, k, nil
 }
 
 // unwrapMaterial is the place where every wrapped form is read.
-func unwrapMaterial(kind *kind, a kms.Algorithm, wrapped []byte, wrap *box.Key, place []byte) (*secret.Bytes, error) {
+func unwrapMaterial(kind *kind, a kms.Algorithm, wrapped []byte, wrap *box.Key, place []byte) (*material, error) {
 	if len(wrapped) < materialHeader+box.Overhead || len(wrapped) > MaxWrapped {
 		return nil, damaged(nil)
 	}
 	header := wrapped[:materialHeader]
-	if header[0] != materialVersion || header[1] != byte(a) || header[2] != byte(kind.form) {
+	if header[0] != materialVersion || header[1] != byte(a) || header[2]&^withMAC != byte(kind.form) {
 		return nil, damaged(nil)
 	}
 	raw, err := wrap.Open(nil, box.Material, header, wrapped[materialHeader:], place)
 	if err != nil {
 		return nil, damaged(err)
 	}
-	return secret.Take(raw), nil
+	m := &material{algorithm: a, form: kind.form, beside: header[2]&withMAC != 0}
+	if m.beside && !ownMAC(a) {
+		at := len(raw) - kms.MACKeyBytes
+		if at < 0 {
+			clear(raw)
+			return nil, damaged(nil)
+		}
+		m.mac = secret.Copy(raw[at:])
+		clear(raw[at:])
+		raw = raw[:at:at]
+	}
+	m.secret = secret.Take(raw)
+	return m, nil
 }
 
 // parse makes a key of material, which it owns, and verifies its check value.
-func (p *Provider) parse(kind *kind, a kms.Algorithm, raw *secret.Bytes, check []byte) (*key, error) {
-	k, err := kind.parse(p, a, raw)
+func (p *Provider) parse(kind *kind, m *material, check []byte) (*key, error) {
+	k, err := kind.parse(p, m.algorithm, m.secret)
 	if err != nil {
+		m.mac.Zero()
 		return nil, damaged(err)
+	}
+	k.mac = m.mac
+	if m.beside && k.mac == nil {
+		k.mac = k.raw
 	}
 	got := k.check()
 	if len(got) != CheckSize || subtle.ConstantTimeCompare(got, check) != 1 {

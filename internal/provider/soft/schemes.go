@@ -2,6 +2,7 @@ package soft
 
 import (
 	"crypto"
+	"crypto/cipher"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/hmac"
@@ -12,6 +13,7 @@ import (
 	"crypto/sha512"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
+	"golang.org/x/crypto/chacha20poly1305"
 
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -27,6 +29,8 @@ type scheme struct {
 	label  box.Label   // of schemes that seal boxes
 	seal   sealer
 	open   sealer
+	aead   func(key []byte) (cipher.AEAD, error) // of transit's own layouts
+	fixed  func(key []byte) (cipher.AEAD, error) // the same with a nonce that is given: for convergent ones
 	sign   func(k *key, h crypto.Hash, digest []byte) ([]byte, error)
 	verify func(k *key, h crypto.Hash, digest, signature []byte) bool
 	// Of ML-DSA, where μ stands for the message.
@@ -77,6 +81,13 @@ var schemes = [...]scheme{
 	kms.SchemeKW:                {seal: wrapWith(mode.WrapKW), open: unwrapWith(mode.UnwrapKW)},
 	kms.SchemeAESSIV:            {label: box.BlobSIV, seal: convergentSeal, open: convergentOpen},
 	kms.SchemeFF1:               {format: ff1Format},
+
+	kms.SchemeTransitAESGCM:               {aead: gcmRandom, seal: layoutSeal, open: layoutOpen},
+	kms.SchemeTransitChaCha20Poly1305:     {aead: chacha20poly1305.New, seal: layoutSeal, open: layoutOpen},
+	kms.SchemeTransitXChaCha20Poly1305:    {aead: chacha20poly1305.NewX, seal: layoutSeal, open: layoutOpen},
+	kms.SchemeConvergentAESGCM:            {aead: gcmRandom, fixed: gcmFixed, seal: convergeSeal, open: layoutOpen},
+	kms.SchemeConvergentChaCha20Poly1305:  {aead: chacha20poly1305.New, fixed: chacha20poly1305.New, seal: convergeSeal, open: layoutOpen},
+	kms.SchemeConvergentXChaCha20Poly1305: {aead: chacha20poly1305.NewX, fixed: chacha20poly1305.NewX, seal: convergeSeal, open: layoutOpen},
 }
 
 // schemeOf is nil for a scheme that is not built.
@@ -120,7 +131,7 @@ func digestOf(h crypto.Hash, message []byte) []byte {
 }
 
 func boxSeal(k *key, s *scheme, dst, header, plaintext, aad []byte) ([]byte, error) {
-	if err := checkHeader(header); err != nil {
+	if err := checkBox(k, header); err != nil {
 		return nil, err
 	}
 	out, err := k.box.Seal(dst, s.label, header, plaintext, aad)
@@ -131,7 +142,7 @@ func boxSeal(k *key, s *scheme, dst, header, plaintext, aad []byte) ([]byte, err
 }
 
 func boxOpen(k *key, s *scheme, dst, header, sealed, aad []byte) ([]byte, error) {
-	if err := checkHeader(header); err != nil {
+	if err := checkBox(k, header); err != nil {
 		return nil, err
 	}
 	out, err := k.box.Open(dst, s.label, header, sealed, aad)
@@ -139,6 +150,14 @@ func boxOpen(k *key, s *scheme, dst, header, sealed, aad []byte) ([]byte, error)
 		return nil, decryptFailed()
 	}
 	return out, nil
+}
+
+// checkBox: a derived key has no box.
+func checkBox(k *key, header []byte) error {
+	if k.box == nil {
+		return kms.Errorf(kms.CodeInternal, "a derived key was asked for a box")
+	}
+	return checkHeader(header)
 }
 
 // checkHeader: the header of a box has one length for its label, so that header and salt cannot run into each other.
@@ -155,7 +174,11 @@ func decryptFailed() error {
 }
 
 func hmacSum(k *key, h crypto.Hash, dst, message []byte) ([]byte, error) {
-	m := hmac.New(h.New, k.raw.Reveal(reveal.Key{}))
+	with := k.raw
+	if k.mac != nil {
+		with = k.mac
+	}
+	m := hmac.New(h.New, with.Reveal(reveal.Key{}))
 	m.Write(message)
 	return m.Sum(dst), nil
 }

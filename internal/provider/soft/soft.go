@@ -113,14 +113,14 @@ func (p *Provider) Random(n int) ([]byte, error) {
 	return b, nil
 }
 
-// Generate makes material of an algorithm, wraps it, opens what it wrapped and proves that it works. Bytes is the length of an HMAC key;
-// 0: as long as the hash. Errors: CodeAlgorithm, CodeProfile and CodeBadRequest from the algorithm table, CodeBusy when too many slow generations wait, CodeRandomness, CodeInternal.
-func (p *Provider) Generate(a kms.Algorithm, bytes int, wrap *box.Key, place []byte) (provider.Generated, error) {
+// Generate makes material, wraps it, opens what it wrapped and proves that it works. Errors: CodeAlgorithm, CodeProfile and CodeBadRequest from the algorithm table, CodeBusy when too many slow generations wait, CodeRandomness, CodeInternal.
+func (p *Provider) Generate(s provider.Spec, wrap *box.Key, place []byte) (provider.Generated, error) {
+	a := s.Algorithm
 	kind, err := p.mayCreate(a)
 	if err != nil {
 		return provider.Generated{}, err
 	}
-	if err := kms.CheckSize(a, bytes); err != nil {
+	if err := kms.CheckSize(a, s.Bytes); err != nil {
 		return provider.Generated{}, err
 	}
 	if err := checkPlace(wrap, place); err != nil {
@@ -134,7 +134,7 @@ func (p *Provider) Generate(a kms.Algorithm, bytes int, wrap *box.Key, place []b
 		defer leave()
 	}
 	var made provider.Generated
-	erasing(a, func() { made, err = p.generate(kind, a, bytes, wrap, place) })
+	erasing(a, func() { made, err = p.generate(kind, s, wrap, place) })
 	return made, err
 }
 
@@ -148,18 +148,23 @@ func erasing(a kms.Algorithm, f func()) {
 	f()
 }
 
-func (p *Provider) generate(kind *kind, a kms.Algorithm, bytes int, wrap *box.Key, place []byte) (provider.Generated, error) {
-	m, err := p.make(kind, a, bytes)
+func (p *Provider) generate(kind *kind, s provider.Spec, wrap *box.Key, place []byte) (provider.Generated, error) {
+	m, err := p.make(kind, s.Algorithm, s.Bytes)
 	if err != nil {
 		return provider.Generated{}, err
 	}
 	defer m.erase()
+	if s.MAC {
+		if err := p.makeBeside(m); err != nil {
+			return provider.Generated{}, err
+		}
+	}
 	wrapped, err := m.wrap(wrap, place)
 	if err != nil {
 		return provider.Generated{}, err
 	}
 	made := provider.Generated{Wrapped: wrapped, Public: m.public, Check: m.check(), Source: p.source}
-	h, err := p.prove(kind, a, made, wrap, place)
+	h, err := p.prove(kind, s.Algorithm, made, wrap, place)
 	if err != nil {
 		return provider.Generated{}, err
 	}

@@ -17,6 +17,7 @@ import (
 	"github.com/keyhold/keyhold/internal/box"
 	"github.com/keyhold/keyhold/internal/box/boxtest"
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/provider"
 	"github.com/keyhold/keyhold/internal/provider/soft"
 	"github.com/keyhold/keyhold/internal/secret"
 	"github.com/keyhold/keyhold/internal/wire/blob"
@@ -60,7 +61,7 @@ func TestWrittenFormatsAreWhatIsWritten(t *testing.T) {
 		if !slices.Contains(creatable(profiles()[0]), a) {
 			continue
 		}
-		made, err := p.Generate(a, 0, wrap, place)
+		made, err := p.Generate(provider.Spec{Algorithm: a}, wrap, place)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -172,7 +173,7 @@ func TestEveryFIPSCellWorks(t *testing.T) {
 		if a.Facts().Slow && a != kms.RSA2048 && !long() {
 			continue // the cells of the larger sizes are those of RSA-2048; the contract tests them too
 		}
-		made, err := p.Generate(a, 0, wrap, place)
+		made, err := p.Generate(provider.Spec{Algorithm: a}, wrap, place)
 		if err != nil {
 			t.Errorf("generate %s: %v", a, err)
 			continue
@@ -268,7 +269,7 @@ func TestConfigIsBounded(t *testing.T) {
 	}
 	p := newProvider(t, soft.Config{Source: "another"})
 	wrap, _ := keyOf(t)
-	if made, err := p.Generate(kms.Ed25519, 0, wrap, place); err != nil || made.Source != "another" {
+	if made, err := p.Generate(provider.Spec{Algorithm: kms.Ed25519}, wrap, place); err != nil || made.Source != "another" {
 		t.Errorf("source got %q, %v", made.Source, err)
 	}
 }
@@ -284,7 +285,7 @@ func TestInputsAreBounded(t *testing.T) {
 		}
 	}
 	for _, a := range []kms.Algorithm{kms.AES256GCM, kms.HMACSHA256, kms.Ed25519, kms.ECDSAP256} {
-		made, err := p.Generate(a, 0, wrap, place)
+		made, err := p.Generate(provider.Spec{Algorithm: a}, wrap, place)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -313,6 +314,6 @@ func TestInputsAreBounded(t *testing.T) {
 		}
 		h.Close()
 	}
-	_, err := p.Generate(kms.AES256GCM, 0, wrap, make([]byte, soft.MaxPlace+1))
+	_, err := p.Generate(provider.Spec{Algorithm: kms.AES256GCM}, wrap, make([]byte, soft.MaxPlace+1))
 	want("a huge place", err, kms.CodeInternal)
 }

@@ -36,7 +36,7 @@ func parseBox(a kms.Algorithm, s *secret.Bytes, of func(*secret.Bytes) (*box.Key
 		s.Zero()
 		return nil, err
 	}
-	return &key{box: k.Hot(), sum: transport.CheckSecret(a, s)}, nil
+	return &key{box: k.Hot(), raw: s, plain: new(layoutCipher), sum: transport.CheckSecret(a, s)}, nil
 }
 
 // parseRaw takes a key as it is: of any length that the algorithm table permits for HMAC, of the algorithm's length for others.
