@@ -17,6 +17,8 @@ if ! compgen -G '/usr/lib/*/rsyslog/lmnsd_gtls.so' >/dev/null && ! compgen -G '/
 # AWS's command line and its library for Python, as Debian has them, and what runs its clients for JavaScript.
 if [ ! -x /usr/bin/aws ]; then missing+=(awscli); fi
 if ! /usr/bin/python3 -c 'import boto3' 2>/dev/null; then missing+=(python3-boto3); fi
+# A client of Vault for Python.
+if ! /usr/bin/python3 -c 'import hvac' 2>/dev/null; then missing+=(python3-hvac); fi
 if ! command -v node >/dev/null; then missing+=(nodejs); fi
 if ! command -v npm >/dev/null; then missing+=(npm); fi
 
@@ -47,11 +49,13 @@ fi
 node=$(node --version)
 node=${node#v}
 if [ "${node%%.*}" -lt 20 ]; then
-  echo "Node.js $node is too old: AWS's clients for JavaScript want 20 or newer, from https://nodejs.org/ (Debian's own may be older)" >&2
+  echo "Node.js $node is too old: the clients for JavaScript want 20 or newer, from https://nodejs.org/ (Debian's own may be older)" >&2
   exit 1
 fi
-# The packages that test/aws/js/package-lock.json pins, by their hashes.
-if ! cmp -s test/aws/js/package-lock.json test/aws/js/node_modules/.installed; then
-  echo "installing: AWS's clients for JavaScript"
-  (cd test/aws/js && npm ci --silent && cp package-lock.json node_modules/.installed)
-fi
+# The packages that each package-lock.json pins, by their hashes.
+for js in test/aws/js test/vault/js; do
+  if ! cmp -s $js/package-lock.json $js/node_modules/.installed; then
+    echo "installing: what $js pins"
+    (cd $js && npm ci --silent && cp package-lock.json node_modules/.installed)
+  fi
+done

@@ -2,12 +2,10 @@ package vaultclients
 
 import (
 	"bytes"
-	"context"
 	"encoding/base64"
 	"errors"
 	"net/http"
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -16,48 +14,7 @@ import (
 	"github.com/hashicorp/go-kms-wrapping/wrappers/transit/v2"
 	"github.com/hashicorp/vault/api"
 	"github.com/tink-crypto/tink-go-hcvault/v2/integration/hcvault"
-
-	"github.com/keyhold/keyhold/internal/config"
-	"github.com/keyhold/keyhold/internal/node"
 )
-
-// server starts a development server and sets the variables of its dev.env, as a shell does.
-func server(t *testing.T) {
-	t.Helper()
-	dir := t.TempDir()
-	set, err := config.Load("", nil, config.Override{Name: "data_dir", Value: dir, Flag: "--data"},
-		config.Override{Name: "listen", Value: "127.0.0.1:0", Flag: "--listen"}, config.Override{Name: "shutdown.drain", Value: "0s", Flag: "--drain"})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n, err := node.Open(t.Context(), node.Options{Settings: set, Version: "test", Dev: true})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ctx, stop := context.WithCancel(context.Background())
-	done := make(chan error, 1)
-	go func() { done <- n.Run(ctx) }()
-	t.Cleanup(func() {
-		stop()
-		if err := <-done; err != nil {
-			t.Error(err)
-		}
-	})
-	env := filepath.Join(dir, "dev.env")
-	for end := time.Now().Add(time.Minute); ; time.Sleep(10 * time.Millisecond) {
-		if b, err := os.ReadFile(env); err == nil {
-			for line := range strings.Lines(string(b)) {
-				if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok {
-					t.Setenv(name, value)
-				}
-			}
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatal("the server did not become ready")
-		}
-	}
-}
 
 // client is HashiCorp's, told nothing but the environment.
 func client(t *testing.T) *api.Client {
