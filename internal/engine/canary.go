@@ -62,7 +62,7 @@ func (e *Engine) hatch(h provider.Handle, b bird) ([]byte, error) {
 		if a.Facts().SlowSign {
 			return nil, nil
 		}
-		return h.Sign(canaryText, false, s)
+		return h.Sign(canaryText, kms.Form{}, s)
 	case kms.MAC:
 		return h.MAC(nil, canaryText, s)
 	case kms.KeyAgreement: // with a pair that nobody keeps
@@ -115,7 +115,7 @@ func sings(h provider.Handle, b bird, canary []byte) error {
 		plain, err = h.Open(nil, b.header(s), canary, b.aad(), s)
 		whole = bytes.Equal(plain, canaryText)
 	case kms.SignVerify:
-		err = h.Verify(canaryText, canary, false, s)
+		err = h.Verify(canaryText, canary, kms.Form{}, s)
 	case kms.MAC:
 		err = h.VerifyMAC(canaryText, canary, s)
 	case kms.KeyAgreement, kms.Encapsulation:

@@ -143,6 +143,7 @@ type SignInput struct {
 	Key     kms.Ref
 	Version uint32
 	Scheme  kms.Scheme
+	Salt    kms.Salt // of RSA-PSS
 	Items   []SignItem
 
 	// Choose, where it is set, says instead of Scheme what the request means, once the algorithm of the key's version is known.
@@ -174,6 +175,7 @@ type VerifyInput struct {
 	Key     kms.Ref
 	Version uint32 // 0: the primary version
 	Scheme  kms.Scheme
+	Salt    kms.Salt // of RSA-PSS
 	Items   []VerifyItem
 
 	// Choose, where it is set, says instead of Scheme what the request means, once the algorithm of the key's version is known.

@@ -48,6 +48,9 @@ func TestEveryAlgorithmServesItsUsage(t *testing.T) {
 						}
 					}
 				case kms.SignVerify:
+					if s.Leave[kms.ProfileDefault] != kms.Full || s.Scheme == kms.SchemePKCS1None { // package soft tests what is only verified, and what takes no message
+						continue
+					}
 					var out engine.SignOutput
 					if out, err = w.e.Sign(t.Context(), user, engine.SignInput{Key: ref, Scheme: s.Scheme, Items: []engine.SignItem{{Message: msg}}}); err == nil {
 						_, err = w.e.Verify(t.Context(), user, engine.VerifyInput{Key: ref, Scheme: s.Scheme, Items: []engine.VerifyItem{{Message: msg, Signature: out.Items[0].Signature}}})

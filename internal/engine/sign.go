@@ -69,7 +69,7 @@ func doSign(ctx context.Context, w *work, in *SignInput) (SignOutput, error) {
 	}
 	out := SignOutput{Key: k.ID, Version: v.Number, Scheme: s, Items: make([]SignedItem, len(in.Items))}
 	for i, it := range in.Items {
-		sig, err := v.Handle.Sign(it.Message, it.Digested, s)
+		sig, err := v.Handle.Sign(it.Message, kms.Form{Digested: it.Digested, Salt: in.Salt}, s)
 		out.Items[i].Signature = sig
 		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(it.Message), err); err != nil {
 			return out, err
@@ -90,7 +90,7 @@ func doVerify(ctx context.Context, w *work, in *VerifyInput) (VerifyOutput, erro
 	}
 	out := VerifyOutput{Key: k.ID, Version: v.Number, Scheme: s, Items: make([]VerifiedItem, len(in.Items))}
 	for i, it := range in.Items {
-		err := v.Handle.Verify(it.Message, it.Signature, it.Digested, s)
+		err := v.Handle.Verify(it.Message, it.Signature, kms.Form{Digested: it.Digested, Salt: in.Salt}, s)
 		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(it.Message), err); err != nil {
 			return out, err
 		}

@@ -43,6 +43,7 @@ const (
 	AES256SIV
 	AES128FF1
 	AES256FF1
+	HMAC // of any hash: keys of systems that name the hash with each request
 
 	algorithmEnd
 )

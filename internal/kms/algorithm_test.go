@@ -143,7 +143,7 @@ func TestKeysAreMadeForWhatTheyCanDo(t *testing.T) {
 			}
 		}
 	}
-	for _, a := range []kms.Algorithm{0, kms.AES256FF1 + 1, 255} {
+	for _, a := range []kms.Algorithm{0, kms.HMAC + 1, 255} {
 		if _, err := kms.CheckCreate(a, 0, kms.ProfileDefault); kms.CodeOf(err) != kms.CodeAlgorithm {
 			t.Errorf("algorithm %d: got %v want %s", a, err, kms.CodeAlgorithm)
 		}
@@ -181,7 +181,7 @@ func TestNumbersAreForEver(t *testing.T) {
 	want := "aes-128-gcm aes-192-gcm aes-256-gcm hmac-sha-256 hmac-sha-384 hmac-sha-512 ecdsa-p256 ecdsa-p384 ed25519 rsa-2048 rsa-3072 rsa-4096 " +
 		"ecdsa-p521 ecdsa-secp256k1 hmac-sha-224 chacha20-poly1305 xchacha20-poly1305 aes-128-cmac aes-256-cmac " +
 		"ml-dsa-44 ml-dsa-65 ml-dsa-87 slh-dsa-sha2-128s slh-dsa-sha2-128f ecdh-p256 ecdh-p384 ecdh-p521 x25519 " +
-		"ml-kem-512 ml-kem-768 ml-kem-1024 x-wing aes-128-kw aes-192-kw aes-256-kw aes-256-siv aes-128-ff1 aes-256-ff1"
+		"ml-kem-512 ml-kem-768 ml-kem-1024 x-wing aes-128-kw aes-192-kw aes-256-kw aes-256-siv aes-128-ff1 aes-256-ff1 hmac"
 	if got := strings.Join(names, " "); kms.AllAlgorithms()[0] != 1 || !strings.HasPrefix(got+" ", want+" ") {
 		t.Errorf("algorithms from 1: got %s want %s", got, want)
 	}
@@ -192,7 +192,12 @@ func TestNumbersAreForEver(t *testing.T) {
 	want = "aes-gcm hmac-sha-256 hmac-sha-384 hmac-sha-512 ecdsa-sha-256 ecdsa-sha-384 ed25519 rsa-pss-sha-256 rsa-pss-sha-384 rsa-pss-sha-512 " +
 		"rsa-pkcs1-sha-256 rsa-pkcs1-sha-384 rsa-pkcs1-sha-512 rsa-oaep-sha-256 rsa-oaep-sha-384 rsa-oaep-sha-512 ecdsa-sha-512 ed25519ph " +
 		"hmac-sha-224 chacha20-poly1305 xchacha20-poly1305 rsa-oaep-sha-1 aes-cmac ml-dsa slh-dsa " +
-		"ecdh ml-kem x-wing aes-kwp aes-kw aes-siv ff1"
+		"ecdh ml-kem x-wing aes-kwp aes-kw aes-siv ff1 transit-aes-gcm transit-chacha20-poly1305 transit-xchacha20-poly1305 " +
+		"convergent-aes-gcm convergent-chacha20-poly1305 convergent-xchacha20-poly1305 " +
+		"ecdsa-sha-1 ecdsa-sha-224 ecdsa-sha3-224 ecdsa-sha3-256 ecdsa-sha3-384 ecdsa-sha3-512 " +
+		"rsa-pss-sha-1 rsa-pss-sha-224 rsa-pss-sha3-224 rsa-pss-sha3-256 rsa-pss-sha3-384 rsa-pss-sha3-512 " +
+		"rsa-pkcs1-sha-1 rsa-pkcs1-sha-224 rsa-pkcs1-sha3-224 rsa-pkcs1-sha3-256 rsa-pkcs1-sha3-384 rsa-pkcs1-sha3-512 rsa-pkcs1-none " +
+		"hmac-sha3-224 hmac-sha3-256 hmac-sha3-384 hmac-sha3-512"
 	if got := strings.Join(names, " "); kms.AllSchemes()[0] != 1 || !strings.HasPrefix(got+" ", want+" ") {
 		t.Errorf("schemes from 1: got %s want %s", got, want)
 	}
@@ -221,7 +226,7 @@ func TestStrengthFollowsSP80057(t *testing.T) {
 		kms.ECDHP256: {256, 128}, kms.ECDHP384: {384, 192}, kms.ECDHP521: {521, 256}, kms.X25519: {256, 128},
 		kms.MLKEM512: {8 * 800, 128}, kms.MLKEM768: {8 * 1184, 192}, kms.MLKEM1024: {8 * 1568, 256}, kms.XWing: {8 * 1216, 128},
 		kms.AES128Wrap: {128, 128}, kms.AES192Wrap: {192, 192}, kms.AES256Wrap: {256, 256}, kms.AES256SIV: {256, 256},
-		kms.AES128FF1: {128, 128}, kms.AES256FF1: {256, 256},
+		kms.AES128FF1: {128, 128}, kms.AES256FF1: {256, 256}, kms.HMAC: {256, 256},
 	}
 	slow := map[kms.Algorithm]bool{kms.RSA2048: true, kms.RSA3072: true, kms.RSA4096: true, kms.SLHDSASHA2128s: true, kms.SLHDSASHA2128f: true}
 	slowSign := map[kms.Algorithm]bool{kms.SLHDSASHA2128s: true, kms.SLHDSASHA2128f: true}
@@ -237,7 +242,7 @@ func TestStrengthFollowsSP80057(t *testing.T) {
 		if f.Asymmetric != asymmetric || f.Slow != slow[a] || f.SlowSign != slowSign[a] {
 			t.Errorf("%s: asymmetric %v, slow %v, slow to sign %v", a, f.Asymmetric, f.Slow, f.SlowSign)
 		}
-		if ranged := f.MaxBytes != 0; ranged != strings.HasPrefix(f.Name, "hmac-") || ranged && (f.MinBytes != 16 || f.MaxBytes != 512) {
+		if ranged := f.MaxBytes != 0; ranged != strings.HasPrefix(f.Name, "hmac") || ranged && (f.MinBytes != 16 || f.MaxBytes != 512) {
 			t.Errorf("%s: material of %d to %d bytes", a, f.MinBytes, f.MaxBytes)
 		}
 	}
@@ -294,7 +299,7 @@ func TestWhatIsDeterministicSaysWhatItLeaks(t *testing.T) {
 // TestOnlySomeKeysHaveALengthToChoose: 0 is for all; HMAC keys take 16 to 512 bytes.
 func TestOnlySomeKeysHaveALengthToChoose(t *testing.T) {
 	for _, a := range kms.AllAlgorithms() {
-		ranged := strings.HasPrefix(a.String(), "hmac-")
+		ranged := strings.HasPrefix(a.String(), "hmac")
 		for _, n := range []int{-1 << 63, -1, 0, 1, 15, 16, 32, 512, 513, 1 << 62} {
 			want := kms.CodeBadRequest
 			if n == 0 || ranged && n >= 16 && n <= 512 {

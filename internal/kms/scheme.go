@@ -44,6 +44,29 @@ const (
 	SchemeConvergentAESGCM
 	SchemeConvergentChaCha20Poly1305
 	SchemeConvergentXChaCha20Poly1305
+	SchemeECDSASHA1
+	SchemeECDSASHA224
+	SchemeECDSASHA3x224
+	SchemeECDSASHA3x256
+	SchemeECDSASHA3x384
+	SchemeECDSASHA3x512
+	SchemePSSSHA1
+	SchemePSSSHA224
+	SchemePSSSHA3x224
+	SchemePSSSHA3x256
+	SchemePSSSHA3x384
+	SchemePSSSHA3x512
+	SchemePKCS1SHA1
+	SchemePKCS1SHA224
+	SchemePKCS1SHA3x224
+	SchemePKCS1SHA3x256
+	SchemePKCS1SHA3x384
+	SchemePKCS1SHA3x512
+	SchemePKCS1None
+	SchemeHMACSHA3x224
+	SchemeHMACSHA3x256
+	SchemeHMACSHA3x384
+	SchemeHMACSHA3x512
 
 	schemeEnd
 )
@@ -63,6 +86,29 @@ var schemeNames = [...]string{
 	SchemeKWP: "aes-kwp", SchemeKW: "aes-kw", SchemeAESSIV: "aes-siv", SchemeFF1: "ff1",
 	SchemeTransitAESGCM: "transit-aes-gcm", SchemeTransitChaCha20Poly1305: "transit-chacha20-poly1305", SchemeTransitXChaCha20Poly1305: "transit-xchacha20-poly1305",
 	SchemeConvergentAESGCM: "convergent-aes-gcm", SchemeConvergentChaCha20Poly1305: "convergent-chacha20-poly1305", SchemeConvergentXChaCha20Poly1305: "convergent-xchacha20-poly1305",
+	SchemeECDSASHA1:     "ecdsa-sha-1",
+	SchemeECDSASHA224:   "ecdsa-sha-224",
+	SchemeECDSASHA3x224: "ecdsa-sha3-224",
+	SchemeECDSASHA3x256: "ecdsa-sha3-256",
+	SchemeECDSASHA3x384: "ecdsa-sha3-384",
+	SchemeECDSASHA3x512: "ecdsa-sha3-512",
+	SchemePSSSHA1:       "rsa-pss-sha-1",
+	SchemePSSSHA224:     "rsa-pss-sha-224",
+	SchemePSSSHA3x224:   "rsa-pss-sha3-224",
+	SchemePSSSHA3x256:   "rsa-pss-sha3-256",
+	SchemePSSSHA3x384:   "rsa-pss-sha3-384",
+	SchemePSSSHA3x512:   "rsa-pss-sha3-512",
+	SchemePKCS1SHA1:     "rsa-pkcs1-sha-1",
+	SchemePKCS1SHA224:   "rsa-pkcs1-sha-224",
+	SchemePKCS1SHA3x224: "rsa-pkcs1-sha3-224",
+	SchemePKCS1SHA3x256: "rsa-pkcs1-sha3-256",
+	SchemePKCS1SHA3x384: "rsa-pkcs1-sha3-384",
+	SchemePKCS1SHA3x512: "rsa-pkcs1-sha3-512",
+	SchemePKCS1None:     "rsa-pkcs1-none",
+	SchemeHMACSHA3x224:  "hmac-sha3-224",
+	SchemeHMACSHA3x256:  "hmac-sha3-256",
+	SchemeHMACSHA3x384:  "hmac-sha3-384",
+	SchemeHMACSHA3x512:  "hmac-sha3-512",
 }
 
 func (s Scheme) String() string {

@@ -54,6 +54,34 @@ func ff1Facts(name string, bits int) AlgorithmFacts {
 		Schemes: []SchemeFacts{full(SchemeFF1, FormatPreserving, "SP 800-38G; the mode is outside the module, its AES is inside")}}
 }
 
+// verifyOnly is a scheme for signatures that others made with SHA-1: SP 800-131A rev. 2 §3 allows their verification as legacy use.
+func verifyOnly(s Scheme) SchemeFacts {
+	return SchemeFacts{Scheme: s, Usage: SignVerify, Leave: [2]Leave{ProfileDefault: ProcessOnly, ProfileFIPS: Refused}, Why: "SHA-1: SP 800-131A rev. 2 §3 allows verification alone, and the FIPS 140-3 module refuses it"}
+}
+
+// ecdsaSchemes are the hash that has the curve's length, which is the default, and all others.
+func ecdsaSchemes(own Scheme) []SchemeFacts {
+	all := []SchemeFacts{full(own, SignVerify, "FIPS 186-5 §6")}
+	for _, s := range []Scheme{SchemeECDSASHA224, SchemeECDSASHA256, SchemeECDSASHA384, SchemeECDSASHA512, SchemeECDSASHA3x224, SchemeECDSASHA3x256, SchemeECDSASHA3x384, SchemeECDSASHA3x512} {
+		if s != own {
+			all = append(all, full(s, SignVerify, "FIPS 186-5 §6"))
+		}
+	}
+	return append(all, verifyOnly(SchemeECDSASHA1))
+}
+
+// hmacSchemes are those of a key that is for every hash.
+var hmacSchemes = []SchemeFacts{
+	full(SchemeHMACSHA256, MAC, "FIPS 198-1"),
+	full(SchemeHMACSHA224, MAC, "FIPS 198-1"),
+	full(SchemeHMACSHA384, MAC, "FIPS 198-1"),
+	full(SchemeHMACSHA512, MAC, "FIPS 198-1"),
+	full(SchemeHMACSHA3x224, MAC, "FIPS 198-1"),
+	full(SchemeHMACSHA3x256, MAC, "FIPS 198-1"),
+	full(SchemeHMACSHA3x384, MAC, "FIPS 198-1"),
+	full(SchemeHMACSHA3x512, MAC, "FIPS 198-1"),
+}
+
 var rsaSchemes = []SchemeFacts{
 	full(SchemePSSSHA256, SignVerify, "FIPS 186-5 §5.4"),
 	full(SchemePSSSHA384, SignVerify, "FIPS 186-5 §5.4"),
@@ -65,6 +93,19 @@ var rsaSchemes = []SchemeFacts{
 	full(SchemeOAEPSHA384, EncryptDecrypt, "SP 800-56B rev. 2 §9"),
 	full(SchemeOAEPSHA512, EncryptDecrypt, "SP 800-56B rev. 2 §9"),
 	notFIPS(SchemeOAEPSHA1, EncryptDecrypt, "RFC 8017 §7.1 with SHA-1, only where it is named; the FIPS 140-3 module refuses it"),
+	full(SchemePSSSHA224, SignVerify, "FIPS 186-5 §5.4"),
+	full(SchemePSSSHA3x224, SignVerify, "FIPS 186-5 §5.4"),
+	full(SchemePSSSHA3x256, SignVerify, "FIPS 186-5 §5.4"),
+	full(SchemePSSSHA3x384, SignVerify, "FIPS 186-5 §5.4"),
+	full(SchemePSSSHA3x512, SignVerify, "FIPS 186-5 §5.4"),
+	full(SchemePKCS1SHA224, SignVerify, "FIPS 186-5 §5.4"),
+	full(SchemePKCS1SHA3x224, SignVerify, "FIPS 186-5 §5.4"),
+	full(SchemePKCS1SHA3x256, SignVerify, "FIPS 186-5 §5.4"),
+	full(SchemePKCS1SHA3x384, SignVerify, "FIPS 186-5 §5.4"),
+	full(SchemePKCS1SHA3x512, SignVerify, "FIPS 186-5 §5.4"),
+	verifyOnly(SchemePSSSHA1),
+	verifyOnly(SchemePKCS1SHA1),
+	notFIPS(SchemePKCS1None, SignVerify, "RFC 8017 §8.2 without the name of a hash, only where it is named; the FIPS 140-3 module refuses it"),
 }
 
 // gcmLayouts: SP 800-38D §8.2.2 knows random nonces. One that is made of the plaintext is no construction that it knows; to open what has one is.
@@ -88,15 +129,15 @@ var algorithms = [...]AlgorithmFacts{
 	HMACSHA256: hmacFacts("hmac-sha-256", 256, 256, SchemeHMACSHA256),
 	HMACSHA384: hmacFacts("hmac-sha-384", 384, 256, SchemeHMACSHA384),
 	HMACSHA512: hmacFacts("hmac-sha-512", 512, 256, SchemeHMACSHA512),
-	ECDSAP256:  {Name: "ecdsa-p256", Bits: 256, Strength: 128, Asymmetric: true, Schemes: []SchemeFacts{full(SchemeECDSASHA256, SignVerify, "FIPS 186-5 §6")}},
-	ECDSAP384:  {Name: "ecdsa-p384", Bits: 384, Strength: 192, Asymmetric: true, Schemes: []SchemeFacts{full(SchemeECDSASHA384, SignVerify, "FIPS 186-5 §6")}},
+	ECDSAP256:  {Name: "ecdsa-p256", Bits: 256, Strength: 128, Asymmetric: true, Schemes: ecdsaSchemes(SchemeECDSASHA256)},
+	ECDSAP384:  {Name: "ecdsa-p384", Bits: 384, Strength: 192, Asymmetric: true, Schemes: ecdsaSchemes(SchemeECDSASHA384)},
 	Ed25519: {Name: "ed25519", Bits: 256, Strength: 128, Asymmetric: true, Schemes: []SchemeFacts{
 		full(SchemeEd25519, SignVerify, "FIPS 186-5 §7"), full(SchemeEd25519ph, SignVerify, "FIPS 186-5 §7.8")}},
 	RSA2048: {Name: "rsa-2048", Bits: 2048, Strength: 112, Asymmetric: true, Slow: true, Schemes: rsaSchemes},
 	RSA3072: {Name: "rsa-3072", Bits: 3072, Strength: 128, Asymmetric: true, Slow: true, Schemes: rsaSchemes},
 	RSA4096: {Name: "rsa-4096", Bits: 4096, Strength: 152, Asymmetric: true, Slow: true, Schemes: rsaSchemes},
 
-	ECDSAP521: {Name: "ecdsa-p521", Bits: 521, Strength: 256, Asymmetric: true, Schemes: []SchemeFacts{full(SchemeECDSASHA512, SignVerify, "FIPS 186-5 §6")}},
+	ECDSAP521: {Name: "ecdsa-p521", Bits: 521, Strength: 256, Asymmetric: true, Schemes: ecdsaSchemes(SchemeECDSASHA512)},
 	ECDSASecp256k1: {Name: "ecdsa-secp256k1", Bits: 256, Strength: 128, Asymmetric: true, Schemes: []SchemeFacts{
 		notFIPS(SchemeECDSASHA256, SignVerify, "SEC 2 §2.4.1; the curve is outside the FIPS 140-3 module")}},
 	HMACSHA224: hmacFacts("hmac-sha-224", 224, 224, SchemeHMACSHA224),
@@ -134,4 +175,5 @@ var algorithms = [...]AlgorithmFacts{
 		Schemes: []SchemeFacts{notFIPS(SchemeAESSIV, EncryptDecrypt, "RFC 5297; not an approved mode")}},
 	AES128FF1: ff1Facts("aes-128-ff1", 128),
 	AES256FF1: ff1Facts("aes-256-ff1", 256),
+	HMAC:      {Name: "hmac", Bits: 256, MinBytes: MinHMACKey, MaxBytes: MaxHMACKey, Strength: 256, Schemes: hmacSchemes},
 }

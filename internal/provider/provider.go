@@ -118,11 +118,11 @@ type Cipher interface {
 
 // Signer signs and verifies.
 type Signer interface {
-	// Sign signs a message, or a digest of it where digested is true (not for Ed25519, ML-DSA and SLH-DSA). ECDSA
+	// Sign signs a message, or a digest of it where the form says so (not for Ed25519 and SLH-DSA; of ML-DSA it is μ). ECDSA
 	// signatures are ASN.1 DER. Kinds that sign slowly wait for a place in a bounded pool.
-	Sign(message []byte, digested bool, s kms.Scheme) ([]byte, error)
+	Sign(message []byte, form kms.Form, s kms.Scheme) ([]byte, error)
 	// Verify checks a signature: nil, or CodeBadSignature.
-	Verify(message, signature []byte, digested bool, s kms.Scheme) error
+	Verify(message, signature []byte, form kms.Form, s kms.Scheme) error
 }
 
 // Authenticator makes and checks MACs, with the key or, where a MAC key stands beside it, with that (kms.CheckBeside).

@@ -109,9 +109,15 @@ func (s *keySpec) does() (a algorithms) {
 	return a
 }
 
+// has tells whether AWS has a scheme for this kind of key. Keyhold's ECDSA keys take every hash, and AWS's that of the curve, which is the default.
+func (s *keySpec) has(scheme kms.Scheme) bool {
+	own := s.algorithm.DefaultScheme(s.ours)
+	return scheme == own || own != kms.SchemeECDSASHA256 && own != kms.SchemeECDSASHA384 && own != kms.SchemeECDSASHA512
+}
+
 func schemesOf(s *keySpec, table []word[kms.Scheme]) (all []string) {
 	for _, f := range s.algorithm.Facts().Schemes {
-		if name := onWire(table, f.Scheme); f.Usage == s.ours && f.Scheme != kms.NoScheme && name != "" {
+		if name := onWire(table, f.Scheme); f.Usage == s.ours && s.has(f.Scheme) && name != "" {
 			all = append(all, name)
 		}
 	}

@@ -48,6 +48,16 @@ func message(algorithm, kind string, m []byte) (s kms.Scheme, digested bool, err
 	return s, kind == messageDigest && s != kms.SchemeEd25519ph || kind == messageMu, nil
 }
 
+// only lets a signing algorithm through that AWS has for a key's spec: an ECDSA key signs with the hash of its curve.
+func only(s kms.Scheme) func(kms.Algorithm) (kms.Scheme, error) {
+	return func(a kms.Algorithm) (kms.Scheme, error) {
+		if spec := specOf(a, kms.SignVerify); spec != nil && !spec.has(s) {
+			return 0, kms.Errorf(kms.CodeAlgorithm, "%s keys cannot do %s", a, s)
+		}
+		return s, nil
+	}
+}
+
 // Sign signs a message or its digest.
 func (x *exchange) Sign(ctx context.Context, in *SignInput) (*SignOutput, error) {
 	key, err := x.ref(in.KeyId)
@@ -60,7 +70,7 @@ func (x *exchange) Sign(ctx context.Context, in *SignInput) (*SignOutput, error)
 	}
 	x.algorithm = in.SigningAlgorithm
 	x.rehearse(in.DryRun)
-	out, err := x.engine.Sign(ctx, x.call, engine.SignInput{Key: key, Scheme: s, Items: []engine.SignItem{{Message: in.Message, Digested: digested}}})
+	out, err := x.engine.Sign(ctx, x.call, engine.SignInput{Key: key, Scheme: s, Choose: only(s), Items: []engine.SignItem{{Message: in.Message, Digested: digested}}})
 	if err == nil {
 		err = x.done()
 	}
@@ -82,7 +92,7 @@ func (x *exchange) Verify(ctx context.Context, in *VerifyInput) (*VerifyOutput, 
 	}
 	x.algorithm = in.SigningAlgorithm
 	x.rehearse(in.DryRun)
-	out, err := x.engine.Verify(ctx, x.call, engine.VerifyInput{Key: key, Scheme: s,
+	out, err := x.engine.Verify(ctx, x.call, engine.VerifyInput{Key: key, Scheme: s, Choose: only(s),
 		Items: []engine.VerifyItem{{Message: in.Message, Digested: digested, Signature: in.Signature}}})
 	if err == nil {
 		err = x.done()

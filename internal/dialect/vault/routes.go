@@ -148,8 +148,8 @@ var transitRoutes = []route{
 
 // What is missing of several routes.
 const (
-	ownHash   = "ECDSA keys use the hash of their curve; RSA without SHA-1, SHA-224 and SHA-3, and the salt of PSS is as long as the hash; `hash_algorithm=none` is refused"
-	ownMAC    = "of keys of type `hmac`, with SHA-256"
+	ownHash   = "with SHA-1 signatures are verified and not made; `salt_length=auto` makes a salt as long as the hash, and verifies any"
+	ownMAC    = "of keys of type `hmac`"
 	ownRandom = "at most 65,536 bytes; every `source` is the server's own"
 )
 

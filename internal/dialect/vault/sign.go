@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/http"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/keyhold/keyhold/internal/engine"
@@ -15,6 +16,7 @@ type signing struct {
 	hash      string // of transit's names; empty: the algorithm's own
 	padding   string // of RSA: "pss" or "pkcs1v15"
 	digested  bool
+	salt      kms.Salt
 	jws       bool // signatures as JSON Web Signatures have them (RFC 7515, RFC 7518 §3.4)
 	algorithm kms.Algorithm
 }
@@ -55,8 +57,8 @@ func (x *exchange) signing() (*signing, *fault) {
 	default:
 		return nil, newFault(http.StatusBadRequest, `invalid marshaling type "`+clip(marshaling)+`"`)
 	}
-	if salt, f := x.in.text("salt_length"); f != nil || salt != "" && salt != "auto" && salt != "hash" {
-		return nil, orFault(f, "salt_length is the hash's: leave it out")
+	if s.salt, f = x.salt(); f != nil {
+		return nil, f
 	}
 	if s.digested, f = x.in.yes("prehashed"); f != nil {
 		return nil, f
@@ -69,9 +71,31 @@ func (x *exchange) signing() (*signing, *fault) {
 
 // schemesOf are the schemes that transit's words mean, by kind of key.
 var schemesOf = map[string]kms.Scheme{
-	"ecdsa sha2-256": kms.SchemeECDSASHA256, "ecdsa sha2-384": kms.SchemeECDSASHA384, "ecdsa sha2-512": kms.SchemeECDSASHA512,
-	"pss sha2-256": kms.SchemePSSSHA256, "pss sha2-384": kms.SchemePSSSHA384, "pss sha2-512": kms.SchemePSSSHA512,
-	"pkcs1v15 sha2-256": kms.SchemePKCS1SHA256, "pkcs1v15 sha2-384": kms.SchemePKCS1SHA384, "pkcs1v15 sha2-512": kms.SchemePKCS1SHA512,
+	"ecdsa sha1": kms.SchemeECDSASHA1, "ecdsa sha2-224": kms.SchemeECDSASHA224, "ecdsa sha2-256": kms.SchemeECDSASHA256, "ecdsa sha2-384": kms.SchemeECDSASHA384, "ecdsa sha2-512": kms.SchemeECDSASHA512, "ecdsa sha3-224": kms.SchemeECDSASHA3x224, "ecdsa sha3-256": kms.SchemeECDSASHA3x256, "ecdsa sha3-384": kms.SchemeECDSASHA3x384, "ecdsa sha3-512": kms.SchemeECDSASHA3x512,
+	"pss sha1": kms.SchemePSSSHA1, "pss sha2-224": kms.SchemePSSSHA224, "pss sha2-256": kms.SchemePSSSHA256, "pss sha2-384": kms.SchemePSSSHA384, "pss sha2-512": kms.SchemePSSSHA512, "pss sha3-224": kms.SchemePSSSHA3x224, "pss sha3-256": kms.SchemePSSSHA3x256, "pss sha3-384": kms.SchemePSSSHA3x384, "pss sha3-512": kms.SchemePSSSHA3x512,
+	"pkcs1v15 sha1": kms.SchemePKCS1SHA1, "pkcs1v15 sha2-224": kms.SchemePKCS1SHA224, "pkcs1v15 sha2-256": kms.SchemePKCS1SHA256, "pkcs1v15 sha2-384": kms.SchemePKCS1SHA384, "pkcs1v15 sha2-512": kms.SchemePKCS1SHA512, "pkcs1v15 sha3-224": kms.SchemePKCS1SHA3x224, "pkcs1v15 sha3-256": kms.SchemePKCS1SHA3x256, "pkcs1v15 sha3-384": kms.SchemePKCS1SHA3x384, "pkcs1v15 sha3-512": kms.SchemePKCS1SHA3x512,
+	"pkcs1v15 none": kms.SchemePKCS1None,
+}
+
+// salt reads the length of the salt of RSA-PSS: "auto", which nothing stands for too, "hash" or a number, of which 0 is "auto".
+func (x *exchange) salt() (kms.Salt, *fault) {
+	t, f := x.in.text("salt_length")
+	switch {
+	case f != nil:
+		return 0, f
+	case t == "" || t == "auto":
+		return kms.SaltAny, nil
+	case t == "hash":
+		return kms.SaltHash, nil
+	}
+	n, err := strconv.ParseUint(t, 10, 16)
+	switch {
+	case err != nil:
+		return 0, newFault(http.StatusBadRequest, "unable to decode salt length: "+clip(t))
+	case n == 0:
+		return kms.SaltAny, nil
+	}
+	return kms.Salt(n), nil
 }
 
 // choose finds the scheme for a key's algorithm.
@@ -82,9 +106,6 @@ func (s *signing) choose(a kms.Algorithm) (kms.Scheme, error) {
 	switch {
 	case strings.HasPrefix(name, "ecdsa-"):
 		kind = "ecdsa"
-		if s.hash == "" {
-			return kms.NoScheme, nil
-		}
 	case strings.HasPrefix(name, "rsa-"):
 		if kind = s.padding; kind == "" {
 			kind = "pss"
@@ -126,7 +147,7 @@ func (x *exchange) Sign(ctx context.Context) *fault {
 		it.version = version
 	}
 	return b.run(x, func(n uint32, which []int) ([]*kms.Error, error) {
-		out, err := x.engine.Sign(ctx, x.call, engine.SignInput{Key: b.key, Version: n, Choose: how.choose, Items: pick(in, which)})
+		out, err := x.engine.Sign(ctx, x.call, engine.SignInput{Key: b.key, Version: n, Choose: how.choose, Salt: how.salt, Items: pick(in, which)})
 		errs := make([]*kms.Error, len(out.Items))
 		for i, o := range out.Items {
 			b.items[which[i]].made, b.items[which[i]].version, errs[i] = o.Signature, out.Version, o.Err
@@ -185,7 +206,7 @@ func (x *exchange) Verify(ctx context.Context) *fault {
 		if macs > 0 {
 			out, err = x.verifyMACs(ctx, b.key, n, how, pick(in, which))
 		} else {
-			out, err = x.engine.Verify(ctx, x.call, engine.VerifyInput{Key: b.key, Version: n, Choose: how.choose, Items: pick(in, which)})
+			out, err = x.engine.Verify(ctx, x.call, engine.VerifyInput{Key: b.key, Version: n, Choose: how.choose, Salt: how.salt, Items: pick(in, which)})
 		}
 		if wrong(err) && len(which) == 1 { // the answer to the question, and no failure
 			return nil, nil
@@ -210,7 +231,8 @@ func wrong(err error) bool {
 }
 
 // macSchemes are the schemes of MACs by transit's names of their hashes.
-var macSchemes = map[string]kms.Scheme{"": kms.NoScheme, "sha2-224": kms.SchemeHMACSHA224, "sha2-256": kms.SchemeHMACSHA256, "sha2-384": kms.SchemeHMACSHA384, "sha2-512": kms.SchemeHMACSHA512}
+var macSchemes = map[string]kms.Scheme{"": kms.NoScheme, "sha2-224": kms.SchemeHMACSHA224, "sha2-256": kms.SchemeHMACSHA256, "sha2-384": kms.SchemeHMACSHA384, "sha2-512": kms.SchemeHMACSHA512,
+	"sha3-224": kms.SchemeHMACSHA3x224, "sha3-256": kms.SchemeHMACSHA3x256, "sha3-384": kms.SchemeHMACSHA3x384, "sha3-512": kms.SchemeHMACSHA3x512}
 
 func macScheme(hash string) (kms.Scheme, *fault) {
 	s, ok := macSchemes[hash]

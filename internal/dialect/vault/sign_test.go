@@ -7,6 +7,7 @@ import (
 	"crypto/hmac"
 	"crypto/rsa"
 	"crypto/sha256"
+	_ "crypto/sha3"
 	"crypto/sha512"
 	"crypto/x509"
 	"encoding/base64"
@@ -121,11 +122,93 @@ func TestSignaturesVerifyElsewhere(t *testing.T) {
 		`{"input":"","hash_algorithm":"none"}`:                        "hash_algorithm=none requires both prehashed=true and signature_algorithm=pkcs1v15",
 		`{"batch_input":[]}`:                                          "missing batch input to process",
 		`{}`:                                                          "missing input",
-		`{"input":"aGk=","hash_algorithm":"sha2-512"}`:                "KH1601",
+		`{"input":"aGk=","hash_algorithm":"sha1"}`:                    "KH1603",
+		`{"input":"aGk=","salt_length":"x"}`:                          "unable to decode salt length: x",
 		`{"input":"aGk=","prehashed":true,"key_version":99999999999}`: "Field validation failed",
 	} {
 		if a := s.Ask(t, s.User, "POST", "transit/sign/ecdsa-p256", body); a.Status != 400 || !strings.HasPrefix(a.Errors()[0], want) {
 			t.Errorf("%s: got %d %s", body, a.Status, a.Body)
+		}
+	}
+}
+
+// transitHashes are the hashes of transit's names, as the standard library has them.
+var transitHashes = map[string]crypto.Hash{
+	"sha2-224": crypto.SHA224, "sha2-256": crypto.SHA256, "sha2-384": crypto.SHA384, "sha2-512": crypto.SHA512,
+	"sha3-224": crypto.SHA3_224, "sha3-256": crypto.SHA3_256, "sha3-384": crypto.SHA3_384, "sha3-512": crypto.SHA3_512,
+}
+
+// TestEveryHashSigns: of each kind of key, the message and its digest, and by the standard library.
+func TestEveryHashSigns(t *testing.T) {
+	s := vaulttest.Open(t)
+	message := []byte("message")
+	for _, kind := range []string{"ecdsa-p256", "ecdsa-p384", "ecdsa-p521", "rsa-2048"} {
+		made(t, s, kind, `{"type":"`+kind+`"}`)
+		public := publicKey(t, s, kind)
+		for name, hash := range transitHashes {
+			h := hash.New()
+			h.Write(message)
+			digest := h.Sum(nil)
+			ways := map[string]func(sig []byte) error{"": func(sig []byte) error {
+				if !ecdsa.VerifyASN1(public.(*ecdsa.PublicKey), digest, sig) {
+					return rsa.ErrVerification
+				}
+				return nil
+			}}
+			if k, is := public.(*rsa.PublicKey); is {
+				pss := func(n int) func(sig []byte) error {
+					return func(sig []byte) error { return rsa.VerifyPSS(k, hash, digest, sig, &rsa.PSSOptions{SaltLength: n}) }
+				}
+				ways = map[string]func(sig []byte) error{"": pss(hash.Size()), `,"salt_length":"hash"`: pss(hash.Size()), `,"salt_length":7`: pss(7), `,"salt_length":"100"`: pss(100),
+					`,"signature_algorithm":"pkcs1v15"`: func(sig []byte) error { return rsa.VerifyPKCS1v15(k, hash, digest, sig) }}
+			}
+			for more, good := range ways {
+				body := fmt.Sprintf(`"input":%q%s`, base64.StdEncoding.EncodeToString(message), more)
+				prehashed := fmt.Sprintf(`"input":%q,"prehashed":true%s`, base64.StdEncoding.EncodeToString(digest), more)
+				for _, how := range []string{body, prehashed} {
+					var out struct{ Signature string }
+					s.Ask(t, s.User, "POST", "transit/sign/"+kind+"/"+name, "{"+how+"}").Into(t, &out)
+					sig, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(out.Signature, "vault:v1:"))
+					if err != nil || good(sig) != nil {
+						t.Errorf("%s with %s%s: does not verify elsewhere", kind, name, more)
+					}
+					var v struct{ Valid bool }
+					if s.Ask(t, s.User, "POST", "transit/verify/"+kind, fmt.Sprintf(`{%s,"hash_algorithm":%q,"signature":%q}`, body, name, out.Signature)).Into(t, &v); !v.Valid {
+						t.Errorf("%s with %s%s: not valid here", kind, name, more)
+					}
+				}
+			}
+		}
+	}
+	var out struct{ Signature string }
+	digest := sha256.Sum256(message)
+	bare := fmt.Sprintf(`"input":%q,"hash_algorithm":"none","prehashed":true,"signature_algorithm":"pkcs1v15"`, base64.StdEncoding.EncodeToString(digest[:]))
+	s.Ask(t, s.User, "POST", "transit/sign/rsa-2048", "{"+bare+"}").Into(t, &out)
+	sig, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(out.Signature, "vault:v1:"))
+	if err := rsa.VerifyPKCS1v15(publicKey(t, s, "rsa-2048").(*rsa.PublicKey), 0, digest[:], sig); err != nil {
+		t.Errorf("none: %v", err)
+	}
+	var v struct{ Valid bool }
+	if s.Ask(t, s.User, "POST", "transit/verify/rsa-2048", fmt.Sprintf(`{%s,"signature":%q}`, bare, out.Signature)).Into(t, &v); !v.Valid {
+		t.Error("none: not valid here")
+	}
+}
+
+// TestEveryHashMakesAMAC: RFC 2104 by the standard library, with a key that is read back through no dialect: both sides of the answer agree.
+func TestEveryHashMakesAMAC(t *testing.T) {
+	s := vaulttest.Open(t)
+	made(t, s, "m", `{"type":"hmac","key_size":64}`)
+	for name, hash := range transitHashes {
+		var out struct{ HMAC string }
+		s.Ask(t, s.User, "POST", "transit/hmac/m/"+name, `{"input":"aGk="}`).Into(t, &out)
+		if raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(out.HMAC, "vault:v1:")); err != nil || len(raw) != hash.Size() {
+			t.Errorf("%s: got %q", name, out.HMAC)
+		}
+		for other := range transitHashes {
+			var v struct{ Valid bool }
+			if s.Ask(t, s.User, "POST", "transit/verify/m/"+other, fmt.Sprintf(`{"input":"aGk=","hmac":%q}`, out.HMAC)).Into(t, &v); v.Valid != (other == name) {
+				t.Errorf("%s verified as %s: %v", name, other, v.Valid)
+			}
 		}
 	}
 }

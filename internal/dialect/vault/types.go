@@ -27,7 +27,7 @@ var keyTypes = []keyType{
 	{name: "rsa-2048", algorithm: kms.RSA2048, usage: kms.SignVerify, curve: "rsa-2048"},
 	{name: "rsa-3072", algorithm: kms.RSA3072, usage: kms.SignVerify, curve: "rsa-3072"},
 	{name: "rsa-4096", algorithm: kms.RSA4096, usage: kms.SignVerify, curve: "rsa-4096"},
-	{name: "hmac", algorithm: kms.HMACSHA256, usage: kms.MAC},
+	{name: "hmac", algorithm: kms.HMAC, usage: kms.MAC},
 	{name: "ml-dsa", set: "44", algorithm: kms.MLDSA44, usage: kms.SignVerify, curve: "ml-dsa-44"},
 	{name: "ml-dsa", set: "65", algorithm: kms.MLDSA65, usage: kms.SignVerify, curve: "ml-dsa-65"},
 	{name: "ml-dsa", set: "87", algorithm: kms.MLDSA87, usage: kms.SignVerify, curve: "ml-dsa-87"},
@@ -61,6 +61,9 @@ func typeOf(k *kms.Key) keyType {
 			t.usage = k.Usage // an RSA key that was made elsewhere may encrypt
 			return t
 		}
+	}
+	if k.Usage == kms.MAC && k.Algorithm.Facts().MaxBytes > 0 { // of one hash
+		return keyType{name: "hmac", algorithm: k.Algorithm, usage: kms.MAC}
 	}
 	return keyType{name: k.Algorithm.String(), algorithm: k.Algorithm, usage: k.Usage, curve: k.Algorithm.String()}
 }

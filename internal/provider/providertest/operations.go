@@ -25,7 +25,17 @@ var hashes = map[kms.Scheme]crypto.Hash{
 	kms.SchemePKCS1SHA256: crypto.SHA256, kms.SchemePKCS1SHA384: crypto.SHA384, kms.SchemePKCS1SHA512: crypto.SHA512,
 	kms.SchemeOAEPSHA256: crypto.SHA256, kms.SchemeOAEPSHA384: crypto.SHA384, kms.SchemeOAEPSHA512: crypto.SHA512,
 	kms.SchemeECDSASHA512: crypto.SHA512, kms.SchemeEd25519ph: crypto.SHA512, kms.SchemeHMACSHA224: crypto.SHA224, kms.SchemeOAEPSHA1: crypto.SHA1,
+	kms.SchemeECDSASHA224: crypto.SHA224, kms.SchemeECDSASHA3x224: crypto.SHA3_224, kms.SchemeECDSASHA3x256: crypto.SHA3_256,
+	kms.SchemeECDSASHA3x384: crypto.SHA3_384, kms.SchemeECDSASHA3x512: crypto.SHA3_512,
+	kms.SchemePSSSHA224: crypto.SHA224, kms.SchemePSSSHA3x224: crypto.SHA3_224, kms.SchemePSSSHA3x256: crypto.SHA3_256,
+	kms.SchemePSSSHA3x384: crypto.SHA3_384, kms.SchemePSSSHA3x512: crypto.SHA3_512,
+	kms.SchemePKCS1SHA224: crypto.SHA224, kms.SchemePKCS1SHA3x224: crypto.SHA3_224, kms.SchemePKCS1SHA3x256: crypto.SHA3_256,
+	kms.SchemePKCS1SHA3x384: crypto.SHA3_384, kms.SchemePKCS1SHA3x512: crypto.SHA3_512,
+	kms.SchemeHMACSHA3x224: crypto.SHA3_224, kms.SchemeHMACSHA3x256: crypto.SHA3_256, kms.SchemeHMACSHA3x384: crypto.SHA3_384, kms.SchemeHMACSHA3x512: crypto.SHA3_512,
 }
+
+// further are the schemes that differ from others in their hash alone: what was tried with those is tried more sparingly with them.
+func further(s kms.Scheme) bool { return s >= kms.SchemeECDSASHA1 }
 
 // macSize is the length of a scheme's MAC in bytes.
 func macSize(s kms.Scheme) int {
@@ -101,9 +111,9 @@ func (o Options) gate(t *testing.T, m made, s kms.Scheme) {
 	check("seal", cipherUsage(m.algorithm), true, err)
 	_, err = m.Handle.Open(nil, header(), []byte("x"), nil, s)
 	check("open", cipherUsage(m.algorithm), false, err)
-	_, err = m.Sign([]byte("x"), false, s)
+	_, err = m.Sign([]byte("x"), kms.Form{}, s)
 	check("sign", kms.SignVerify, true, err)
-	check("verify", kms.SignVerify, false, m.Verify([]byte("x"), []byte("x"), false, s))
+	check("verify", kms.SignVerify, false, m.Verify([]byte("x"), []byte("x"), kms.Form{}, s))
 	_, err = m.MAC(nil, []byte("x"), s)
 	check("mac", kms.MAC, true, err)
 	check("verify mac", kms.MAC, false, m.VerifyMAC([]byte("x"), []byte("x"), s))
@@ -227,45 +237,54 @@ func (o Options) step(m made) int {
 
 func (o Options) signs(t *testing.T, m made, s kms.Scheme) {
 	scheme := effective(m, kms.SignVerify, s)
+	if scheme == kms.SchemePKCS1None {
+		o.signsBare(t, m)
+		return
+	}
 	hash, digests := hashes[scheme]
 	sizes := []int{0, 1, 32, 5000}
-	if m.algorithm.Facts().SlowSign && !o.Thorough {
+	step := o.step(m)
+	switch {
+	case o.Thorough:
+	case m.algorithm.Facts().SlowSign:
 		sizes = sizes[2:3]
+	case further(scheme):
+		sizes = sizes[2:3]
+		step *= 61
 	}
 	for _, n := range sizes {
 		message := randomBytes(n)
-		signature, err := m.Sign(message, false, s)
+		signature, err := m.Sign(message, kms.Form{}, s)
 		if err != nil {
 			t.Fatalf("%s: sign %d bytes: %v", s, n, because(err))
 		}
 		if !secondOpinion(t, m, scheme, message, signature) {
 			t.Errorf("%s: the second opinion does not accept the signature of a message of %d bytes", s, n)
 		}
-		if err := m.Verify(message, signature, false, s); err != nil {
+		if err := m.Verify(message, signature, kms.Form{}, s); err != nil {
 			t.Errorf("%s: own signature of %d bytes: %v", s, n, err)
 		}
 		if digests {
 			digest := sum(hash, message)
-			if err := m.Verify(digest, signature, true, s); err != nil {
+			if err := m.Verify(digest, signature, kms.Form{Digested: true}, s); err != nil {
 				t.Errorf("%s: signature against the digest: %v", s, err)
 			}
-			signature, err := m.Sign(digest, true, s)
+			signature, err := m.Sign(digest, kms.Form{Digested: true}, s)
 			if err != nil || !secondOpinion(t, m, scheme, message, signature) {
 				t.Errorf("%s: signature of a digest does not verify: %v", s, err)
 			}
 		}
 	}
 	message := []byte("message")
-	signature, err := m.Sign(message, false, s)
+	signature, err := m.Sign(message, kms.Form{}, s)
 	if err != nil {
 		t.Fatal(err)
 	}
-	step := o.step(m)
 	for i, changed := range flips(signature, o.Thorough) {
 		if i%step != 0 {
 			continue
 		}
-		if err := m.Verify(message, changed, false, s); kms.CodeOf(err) != kms.CodeBadSignature {
+		if err := m.Verify(message, changed, kms.Form{}, s); kms.CodeOf(err) != kms.CodeBadSignature {
 			t.Fatalf("%s: byte %d of the signature changed: got %v want %s", s, i, err, kms.CodeBadSignature)
 		}
 	}
@@ -273,14 +292,36 @@ func (o Options) signs(t *testing.T, m made, s kms.Scheme) {
 		"none": nil, "one byte": {0x30}, "cut short": signature[:len(signature)-1], "one more": append(bytes.Clone(signature), 0),
 		"zeros": make([]byte, len(signature)), "huge": make([]byte, 1<<16),
 	} {
-		wantCode(t, s.String()+": signature "+what, m.Verify(message, b, false, s), kms.CodeBadSignature)
+		wantCode(t, s.String()+": signature "+what, m.Verify(message, b, kms.Form{}, s), kms.CodeBadSignature)
 	}
-	wantCode(t, s.String()+": another message", m.Verify([]byte("Message"), signature, false, s), kms.CodeBadSignature)
+	wantCode(t, s.String()+": another message", m.Verify([]byte("Message"), signature, kms.Form{}, s), kms.CodeBadSignature)
 	for _, n := range []int{0, 1, hash63(hash), hash63(hash) + 2, 100} {
-		_, err := m.Sign(make([]byte, n), true, s)
+		_, err := m.Sign(make([]byte, n), kms.Form{Digested: true}, s)
 		wantCode(t, fmt.Sprintf("%s: digest of %d bytes", s, n), err, kms.CodeBadRequest)
-		wantCode(t, fmt.Sprintf("%s: verify a digest of %d bytes", s, n), m.Verify(make([]byte, n), signature, true, s), kms.CodeBadRequest)
+		wantCode(t, fmt.Sprintf("%s: verify a digest of %d bytes", s, n), m.Verify(make([]byte, n), signature, kms.Form{Digested: true}, s), kms.CodeBadRequest)
 	}
+}
+
+// signsBare: RSASSA-PKCS1-v1_5 over what it is given, without the name of a hash.
+func (o Options) signsBare(t *testing.T, m made) {
+	digested := kms.Form{Digested: true}
+	digest := sum(crypto.SHA256, []byte("message"))
+	signature, err := m.Sign(digest, digested, kms.SchemePKCS1None)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := rsa.VerifyPKCS1v15(parsePublic(t, m.Public).(*rsa.PublicKey), 0, digest, signature); err != nil {
+		t.Errorf("bare signature: the second opinion says %v", err)
+	}
+	if err := m.Verify(digest, signature, digested, kms.SchemePKCS1None); err != nil {
+		t.Errorf("own bare signature: %v", err)
+	}
+	wantCode(t, "bare signature of another digest", m.Verify(digest[1:], signature, digested, kms.SchemePKCS1None), kms.CodeBadSignature)
+	wantCode(t, "bare signature by SHA-256", m.Verify(digest, signature, digested, kms.SchemePKCS1SHA256), kms.CodeBadSignature)
+	_, err = m.Sign(digest, kms.Form{}, kms.SchemePKCS1None)
+	wantCode(t, "bare signature of a message", err, kms.CodeBadRequest)
+	_, err = m.Sign(make([]byte, 4096), digested, kms.SchemePKCS1None)
+	wantCode(t, "bare signature of what is longer than the key", err, kms.CodeTooLarge)
 }
 
 // hash63 is one byte less than a digest, for schemes that have one.
@@ -361,11 +402,11 @@ func roundTrip(m made, u kms.Usage, text []byte) error {
 		}
 		return err
 	case kms.SignVerify:
-		signature, err := m.Sign(text, false, kms.NoScheme)
+		signature, err := m.Sign(text, kms.Form{}, kms.NoScheme)
 		if err != nil {
 			return err
 		}
-		return m.Verify(text, signature, false, kms.NoScheme)
+		return m.Verify(text, signature, kms.Form{}, kms.NoScheme)
 	case kms.KeyAgreement, kms.Encapsulation, kms.Wrapping, kms.FormatPreserving:
 		return use(m.Handle, m.algorithm, u)
 	}

@@ -228,7 +228,7 @@ func use(h provider.Handle, a kms.Algorithm, u kms.Usage) error {
 	case kms.EncryptDecrypt:
 		_, err = h.Seal(nil, header(), []byte("in use"), nil, kms.NoScheme)
 	case kms.SignVerify:
-		_, err = h.Sign([]byte("in use"), false, kms.NoScheme)
+		_, err = h.Sign([]byte("in use"), kms.Form{}, kms.NoScheme)
 	case kms.MAC:
 		_, err = h.MAC(nil, []byte("in use"), kms.NoScheme)
 	case kms.KeyAgreement:
@@ -248,8 +248,8 @@ func everyMethod(h provider.Handle, a kms.Algorithm) map[string]error {
 	errs := map[string]error{}
 	_, errs["seal"] = h.Seal(nil, header(), []byte("x"), nil, a.DefaultScheme(cipherUsage(a)))
 	_, errs["open"] = h.Open(nil, header(), make([]byte, 512), nil, a.DefaultScheme(cipherUsage(a)))
-	_, errs["sign"] = h.Sign([]byte("x"), false, a.DefaultScheme(kms.SignVerify))
-	errs["verify"] = h.Verify([]byte("x"), make([]byte, 64), false, a.DefaultScheme(kms.SignVerify))
+	_, errs["sign"] = h.Sign([]byte("x"), kms.Form{}, a.DefaultScheme(kms.SignVerify))
+	errs["verify"] = h.Verify([]byte("x"), make([]byte, 64), kms.Form{}, a.DefaultScheme(kms.SignVerify))
 	_, errs["mac"] = h.MAC(nil, []byte("x"), a.DefaultScheme(kms.MAC))
 	errs["verify mac"] = h.VerifyMAC([]byte("x"), make([]byte, 32), a.DefaultScheme(kms.MAC))
 	_, errs["agree"] = h.Agree([]byte("x"))

@@ -110,14 +110,14 @@ func (o Options) lays(t *testing.T, h, same, stranger provider.Handle, s kms.Sch
 func (o Options) derivedSigns(t *testing.T, m made, derived provider.Handle) {
 	defer derived.Close()
 	message := []byte("message")
-	signature, err := derived.Sign(message, false, kms.NoScheme)
+	signature, err := derived.Sign(message, kms.Form{}, kms.NoScheme)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := derived.Verify(message, signature, false, kms.NoScheme); err != nil {
+	if err := derived.Verify(message, signature, kms.Form{}, kms.NoScheme); err != nil {
 		t.Errorf("verify with the derived key: %v", err)
 	}
-	wantCode(t, "verify with the key itself", m.Verify(message, signature, false, kms.NoScheme), kms.CodeBadSignature)
+	wantCode(t, "verify with the key itself", m.Verify(message, signature, kms.Form{}, kms.NoScheme), kms.CodeBadSignature)
 }
 
 // beside: a key beside which a MAC key stands does what it did, and makes MACs with every hash; so does an HMAC key.

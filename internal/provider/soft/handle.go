@@ -1,6 +1,7 @@
 package soft
 
 import (
+	"errors"
 	"sync"
 
 	"github.com/keyhold/keyhold/internal/kms"
@@ -81,9 +82,9 @@ func (h *handle) Open(dst, header, sealed, aad []byte, s kms.Scheme) ([]byte, er
 	return row.open(h.key, row, dst, header, sealed, aad)
 }
 
-// Sign signs a message or, where digested is true, its digest, which must be as long as the scheme's hash. Kinds that sign
+// Sign signs a message or its digest, which must be as long as the scheme's hash. Kinds that sign
 // slowly wait for a place in the pool of slow work first, before they hold the key: CodeBusy when too many wait.
-func (h *handle) Sign(message []byte, digested bool, s kms.Scheme) ([]byte, error) {
+func (h *handle) Sign(message []byte, form kms.Form, s kms.Scheme) ([]byte, error) {
 	if h.pool != nil {
 		if _, err := kms.CheckScheme(h.algorithm, kms.SignVerify, s, h.profile, true); err != nil {
 			return nil, err // what is refused takes no place
@@ -99,18 +100,24 @@ func (h *handle) Sign(message []byte, digested bool, s kms.Scheme) ([]byte, erro
 		return nil, err
 	}
 	defer h.mu.RUnlock()
+	if form.Salt, err = h.salt(row, form.Salt); err != nil {
+		return nil, err
+	}
 	var signature []byte
-	if digested && row.signMu != nil {
+	if form.Digested && row.signMu != nil {
 		if len(message) != muSize {
 			return nil, wrongMu(message)
 		}
 		signature, err = row.signMu(h.key, message)
 	} else {
 		var input []byte
-		if input, err = row.digest(message, digested); err != nil {
+		if input, err = row.digest(message, form.Digested); err != nil {
 			return nil, err
 		}
-		signature, err = row.sign(h.key, row.hash, input)
+		signature, err = row.sign(h.key, row.hash, input, form.Salt)
+	}
+	if e := (*kms.Error)(nil); errors.As(err, &e) { // of what the form asks for
+		return nil, e
 	}
 	if err != nil {
 		return nil, kms.Errorf(kms.CodeInternal, "the signature could not be made").Because(err)
@@ -118,18 +125,35 @@ func (h *handle) Sign(message []byte, digested bool, s kms.Scheme) ([]byte, erro
 	return signature, nil
 }
 
+// salt holds the length of a salt to the profile: FIPS 186-5 §5.4 step g allows none that is longer than the hash.
+func (h *handle) salt(row *scheme, n kms.Salt) (kms.Salt, error) {
+	if err := n.Check(); err != nil || h.profile != kms.ProfileFIPS {
+		return n, err
+	}
+	if n == kms.SaltAny {
+		return kms.SaltUsual, nil
+	}
+	if row.hash != 0 && int(n) > row.hash.Size() {
+		return 0, kms.Errorf(kms.CodeProfile, "the fips profile refuses a salt of %d bytes with a hash of %d (FIPS 186-5 §5.4 step g)", n, row.hash.Size())
+	}
+	return n, nil
+}
+
 func wrongMu(mu []byte) error {
 	return kms.Errorf(kms.CodeBadRequest, "the message representative has %d bytes, want %d", len(mu), muSize)
 }
 
 // Verify checks a signature.
-func (h *handle) Verify(message, signature []byte, digested bool, s kms.Scheme) error {
+func (h *handle) Verify(message, signature []byte, form kms.Form, s kms.Scheme) error {
 	row, err := h.enter(kms.SignVerify, s, false, len(message), 0)
 	if err != nil {
 		return err
 	}
 	defer h.mu.RUnlock()
-	if digested && row.verifyMu != nil {
+	if form.Salt, err = h.salt(row, form.Salt); err != nil {
+		return err
+	}
+	if form.Digested && row.verifyMu != nil {
 		if len(message) != muSize {
 			return wrongMu(message)
 		}
@@ -138,11 +162,11 @@ func (h *handle) Verify(message, signature []byte, digested bool, s kms.Scheme) 
 		}
 		return nil
 	}
-	input, err := row.digest(message, digested)
+	input, err := row.digest(message, form.Digested)
 	if err != nil {
 		return err
 	}
-	if !row.verify(h.key, row.hash, input, signature) {
+	if !row.verify(h.key, row.hash, input, signature, form.Salt) {
 		return badSignature()
 	}
 	return nil

@@ -74,10 +74,10 @@ func hashPublic(oid int, public *slhdsa.PublicKey) ([]byte, error) {
 	return nistPublic(oid, raw)
 }
 
-func hashSign(k *key, _ crypto.Hash, message []byte) ([]byte, error) {
+func hashSign(k *key, _ crypto.Hash, message []byte, _ kms.Salt) ([]byte, error) {
 	return slhdsa.SignRandomized(&k.private.(*hashKey).private, rand.Reader, slhdsa.NewMessage(message), nil)
 }
 
-func hashVerify(k *key, _ crypto.Hash, message, signature []byte) bool {
+func hashVerify(k *key, _ crypto.Hash, message, signature []byte, _ kms.Salt) bool {
 	return slhdsa.Verify(k.verifier.(*slhdsa.PublicKey), slhdsa.NewMessage(message), signature, nil)
 }

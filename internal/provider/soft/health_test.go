@@ -272,7 +272,7 @@ func TestSlowSignaturesAreBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer h.Close()
-	signature, err := h.Sign([]byte("m"), false, kms.NoScheme)
+	signature, err := h.Sign([]byte("m"), kms.Form{}, kms.NoScheme)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -280,17 +280,17 @@ func TestSlowSignaturesAreBounded(t *testing.T) {
 	if err != nil {
 		t.Fatalf("the signature did not give its place back: %v", err)
 	}
-	if _, err := h.Sign([]byte("m"), false, kms.NoScheme); kms.CodeOf(err) != kms.CodeBusy || kms.AsError(err).RetryMS == 0 {
+	if _, err := h.Sign([]byte("m"), kms.Form{}, kms.NoScheme); kms.CodeOf(err) != kms.CodeBusy || kms.AsError(err).RetryMS == 0 {
 		t.Errorf("while the pool is full: got %v want %s with a time to wait", err, kms.CodeBusy)
 	}
-	if _, err := h.Sign([]byte("m"), false, kms.SchemeMLDSA); kms.CodeOf(err) != kms.CodeAlgorithm {
+	if _, err := h.Sign([]byte("m"), kms.Form{}, kms.SchemeMLDSA); kms.CodeOf(err) != kms.CodeAlgorithm {
 		t.Errorf("a scheme of another algorithm: got %v want %s", err, kms.CodeAlgorithm)
 	}
-	if err := h.Verify([]byte("m"), signature, false, kms.NoScheme); err != nil {
+	if err := h.Verify([]byte("m"), signature, kms.Form{}, kms.NoScheme); err != nil {
 		t.Errorf("verify while the pool is full: %v", err)
 	}
 	leave()
-	if _, err := h.Sign([]byte("m"), false, kms.NoScheme); err != nil {
+	if _, err := h.Sign([]byte("m"), kms.Form{}, kms.NoScheme); err != nil {
 		t.Errorf("once there is a place: %v", err)
 	}
 }

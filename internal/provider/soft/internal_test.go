@@ -10,6 +10,7 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
+	"crypto/sha1" //nolint:gosec // G505: see TestWhatOthersSignedWithSHA1Verifies
 	"crypto/sha256"
 	"crypto/x509"
 	"encoding/asn1"
@@ -220,11 +221,11 @@ func TestPSSSaltsUpToTheHashVerify(t *testing.T) {
 		if n > 32 {
 			want = kms.CodeBadSignature
 		}
-		if err := h.Verify(message, signature, false, kms.SchemePSSSHA256); kms.CodeOf(err) != want {
+		if err := h.Verify(message, signature, kms.Form{}, kms.SchemePSSSHA256); kms.CodeOf(err) != want {
 			t.Errorf("a salt of %d bytes: got %v want %s", n, err, want)
 		}
 	}
-	if err := h.Verify(message, saltless(private, digest[:]), false, kms.SchemePSSSHA256); err != nil {
+	if err := h.Verify(message, saltless(private, digest[:]), kms.Form{}, kms.SchemePSSSHA256); err != nil {
 		t.Errorf("no salt: %v", err)
 	}
 	for _, junk := range [][]byte{nil, {1}, make([]byte, 256), bytes.Repeat([]byte{0xff}, 300)} {
@@ -356,13 +357,22 @@ func TestAPublicKeyAloneVerifies(t *testing.T) {
 		public[a] = made.Public
 		for _, f := range a.Facts().Schemes {
 			if f.Usage != kms.SignVerify {
-				_, err := h.Sign(message, false, f.Scheme)
+				_, err := h.Sign(message, kms.Form{}, f.Scheme)
 				if got := p.Verify(a, made.Public, message, nil, false, f.Scheme); kms.CodeOf(got) != kms.CodeOf(err) {
 					t.Errorf("%s with %s: got %v want %v", a, f.Scheme, got, err)
 				}
 				continue
 			}
-			signature, err := h.Sign(message, false, f.Scheme)
+			if f.Scheme == kms.SchemePKCS1None { // it takes no message
+				continue
+			}
+			signature, err := h.Sign(message, kms.Form{}, f.Scheme)
+			if f.Leave[kms.ProfileDefault] == kms.ProcessOnly {
+				if kms.CodeOf(err) != kms.CodeProfile {
+					t.Errorf("%s with %s: got %v want %s", a, f.Scheme, err, kms.CodeProfile)
+				}
+				continue
+			}
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -487,7 +497,7 @@ func TestAKoblitzSignatureHasOneForm(t *testing.T) {
 	_, _, h, _ := generate(t, kms.ECDSASecp256k1)
 	message := []byte("message")
 	for range 8 {
-		signature, err := h.Sign(message, false, kms.NoScheme)
+		signature, err := h.Sign(message, kms.Form{}, kms.NoScheme)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -504,7 +514,7 @@ func TestAKoblitzSignatureHasOneForm(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := h.Verify(message, mirrored, false, kms.NoScheme); kms.CodeOf(err) != kms.CodeBadSignature {
+		if err := h.Verify(message, mirrored, kms.Form{}, kms.NoScheme); kms.CodeOf(err) != kms.CodeBadSignature {
 			t.Errorf("the mirrored signature: got %v want %s", err, kms.CodeBadSignature)
 		}
 		message = append(message, '.')
@@ -573,12 +583,12 @@ func BenchmarkOperations(b *testing.B) {
 				run("encrypt", func() error { _, err := h.Seal(nil, header, text, aad, kms.NoScheme); return err })
 				run("decrypt", func() error { _, err := h.Open(nil, header, sealed, aad, kms.NoScheme); return err })
 			case kms.SignVerify:
-				signature, err := h.Sign(text, false, kms.NoScheme)
+				signature, err := h.Sign(text, kms.Form{}, kms.NoScheme)
 				if err != nil {
 					b.Fatal(err)
 				}
-				run("sign", func() error { _, err := h.Sign(text, false, kms.NoScheme); return err })
-				run("verify", func() error { return h.Verify(text, signature, false, kms.NoScheme) })
+				run("sign", func() error { _, err := h.Sign(text, kms.Form{}, kms.NoScheme); return err })
+				run("verify", func() error { return h.Verify(text, signature, kms.Form{}, kms.NoScheme) })
 			case kms.MAC:
 				mac, err := h.MAC(nil, text, kms.NoScheme)
 				if err != nil {
@@ -614,7 +624,7 @@ func BenchmarkOperations(b *testing.B) {
 func TestDigestsAreThoseOfTheTablesHashes(t *testing.T) {
 	message, seen := []byte("a message that is longer than a block of any of the hashes that signatures are made of: 128 bytes at most, and this is more than that"), 0
 	for i := range schemes {
-		if s := &schemes[i]; s.hash != 0 && s.sign != nil {
+		if s := &schemes[i]; s.hash != 0 && s.sign != nil && !(fips140.Enforced() && s.hash == crypto.SHA1) {
 			h := s.hash.New()
 			h.Write(message)
 			if got, err := s.digest(message, false); err != nil || !bytes.Equal(got, h.Sum(nil)) {
@@ -648,4 +658,82 @@ func TestAnRSACiphertextHasItsLength(t *testing.T) {
 		return
 	}
 	t.Fatal("of 5000 ciphertexts none begins with a zero")
+}
+
+// TestWhatOthersSignedWithSHA1Verifies: it is never made here.
+func TestWhatOthersSignedWithSHA1Verifies(t *testing.T) {
+	if fips140.Enforced() {
+		_, _, h, _ := generate(t, kms.ECDSAP256)
+		if err := h.Verify(nil, nil, kms.Form{}, kms.SchemeECDSASHA1); kms.CodeOf(err) != kms.CodeProfile {
+			t.Errorf("got %v want %s", err, kms.CodeProfile)
+		}
+		return
+	}
+	message := []byte("message")
+	digest := sha1.Sum(message) //nolint:gosec // G401: that is what is tested
+	for _, c := range []struct {
+		a    kms.Algorithm
+		s    kms.Scheme
+		sign func(private any) ([]byte, error)
+	}{
+		{kms.ECDSAP256, kms.SchemeECDSASHA1, func(k any) ([]byte, error) { return ecdsa.SignASN1(rand.Reader, k.(*ecdsa.PrivateKey), digest[:]) }},
+		{kms.RSA2048, kms.SchemePKCS1SHA1, func(k any) ([]byte, error) {
+			return rsa.SignPKCS1v15(nil, k.(*rsa.PrivateKey), crypto.SHA1, digest[:])
+		}},
+		{kms.RSA2048, kms.SchemePSSSHA1, func(k any) ([]byte, error) {
+			return rsa.SignPSS(rand.Reader, k.(*rsa.PrivateKey), crypto.SHA1, digest[:], &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+		}},
+	} {
+		_, _, h, _ := generate(t, c.a)
+		signature, err := c.sign(h.key.private)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := h.Verify(message, signature, kms.Form{}, c.s); err != nil {
+			t.Errorf("%s: %v", c.s, err)
+		}
+		if err := h.Verify([]byte("another"), signature, kms.Form{}, c.s); kms.CodeOf(err) != kms.CodeBadSignature {
+			t.Errorf("%s, another message: got %v want %s", c.s, err, kms.CodeBadSignature)
+		}
+		if _, err := h.Sign(message, kms.Form{}, c.s); kms.CodeOf(err) != kms.CodeProfile {
+			t.Errorf("sign with %s: got %v want %s", c.s, err, kms.CodeProfile)
+		}
+	}
+}
+
+// TestSaltsAreAsLongAsAsked: each length against each way to verify.
+func TestSaltsAreAsLongAsAsked(t *testing.T) {
+	_, _, h, _ := generate(t, kms.RSA2048)
+	message := []byte("message")
+	const s, hash, most = kms.SchemePSSSHA256, 32, 256 - 32 - 2
+	for salt, length := range map[kms.Salt]int{kms.SaltUsual: hash, kms.SaltHash: hash, kms.SaltAny: hash, 1: 1, 20: 20, hash: hash, 33: 33, most: most} {
+		signature, err := h.Sign(message, kms.Form{Salt: salt}, s)
+		if fips140.Enforced() && length > hash {
+			if kms.CodeOf(err) != kms.CodeProfile {
+				t.Errorf("salt %d: got %v want %s", salt, err, kms.CodeProfile)
+			}
+			continue
+		}
+		if err != nil {
+			t.Fatalf("salt %d: %v", salt, err)
+		}
+		public := h.key.verifier.(*rsa.PublicKey)
+		if got := pssSaltLength(public, crypto.SHA256, signature); got != length {
+			t.Errorf("salt %d: got %d bytes want %d", salt, got, length)
+		}
+		for _, with := range []kms.Salt{kms.SaltUsual, kms.SaltHash, kms.SaltAny, 1, 20, hash, 33, most} {
+			if fips140.Enforced() && (length > hash || with > hash) {
+				continue
+			}
+			want := with == kms.SaltAny || with == kms.SaltUsual && length <= hash || with == kms.SaltHash && length == hash || int(with) == length
+			if err := h.Verify(message, signature, kms.Form{Salt: with}, s); (err == nil) != want {
+				t.Errorf("a salt of %d bytes verified with %d: got %v want %v", length, with, err, want)
+			}
+		}
+	}
+	for _, salt := range []kms.Salt{most + 1, 1 << 40, -3} {
+		if _, err := h.Sign(message, kms.Form{Salt: salt}, s); kms.CodeOf(err) != kms.CodeBadRequest && kms.CodeOf(err) != kms.CodeProfile {
+			t.Errorf("salt %d: got %v want %s", salt, err, kms.CodeBadRequest)
+		}
+	}
 }

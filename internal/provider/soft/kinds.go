@@ -57,6 +57,7 @@ var kinds = [...]kind{
 	kms.ECDSAP521:         {pkcs8Form, makeECDSA, parseECDSA, nil},
 	kms.ECDSASecp256k1:    {rawForm, makeKoblitz, parseKoblitz, pkcs8Koblitz},
 	kms.HMACSHA224:        {rawForm, makeRandom, parseRaw, nil},
+	kms.HMAC:              {rawForm, makeRandom, parseRaw, nil},
 	kms.ChaCha20Poly1305:  {rawForm, makeRandom, parseChaCha, nil},
 	kms.XChaCha20Poly1305: {rawForm, makeRandom, parseXChaCha, nil},
 	kms.AES128CMAC:        {rawForm, makeRandom, parseRaw, nil},

@@ -128,7 +128,7 @@ func expand(a kms.Algorithm, seed *secret.Bytes) (*key, error) {
 	return &key{private: k, public: public, verifier: verifier}, nil
 }
 
-func latticeSign(k *key, _ crypto.Hash, message []byte) ([]byte, error) {
+func latticeSign(k *key, _ crypto.Hash, message []byte, _ kms.Salt) ([]byte, error) {
 	return k.private.(*latticeKey).sign(message)
 }
 
@@ -160,6 +160,6 @@ func latticeVerifyMu(k *key, mu, signature []byte) bool {
 	return false
 }
 
-func latticeVerify(k *key, _ crypto.Hash, message, signature []byte) bool {
+func latticeVerify(k *key, _ crypto.Hash, message, signature []byte, _ kms.Salt) bool {
 	return k.verifier.(latticePublic)(message, signature)
 }

@@ -40,7 +40,7 @@ func TestAnExternalMuSignsItsMessage(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !latticeVerify(k, 0, message, signature) {
+		if !latticeVerify(k, 0, message, signature, 0) {
 			t.Errorf("%s: the signature of μ does not verify with the message", a)
 		}
 		if !latticeVerifyMu(k, mu, signature) {
@@ -51,7 +51,7 @@ func TestAnExternalMuSignsItsMessage(t *testing.T) {
 		if latticeVerifyMu(k, mu, signature) {
 			t.Errorf("%s: it verifies with another μ", a)
 		}
-		if signature, err = latticeSignMu(k, mu); err != nil || latticeVerify(k, 0, message, signature) {
+		if signature, err = latticeSignMu(k, mu); err != nil || latticeVerify(k, 0, message, signature, 0) {
 			t.Errorf("%s: another μ signs the message too (%v)", a, err)
 		}
 	}
@@ -63,7 +63,7 @@ func bothAgree(t *testing.T, a kms.Algorithm, k *key, message, mu, signature []b
 	random := rand.New(rand.NewPCG(1, uint64(a)))
 	altered := [][]byte{nil, signature[:len(signature)-1], append(bytes.Clone(signature), 0), make([]byte, len(signature))}
 	for range 60 {
-		made, err := latticeSign(k, 0, message)
+		made, err := latticeSign(k, 0, message, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -77,7 +77,7 @@ func bothAgree(t *testing.T, a kms.Algorithm, k *key, message, mu, signature []b
 	}
 	good := 0
 	for _, s := range altered {
-		want := latticeVerify(k, 0, message, s)
+		want := latticeVerify(k, 0, message, s, 0)
 		if got := latticeVerifyMu(k, mu, s); got != want {
 			t.Fatalf("%s: with μ %v, with the message %v: %x", a, got, want, s)
 		}

@@ -6,23 +6,40 @@ import (
 	"crypto/rsa"
 	"encoding/binary"
 	"math/big"
+
+	"github.com/keyhold/keyhold/internal/kms"
 )
 
-// pssSign uses a salt as long as the hash (FIPS 186-5 §5.4 step g allows up to that).
-func pssSign(k *key, h crypto.Hash, digest []byte) ([]byte, error) {
-	return rsa.SignPSS(rand.Reader, k.private.(*rsa.PrivateKey), h, digest, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash})
+// pssSign uses a salt as long as the hash (FIPS 186-5 §5.4 step g allows up to that) unless a length is named.
+func pssSign(k *key, h crypto.Hash, digest []byte, salt kms.Salt) ([]byte, error) {
+	private := k.private.(*rsa.PrivateKey)
+	n := rsa.PSSSaltLengthEqualsHash
+	if salt > 0 {
+		n = int(salt)
+		if most := (private.N.BitLen()+6)/8 - h.Size() - 2; n > most { // RFC 8017 §9.1.1 step 3
+			return nil, kms.Errorf(kms.CodeBadRequest, "the salt would have %d bytes, this key has room for %d with this hash", n, most)
+		}
+	}
+	return rsa.SignPSS(rand.Reader, private, h, digest, &rsa.PSSOptions{SaltLength: n})
 }
 
-// pssVerify accepts salts of 0 bytes up to the length of the hash: FIPS 186-5 §5.4 step g. Keyhold's own signatures have a salt
+// pssVerify accepts salts of 0 bytes up to the length of the hash, FIPS 186-5 §5.4 step g, unless a length is named, or any. Keyhold's own signatures have a salt
 // as long as the hash and are done after the first check. A signature made elsewhere with the same key may have another salt:
 // Go's detection of the length accepts any, so the length is measured once the signature is known to be genuine.
-func pssVerify(k *key, h crypto.Hash, digest, signature []byte) bool {
+func pssVerify(k *key, h crypto.Hash, digest, signature []byte, salt kms.Salt) bool {
 	public := k.verifier.(*rsa.PublicKey)
-	if rsa.VerifyPSS(public, h, digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthEqualsHash}) == nil {
-		return true
+	holds := func(n int) bool {
+		return rsa.VerifyPSS(public, h, digest, signature, &rsa.PSSOptions{SaltLength: n}) == nil
 	}
-	if rsa.VerifyPSS(public, h, digest, signature, &rsa.PSSOptions{SaltLength: rsa.PSSSaltLengthAuto}) != nil {
+	switch {
+	case salt > 0:
+		return holds(int(salt))
+	case holds(rsa.PSSSaltLengthEqualsHash):
+		return true
+	case salt == kms.SaltHash || !holds(rsa.PSSSaltLengthAuto):
 		return false
+	case salt == kms.SaltAny:
+		return true
 	}
 	n := pssSaltLength(public, h, signature)
 	return n >= 0 && n <= h.Size()

@@ -8,8 +8,9 @@ import (
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/rsa"
-	_ "crypto/sha1" //nolint:gosec // G505: for OAEP where a caller names it, whose security does not rest on collisions (RFC 8017 §B.1)
+	"crypto/sha1" //nolint:gosec // G505: to verify what others signed; and for OAEP where a caller names it, whose security does not rest on collisions (RFC 8017 §B.1)
 	"crypto/sha256"
+	"crypto/sha3"
 	"crypto/sha512"
 
 	"github.com/decred/dcrd/dcrec/secp256k1/v4"
@@ -26,13 +27,14 @@ import (
 // first, lets no call reach them (TestEverySchemeOfTheTableWorks).
 type scheme struct {
 	hash   crypto.Hash // 0: the scheme takes the message itself
+	bare   bool        // it signs what it is given for a digest, of whatever hash
 	label  box.Label   // of schemes that seal boxes
 	seal   sealer
 	open   sealer
 	aead   func(key []byte) (cipher.AEAD, error) // of transit's own layouts
 	fixed  func(key []byte) (cipher.AEAD, error) // the same with a nonce that is given: for convergent ones
-	sign   func(k *key, h crypto.Hash, digest []byte) ([]byte, error)
-	verify func(k *key, h crypto.Hash, digest, signature []byte) bool
+	sign   func(k *key, h crypto.Hash, digest []byte, salt kms.Salt) ([]byte, error)
+	verify func(k *key, h crypto.Hash, digest, signature []byte, salt kms.Salt) bool
 	// Of ML-DSA, where μ stands for the message.
 	signMu   func(k *key, mu []byte) ([]byte, error)
 	verifyMu func(k *key, mu, signature []byte) bool
@@ -88,6 +90,29 @@ var schemes = [...]scheme{
 	kms.SchemeConvergentAESGCM:            {aead: gcmRandom, fixed: gcmFixed, seal: convergeSeal, open: layoutOpen},
 	kms.SchemeConvergentChaCha20Poly1305:  {aead: chacha20poly1305.New, fixed: chacha20poly1305.New, seal: convergeSeal, open: layoutOpen},
 	kms.SchemeConvergentXChaCha20Poly1305: {aead: chacha20poly1305.NewX, fixed: chacha20poly1305.NewX, seal: convergeSeal, open: layoutOpen},
+	kms.SchemeECDSASHA1:                   {hash: crypto.SHA1, sign: ecdsaSign, verify: ecdsaVerify},
+	kms.SchemeECDSASHA224:                 {hash: crypto.SHA224, sign: ecdsaSign, verify: ecdsaVerify},
+	kms.SchemeECDSASHA3x224:               {hash: crypto.SHA3_224, sign: ecdsaSign, verify: ecdsaVerify},
+	kms.SchemeECDSASHA3x256:               {hash: crypto.SHA3_256, sign: ecdsaSign, verify: ecdsaVerify},
+	kms.SchemeECDSASHA3x384:               {hash: crypto.SHA3_384, sign: ecdsaSign, verify: ecdsaVerify},
+	kms.SchemeECDSASHA3x512:               {hash: crypto.SHA3_512, sign: ecdsaSign, verify: ecdsaVerify},
+	kms.SchemePSSSHA1:                     {hash: crypto.SHA1, sign: pssSign, verify: pssVerify},
+	kms.SchemePSSSHA224:                   {hash: crypto.SHA224, sign: pssSign, verify: pssVerify},
+	kms.SchemePSSSHA3x224:                 {hash: crypto.SHA3_224, sign: pssSign, verify: pssVerify},
+	kms.SchemePSSSHA3x256:                 {hash: crypto.SHA3_256, sign: pssSign, verify: pssVerify},
+	kms.SchemePSSSHA3x384:                 {hash: crypto.SHA3_384, sign: pssSign, verify: pssVerify},
+	kms.SchemePSSSHA3x512:                 {hash: crypto.SHA3_512, sign: pssSign, verify: pssVerify},
+	kms.SchemePKCS1SHA1:                   {hash: crypto.SHA1, sign: pkcs1Sign, verify: pkcs1Verify},
+	kms.SchemePKCS1SHA224:                 {hash: crypto.SHA224, sign: pkcs1Sign, verify: pkcs1Verify},
+	kms.SchemePKCS1SHA3x224:               {hash: crypto.SHA3_224, sign: pkcs1Sign, verify: pkcs1Verify},
+	kms.SchemePKCS1SHA3x256:               {hash: crypto.SHA3_256, sign: pkcs1Sign, verify: pkcs1Verify},
+	kms.SchemePKCS1SHA3x384:               {hash: crypto.SHA3_384, sign: pkcs1Sign, verify: pkcs1Verify},
+	kms.SchemePKCS1SHA3x512:               {hash: crypto.SHA3_512, sign: pkcs1Sign, verify: pkcs1Verify},
+	kms.SchemePKCS1None:                   {bare: true, sign: pkcs1Sign, verify: pkcs1Verify},
+	kms.SchemeHMACSHA3x224:                {hash: crypto.SHA3_224, mac: hmacSum},
+	kms.SchemeHMACSHA3x256:                {hash: crypto.SHA3_256, mac: hmacSum},
+	kms.SchemeHMACSHA3x384:                {hash: crypto.SHA3_384, mac: hmacSum},
+	kms.SchemeHMACSHA3x512:                {hash: crypto.SHA3_512, mac: hmacSum},
 }
 
 // schemeOf is nil for a scheme that is not built.
@@ -100,6 +125,12 @@ func schemeOf(s kms.Scheme) *scheme {
 
 // digest gives what is signed: the message's digest, a digest whose length is checked, or the message itself.
 func (s *scheme) digest(message []byte, digested bool) ([]byte, error) {
+	if s.bare {
+		if !digested {
+			return nil, kms.Errorf(kms.CodeBadRequest, "this scheme has no hash: pass a digest, and say that it is one")
+		}
+		return message, nil
+	}
 	if s.hash == 0 {
 		if digested {
 			return nil, kms.Errorf(kms.CodeBadRequest, "this scheme signs the message itself: pass the message, not a digest")
@@ -118,11 +149,29 @@ func (s *scheme) digest(message []byte, digested bool) ([]byte, error) {
 // digestOf hashes on the stack: a hash of the heap would keep the end of the message there.
 func digestOf(h crypto.Hash, message []byte) []byte {
 	switch h { //nolint:exhaustive // the hashes that the table signs with
+	case crypto.SHA1:
+		sum := sha1.Sum(message) //nolint:gosec // G401: for signatures that others made
+		return sum[:]
+	case crypto.SHA224:
+		sum := sha256.Sum224(message)
+		return sum[:]
 	case crypto.SHA256:
 		sum := sha256.Sum256(message)
 		return sum[:]
 	case crypto.SHA384:
 		sum := sha512.Sum384(message)
+		return sum[:]
+	case crypto.SHA3_224:
+		sum := sha3.Sum224(message)
+		return sum[:]
+	case crypto.SHA3_256:
+		sum := sha3.Sum256(message)
+		return sum[:]
+	case crypto.SHA3_384:
+		sum := sha3.Sum384(message)
+		return sum[:]
+	case crypto.SHA3_512:
+		sum := sha3.Sum512(message)
 		return sum[:]
 	default: // a test goes through the table
 		sum := sha512.Sum512(message)
@@ -193,44 +242,47 @@ func cmacSum(k *key, _ crypto.Hash, dst, message []byte) ([]byte, error) {
 
 func equalMAC(want, got []byte) bool { return hmac.Equal(want, got) }
 
-func ecdsaSign(k *key, _ crypto.Hash, digest []byte) ([]byte, error) {
+func ecdsaSign(k *key, _ crypto.Hash, digest []byte, _ kms.Salt) ([]byte, error) {
 	if k, ok := k.private.(*secp256k1.PrivateKey); ok {
 		return koblitzSign(k, digest), nil
 	}
 	return ecdsa.SignASN1(rand.Reader, k.private.(*ecdsa.PrivateKey), digest)
 }
 
-func ecdsaVerify(k *key, _ crypto.Hash, digest, signature []byte) bool {
+func ecdsaVerify(k *key, _ crypto.Hash, digest, signature []byte, _ kms.Salt) bool {
 	if k, ok := k.verifier.(*secp256k1.PublicKey); ok {
 		return koblitzVerify(k, digest, signature)
 	}
 	return ecdsa.VerifyASN1(k.verifier.(*ecdsa.PublicKey), digest, signature)
 }
 
-func ed25519Sign(k *key, _ crypto.Hash, message []byte) ([]byte, error) {
+func ed25519Sign(k *key, _ crypto.Hash, message []byte, _ kms.Salt) ([]byte, error) {
 	return ed25519.Sign(k.private.(ed25519.PrivateKey), message), nil
 }
 
-func ed25519Verify(k *key, _ crypto.Hash, message, signature []byte) bool {
+func ed25519Verify(k *key, _ crypto.Hash, message, signature []byte, _ kms.Salt) bool {
 	return ed25519.Verify(k.verifier.(ed25519.PublicKey), message, signature)
 }
 
 // prehash is HashEdDSA, RFC 8032 §5.1, without a context.
 var prehash = ed25519.Options{Hash: crypto.SHA512}
 
-func ed25519phSign(k *key, _ crypto.Hash, digest []byte) ([]byte, error) {
+func ed25519phSign(k *key, _ crypto.Hash, digest []byte, _ kms.Salt) ([]byte, error) {
 	return k.private.(ed25519.PrivateKey).Sign(nil, digest, &prehash)
 }
 
-func ed25519phVerify(k *key, _ crypto.Hash, digest, signature []byte) bool {
+func ed25519phVerify(k *key, _ crypto.Hash, digest, signature []byte, _ kms.Salt) bool {
 	return ed25519.VerifyWithOptions(k.verifier.(ed25519.PublicKey), digest, signature, &prehash) == nil
 }
 
-func pkcs1Sign(k *key, h crypto.Hash, digest []byte) ([]byte, error) {
+func pkcs1Sign(k *key, h crypto.Hash, digest []byte, _ kms.Salt) ([]byte, error) {
+	if most := k.verifier.(*rsa.PublicKey).Size() - 11; len(digest) > most { // RFC 8017 §9.2 step 3
+		return nil, kms.Errorf(kms.CodeTooLarge, "the digest has %d bytes, this key signs at most %d as they are", len(digest), most)
+	}
 	return rsa.SignPKCS1v15(nil, k.private.(*rsa.PrivateKey), h, digest)
 }
 
-func pkcs1Verify(k *key, h crypto.Hash, digest, signature []byte) bool {
+func pkcs1Verify(k *key, h crypto.Hash, digest, signature []byte, _ kms.Salt) bool {
 	return rsa.VerifyPKCS1v15(k.verifier.(*rsa.PublicKey), h, digest, signature) == nil
 }
 

@@ -51,14 +51,14 @@ var selfTests = [...]func(*handle) error{
 		return nil
 	},
 	kms.SignVerify: func(h *handle) error {
-		signature, err := h.Sign([]byte("pairwise consistency"), false, kms.NoScheme)
+		signature, err := h.Sign([]byte("pairwise consistency"), kms.Form{}, kms.NoScheme)
 		if err != nil {
 			return err
 		}
-		if h.Verify([]byte("another message"), signature, false, kms.NoScheme) == nil {
+		if h.Verify([]byte("another message"), signature, kms.Form{}, kms.NoScheme) == nil {
 			return errSelfTest
 		}
-		return h.Verify([]byte("pairwise consistency"), signature, false, kms.NoScheme)
+		return h.Verify([]byte("pairwise consistency"), signature, kms.Form{}, kms.NoScheme)
 	},
 	kms.MAC: func(h *handle) error {
 		mac, err := h.MAC(nil, []byte("pairwise consistency"), kms.NoScheme)

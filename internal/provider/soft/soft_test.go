@@ -196,8 +196,8 @@ func TestEveryFIPSCellWorks(t *testing.T) {
 					_, err = h.Open(nil, header, out, []byte("aad"), f.Scheme)
 				}
 			case kms.SignVerify:
-				if out, err = h.Sign([]byte("text"), false, f.Scheme); err == nil {
-					err = h.Verify([]byte("text"), out, false, f.Scheme)
+				if out, err = h.Sign([]byte("text"), kms.Form{}, f.Scheme); err == nil {
+					err = h.Verify([]byte("text"), out, kms.Form{}, f.Scheme)
 				}
 			case kms.MAC:
 				if out, err = h.MAC(nil, []byte("text"), f.Scheme); err == nil {
@@ -304,9 +304,9 @@ func TestInputsAreBounded(t *testing.T) {
 			_, err = h.Seal(nil, header, huge[:soft.MaxMessage], huge[:soft.MaxAAD], kms.NoScheme)
 			want("seal the most", err, 0)
 		case kms.SignVerify:
-			_, err := h.Sign(huge, false, kms.NoScheme)
+			_, err := h.Sign(huge, kms.Form{}, kms.NoScheme)
 			want("sign", err, kms.CodeTooLarge)
-			want("verify", h.Verify(huge, nil, false, kms.NoScheme), kms.CodeTooLarge)
+			want("verify", h.Verify(huge, nil, kms.Form{}, kms.NoScheme), kms.CodeTooLarge)
 		case kms.MAC:
 			_, err := h.MAC(nil, huge, kms.NoScheme)
 			want("mac", err, kms.CodeTooLarge)

@@ -42,7 +42,7 @@ func (p *Provider) Verify(a kms.Algorithm, public, message, signature []byte, di
 	if err != nil {
 		return err
 	}
-	if !row.verify(&key{verifier: verifier}, row.hash, input, signature) {
+	if !row.verify(&key{verifier: verifier}, row.hash, input, signature, kms.SaltUsual) {
 		return badSignature()
 	}
 	return nil
