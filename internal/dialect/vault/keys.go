@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"net/http"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/engine"
@@ -20,7 +19,6 @@ const deletable = "vault.deletion-allowed"
 
 // Limits of listings.
 const (
-	maxListed   = 10_000 // keys of one mount
 	maxVersions = 10_000 // of one key
 	pageSize    = 1000
 )
@@ -198,42 +196,6 @@ func (x *exchange) ConfigureKey(ctx context.Context) *fault {
 		}
 	}
 	return x.showKey(ctx, name)
-}
-
-// ListKeys answers the names of a mount's keys.
-func (x *exchange) ListKeys(ctx context.Context) *fault {
-	prefix := ""
-	if x.place.mount != defaultMount {
-		prefix = x.place.mount + "/"
-	}
-	var names []string
-	for in := (engine.ListKeysInput{Filter: engine.KeyFilter{NamePrefix: prefix}, Limit: pageSize}); ; {
-		page, err := x.engine.ListKeys(ctx, x.call, in)
-		if err != nil {
-			return faultOf(err)
-		}
-		for i := range page.Keys {
-			k := &page.Keys[i]
-			if name := strings.TrimPrefix(k.Name, prefix); k.Destroyed.IsZero() && !strings.Contains(name, "/") {
-				names = append(names, name)
-			}
-		}
-		if in.Page = page.Next; in.Page == "" {
-			break
-		}
-		if len(names) >= maxListed {
-			x.warnings = append(x.warnings, fmt.Sprintf("there are more than %d keys: the list is cut", maxListed))
-			break
-		}
-	}
-	if len(names) == 0 {
-		return missing()
-	}
-	x.e.open()
-	x.e.name("keys")
-	x.e.texts(names)
-	x.e.close()
-	return nil
 }
 
 // showKey writes a key's metadata.
