@@ -311,6 +311,148 @@ func TestSecretsRollWithTheEpochAndEndWithTheirNamespace(t *testing.T) {
 	}
 }
 
+// TestSecretsAndAnswersEndWithTheirNamespace: its KEK is gone, then their shred secrets, and what remains is not taken for damage.
+func TestSecretsAndAnswersEndWithTheirNamespace(t *testing.T) {
+	w := newWorld(t)
+	x := w.tenant("acme")
+	if _, err := w.e.PutSecret(t.Context(), x.admin, engine.PutSecretInput{Path: "secret/a", Value: secret.Copy([]byte("v"))}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.e.WrapAnswer(t.Context(), x.user, engine.WrapAnswerInput{Value: secret.Copy([]byte("v")), TTL: 30 * 24 * time.Hour}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := w.e.ScheduleNamespaceDestruction(t.Context(), x.admin, engine.NamespaceDestroyInput{Name: "acme", Window: week}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := w.e.PutSecret(t.Context(), x.admin, engine.PutSecretInput{Path: "secret/a", Value: secret.Copy([]byte("v"))})
+	wantCode(t, err, kms.CodeNamespacePending)
+	w.now = w.now.Add(week)
+	w.e.Upkeep(t.Context())
+	w.now = w.now.Add(25 * time.Hour)
+	w.e.Upkeep(t.Context())
+	if n := w.shredRows(0xff); n != 0 {
+		t.Errorf("%d shred secrets are left", n)
+	}
+	if recs, _, err := w.store.Scan(t.Context(), []byte{'q'}, nil, 10); err != nil || len(recs) != 0 {
+		t.Errorf("%d records of answers are left, %v", len(recs), err)
+	}
+	out, err := w.e.CheckStore(t.Context(), operator())
+	if err != nil || out.DamagedCount != 0 {
+		t.Errorf("got %+v, %v", out, err)
+	}
+}
+
+func TestSecretsOpenUnderANewRootKey(t *testing.T) {
+	w := newWorld(t)
+	w.putPolicy("reads", readsAll)
+	w.mustPut("secret/a", "v")
+	if _, err := w.e.RotateRoot(t.Context(), operator()); err != nil {
+		t.Fatal(err)
+	}
+	w.e.Upkeep(t.Context())
+	w.restart()
+	w.wantSecret("secret/a", 0, "v")
+}
+
+// TestAnswersThatNobodyFetchesAreForgotten, and do not count among those that wait.
+func TestAnswersThatNobodyFetchesAreForgotten(t *testing.T) {
+	w := newWorld(t)
+	wrap := func(ttl time.Duration) {
+		t.Helper()
+		if _, err := w.e.WrapAnswer(t.Context(), user, engine.WrapAnswerInput{Value: secret.Copy([]byte("v")), TTL: ttl}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wrap(time.Minute)
+	wrap(3 * time.Hour)
+	w.e.Upkeep(t.Context())
+	if n := w.shredRows(0xff); n != 2 {
+		t.Errorf("%d wait, want 2", n)
+	}
+	w.now = w.now.Add(2 * time.Hour)
+	w.e.Upkeep(t.Context())
+	if n := w.shredRows(0xff); n != 1 {
+		t.Errorf("%d wait, want 1", n)
+	}
+	recs, _, err := w.store.Scan(t.Context(), []byte{'q'}, nil, 10)
+	if err != nil || len(recs) != 2 {
+		t.Errorf("got %d records, %v; want the answer and its entry in the namespace's list", len(recs), err)
+	}
+}
+
+func TestSettingsOfAFolderHoldForWhatIsWrittenUnderIt(t *testing.T) {
+	w := newWorld(t)
+	keep, must, after := uint32(2), true, time.Hour
+	set := func(in engine.UpdateSecretSettingsInput) {
+		t.Helper()
+		if _, err := w.e.UpdateSecretSettings(t.Context(), admin, in); err != nil {
+			t.Fatal(err)
+		}
+	}
+	set(engine.UpdateSecretSettingsInput{Folder: "secret", Keep: &keep, DeleteAfter: &after})
+	put := func(under string) engine.SecretInfo {
+		t.Helper()
+		out, err := w.e.PutSecret(t.Context(), admin, engine.PutSecretInput{Path: "secret/a", Value: secret.Copy([]byte("v")), Under: under})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return out.Secret
+	}
+	put("secret")
+	put("secret")
+	if s := put("secret"); len(s.Versions) != 2 || !s.Versions[1].Deleted.Equal(w.now.Add(time.Hour)) {
+		t.Errorf("got %+v", s)
+	}
+	shorter := time.Minute
+	if _, err := w.e.UpdateSecretMetadata(t.Context(), admin, engine.UpdateSecretInput{Path: "secret/a", DeleteAfter: &shorter}); err != nil {
+		t.Fatal(err)
+	}
+	if s := put("secret"); !s.Versions[1].Deleted.Equal(w.now.Add(time.Minute)) {
+		t.Errorf("got %+v, want the shorter time", s)
+	}
+	set(engine.UpdateSecretSettingsInput{Folder: "secret", MustCheck: &must})
+	_, err := w.e.PutSecret(t.Context(), admin, engine.PutSecretInput{Path: "secret/b", Value: secret.Copy([]byte("v")), Under: "secret"})
+	wantCode(t, err, kms.CodeBadRequest)
+	_, err = w.e.UpdateSecretMetadata(t.Context(), admin, engine.UpdateSecretInput{Path: "secret/none", Known: true})
+	wantCode(t, err, kms.CodeNotFound)
+	_, err = w.e.UpdateSecretSettings(t.Context(), user, engine.UpdateSecretSettingsInput{Folder: "secret"})
+	wantCode(t, err, kms.CodeDenied)
+}
+
+// TestADeletionComesBeforeWhatIsBeingRead: a value that was opened is not released after somebody was told that it is deleted.
+func TestADeletionComesBeforeWhatIsBeingRead(t *testing.T) {
+	rec := &hooked{}
+	w := newWorld(t, func(c *engine.Config) { rec.Log, c.Recorder = c.Log, rec })
+	w.putPolicy("reads", readsAll)
+	w.mustPut("secret/a", "v")
+	rec.before = func(a kms.Action) {
+		if a != kms.ReadSecret {
+			return
+		}
+		rec.before = nil
+		if _, err := w.e.DeleteSecret(t.Context(), admin, engine.SecretVersionsInput{Path: "secret/a"}); err != nil {
+			t.Error(err)
+		}
+	}
+	value, _, err := w.read("secret/a", 0)
+	if wantCode(t, err, kms.CodeWithheld); value != "" {
+		t.Errorf("got %q", value)
+	}
+}
+
+// hooked is the real log, which tells of a record before it takes it.
+type hooked struct {
+	*audit.Log
+	before func(kms.Action)
+}
+
+func (h *hooked) Append(r *audit.Record) (audit.Position, error) {
+	if h.before != nil {
+		h.before(r.Action)
+	}
+	return h.Log.Append(r)
+}
+
 func TestAnAnswerIsFetchedOnce(t *testing.T) {
 	w := newWorld(t)
 	in, err := newAnswer(w, "")

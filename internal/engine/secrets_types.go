@@ -32,6 +32,7 @@ type PutSecretInput struct {
 	Path     string
 	Value    *secret.Bytes // the caller erases it
 	Replaces *uint32       `json:",omitempty"` // the newest version as the caller knows it, 0: there is none; nil: whatever there is
+	Under    string        `json:",omitempty"` // the folder whose settings hold; empty: none
 	Digest   [32]byte      // of the value: given, not told
 
 	made *madeSealed
@@ -76,7 +77,30 @@ type UpdateSecretInput struct {
 	MustCheck   *bool              // writers say which version they replace
 	DeleteAfter *time.Duration     // after which a new version is deleted; 0: never
 	Custom      *map[string]string // all of it
+	Changes     map[string]*string // of some of it; nil: the entry goes
+	Known       bool               // only if there is such a secret
 }
+
+// SecretSettings are what holds for the secrets below a folder that say nothing else.
+type SecretSettings struct {
+	Keep        uint32 // versions; 0: SecretVersions
+	MustCheck   bool
+	DeleteAfter time.Duration // of the two, the shorter one holds; 0: never
+}
+
+// SecretSettingsInput names a folder.
+type SecretSettingsInput struct{ Folder string }
+
+// UpdateSecretSettingsInput changes what holds for the secrets below a folder. nil: it stays as it is.
+type UpdateSecretSettingsInput struct {
+	Folder      string
+	Keep        *uint32 // at most MaxSecretVersions
+	MustCheck   *bool
+	DeleteAfter *time.Duration
+}
+
+// SecretSettingsOutput is what holds.
+type SecretSettingsOutput struct{ Settings SecretSettings }
 
 // SecretInfo is a secret without its values.
 type SecretInfo struct {
@@ -127,6 +151,12 @@ func (in *UpdateSecretInput) Tell(f *policy.Facts) { f.Secret = in.Path }
 // Tell says of which folder a request is: its path ends in a slash.
 func (in *ListSecretsInput) Tell(f *policy.Facts) { f.Secret = in.Folder + "/" }
 
+// Tell says of which folder a request is.
+func (in *SecretSettingsInput) Tell(f *policy.Facts) { f.Secret = in.Folder + "/" }
+
+// Tell says of which folder a request is.
+func (in *UpdateSecretSettingsInput) Tell(f *policy.Facts) { f.Secret = in.Folder + "/" }
+
 // Tell says of which secret it is asked.
 func (in *CanIInput) Tell(f *policy.Facts) { f.Secret = in.Secret }
 
@@ -158,21 +188,44 @@ func checkSecretVersions(in *SecretVersionsInput) error {
 }
 
 func checkUpdateSecret(in *UpdateSecretInput) error {
-	if in.Keep != nil && *in.Keep > MaxSecretVersions {
-		return kms.Errorf(kms.CodeBadRequest, "a secret keeps %d versions at most, not %d", MaxSecretVersions, *in.Keep)
-	}
-	if d := in.DeleteAfter; d != nil && (*d < 0 || *d%time.Second != 0) {
-		return kms.Errorf(kms.CodeBadRequest, "versions are deleted after whole seconds, or never")
+	if err := checkSettings(in.Keep, in.DeleteAfter); err != nil {
+		return err
 	}
 	if in.Custom != nil {
-		if len(*in.Custom) > MaxCustomMetadata {
-			return kms.Errorf(kms.CodeTooLarge, "%d entries of metadata are more than %d", len(*in.Custom), MaxCustomMetadata)
-		}
-		for name, value := range *in.Custom {
-			if name == "" || len(name) > maxCustomName || len(value) > maxCustomValue || !utf8.ValidString(name+value) {
-				return kms.Errorf(kms.CodeBadRequest, "metadata has names of 1 to %d bytes and values of at most %d, both text", maxCustomName, maxCustomValue)
-			}
+		if err := checkCustom(*in.Custom); err != nil {
+			return err
 		}
 	}
+	changes := make(map[string]string, len(in.Changes))
+	for name, value := range in.Changes {
+		if changes[name] = ""; value != nil {
+			changes[name] = *value
+		}
+	}
+	if err := checkCustom(changes); err != nil {
+		return err
+	}
 	return checkSecretPath(in.Path)
+}
+
+func checkSettings(keep *uint32, after *time.Duration) error {
+	if keep != nil && *keep > MaxSecretVersions {
+		return kms.Errorf(kms.CodeBadRequest, "a secret keeps %d versions at most, not %d", MaxSecretVersions, *keep)
+	}
+	if after != nil && (*after < 0 || *after%time.Second != 0) {
+		return kms.Errorf(kms.CodeBadRequest, "versions are deleted after whole seconds, or never")
+	}
+	return nil
+}
+
+func checkCustom(custom map[string]string) error {
+	if len(custom) > MaxCustomMetadata {
+		return kms.Errorf(kms.CodeTooLarge, "%d entries of metadata are more than %d", len(custom), MaxCustomMetadata)
+	}
+	for name, value := range custom {
+		if name == "" || len(name) > maxCustomName || len(value) > maxCustomValue || !utf8.ValidString(name+value) {
+			return kms.Errorf(kms.CodeBadRequest, "metadata has names of 1 to %d bytes and values of at most %d, both text", maxCustomName, maxCustomValue)
+		}
+	}
+	return nil
 }

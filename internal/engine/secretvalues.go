@@ -51,7 +51,11 @@ func doPutSecret(_ context.Context, w *work, tx *records.Tx, in *PutSecretInput)
 	if err != nil {
 		return SecretOutput{}, err
 	}
-	if err := mayReplace(&s, in.Replaces); err != nil {
+	held, err := w.settingsOf(tx, &s, in.Under)
+	if err != nil {
+		return SecretOutput{}, err
+	}
+	if err := mayReplace(&s, in.Replaces, held.MustCheck); err != nil {
 		return SecretOutput{}, err
 	}
 	if s.ID.IsZero() {
@@ -62,8 +66,8 @@ func doPutSecret(_ context.Context, w *work, tx *records.Tx, in *PutSecretInput)
 	s.Current++
 	s.Updated = w.now.UTC()
 	v := records.SecretVersion{Number: s.Current, Bytes: uint32(in.Value.Len()), Created: s.Updated, By: w.call.Principal.Name} //nolint:gosec // G115: at most MaxSecretValue
-	if s.DeleteAfter > 0 {
-		v.Deleted = s.Updated.Add(time.Duration(s.DeleteAfter) * time.Second)
+	if held.DeleteAfter > 0 {
+		v.Deleted = s.Updated.Add(held.DeleteAfter)
 	}
 	if in.made != nil {
 		v.Value = in.made.id
@@ -74,29 +78,25 @@ func doPutSecret(_ context.Context, w *work, tx *records.Tx, in *PutSecretInput)
 	s.Versions = append(s.Versions, v)
 	w.rec.Bytes = uint64(v.Bytes)
 	w.rec.Detail = fmt.Sprintf("version %d", v.Number)
-	if gone := trimSecret(tx, &s); len(gone) > 0 {
+	if gone := trimSecret(tx, &s, int(held.Keep)); len(gone) > 0 {
 		w.rec.Detail += ", destroyed: " + numbers(gone)
 	}
 	return w.putSecret(tx, s), nil
 }
 
 // mayReplace compares the newest version with what the writer takes for it.
-func mayReplace(s *records.Secret, replaces *uint32) error {
+func mayReplace(s *records.Secret, replaces *uint32, must bool) error {
 	switch {
 	case replaces != nil && *replaces != s.Current:
 		return kms.Errorf(kms.CodeConflict, "the newest version is %d, not %d", s.Current, *replaces)
-	case replaces == nil && s.MustCheck:
+	case replaces == nil && must:
 		return kms.Errorf(kms.CodeBadRequest, "who writes this secret has to say which version is replaced")
 	}
 	return nil
 }
 
 // trimSecret destroys and forgets the oldest versions beyond those that are kept.
-func trimSecret(tx *records.Tx, s *records.Secret) (gone []uint32) {
-	keep := int(s.Keep)
-	if keep == 0 {
-		keep = SecretVersions
-	}
+func trimSecret(tx *records.Tx, s *records.Secret, keep int) (gone []uint32) {
 	n := max(len(s.Versions)-keep, 0)
 	for i := range n {
 		gone = append(gone, s.Versions[i].Number)
@@ -234,10 +234,12 @@ func destroyValue(_ *work, tx *records.Tx, v *records.SecretVersion) bool {
 
 func doUpdateSecret(_ context.Context, w *work, tx *records.Tx, in *UpdateSecretInput) (SecretOutput, error) {
 	s, err := w.secretIn(tx, in.Path)
-	if err != nil {
+	switch {
+	case err != nil:
 		return SecretOutput{}, err
-	}
-	if s.ID.IsZero() {
+	case s.ID.IsZero() && in.Known:
+		return SecretOutput{}, noSecret(in.Path)
+	case s.ID.IsZero():
 		if s, err = w.newSecret(tx, in.Path); err != nil {
 			return SecretOutput{}, err
 		}
@@ -253,6 +255,19 @@ func doUpdateSecret(_ context.Context, w *work, tx *records.Tx, in *UpdateSecret
 	}
 	if in.Custom != nil {
 		s.Custom = maps.Clone(*in.Custom)
+	}
+	for name, value := range in.Changes {
+		if value == nil {
+			delete(s.Custom, name)
+			continue
+		}
+		if s.Custom == nil {
+			s.Custom = map[string]string{}
+		}
+		s.Custom[name] = *value
+	}
+	if err := checkCustom(s.Custom); err != nil {
+		return SecretOutput{}, err
 	}
 	s.Updated = w.now.UTC()
 	return w.putSecret(tx, s), nil

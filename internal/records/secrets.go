@@ -9,7 +9,8 @@ import (
 	"github.com/keyhold/keyhold/internal/kms"
 )
 
-// v 00 namespace 00 keyed hash of the folder, keyed hash of the name: an entry of a folder; v 01 id: a secret; v 02 id: a sealed value
+// v 00 namespace 00 keyed hash of the folder, keyed hash of the name: an entry of a folder; v 01 id: a secret; v 02 id: a sealed value; v 03 namespace 00
+// keyed hash of the folder: what holds for the secrets of a folder
 const kindSecret kind = 'v'
 
 // SecretEntry is what a folder has by one name: a secret, a folder, or both.
@@ -48,6 +49,15 @@ type SecretVersion struct {
 	Destroyed bool      `json:"destroyed,omitempty"`
 }
 
+// SecretSettings are what holds for the secrets of a folder that say nothing else.
+type SecretSettings struct {
+	Folder      string   `json:"folder"`
+	Keep        uint32   `json:"keep,omitempty"`
+	MustCheck   bool     `json:"cas,omitempty"`
+	DeleteAfter int64    `json:"delete_after,omitempty"`
+	Change      [32]byte `json:"change"`
+}
+
 // Sealed is a value that is sealed under a key of its own, made from the namespace's KEK and the shred row of the same id.
 type Sealed struct{ Sealed []byte }
 
@@ -70,6 +80,12 @@ func (r *Records) secretEntryPath(ns kms.Namespace, folder, name string) []byte 
 	return append(r.secretFolder(ns, folder), h[:]...)
 }
 
+func (r *Records) secretSettingsPath(ns kms.Namespace, folder string) []byte {
+	path := r.secretFolder(ns, folder)
+	path[1] = 3
+	return path
+}
+
 func secretPath(id kms.ID) []byte { return append([]byte{byte(kindSecret), 1}, id[:]...) }
 
 func sealedPath(id kms.ID) []byte { return append([]byte{byte(kindSecret), 2}, id[:]...) }
@@ -89,6 +105,12 @@ func (r *Records) SecretEntry(ctx context.Context, ns kms.Namespace, folder, nam
 func (r *Records) SecretEntries(ctx context.Context, ns kms.Namespace, folder string, after []byte, n int) (all []SecretEntry, next []byte, err error) {
 	next, err = scan(ctx, r, r.secretFolder(ns, folder), after, n, func(_ []byte, e SecretEntry, _ kms.Rev) { all = append(all, e) })
 	return all, next, err
+}
+
+// SecretSettings reads what holds for the secrets of a folder; the zero value: nothing.
+func (r *Records) SecretSettings(ctx context.Context, ns kms.Namespace, folder string) (SecretSettings, error) {
+	s, _, err := load[SecretSettings](ctx, r, r.secretSettingsPath(ns, folder))
+	return s, err
 }
 
 // Secret reads a secret; a zero Rev means there is none.
@@ -141,6 +163,17 @@ func (tx *Tx) PutSecretEntry(ns kms.Namespace, folder string, e SecretEntry) err
 		return tx.remove(path)
 	}
 	return tx.put(path, e)
+}
+
+// SecretSettings reads them within the transaction.
+func (tx *Tx) SecretSettings(ns kms.Namespace, folder string) (SecretSettings, error) {
+	s, _, _, err := fetch[SecretSettings](tx, tx.r.secretSettingsPath(ns, folder))
+	return s, err
+}
+
+// PutSecretSettings writes them.
+func (tx *Tx) PutSecretSettings(ns kms.Namespace, s SecretSettings) error {
+	return tx.put(tx.r.secretSettingsPath(ns, s.Folder), s)
 }
 
 // Secret reads a secret within the transaction.

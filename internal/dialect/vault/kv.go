@@ -7,11 +7,10 @@ import (
 	"strings"
 	"time"
 
-	"github.com/go-json-experiment/json/jsontext"
-
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
+	"github.com/keyhold/keyhold/internal/secret/release"
 )
 
 // kvGroup is the first segment of the patterns of secrets' routes.
@@ -29,16 +28,19 @@ var kvRoutes = flat(
 		{method: "POST", pattern: "secret/destroy/{path}", grants: may(canUpdate, kms.DestroySecret), run: (*exchange).DestroySecret},
 		{method: "LIST", pattern: "secret/metadata/{path}", whole: true, grants: may(canList, kms.ListSecrets), run: (*exchange).ListSecrets},
 		{method: "GET", pattern: "secret/metadata/{path}", grants: may(canRead, kms.ReadSecretMetadata), run: (*exchange).ReadSecretMetadata},
-		except("at most 64 versions and 64 entries of custom metadata; without `metadata_cas`", route{method: "POST", pattern: "secret/metadata/{path}",
+		except(ownMetadata, route{method: "POST", pattern: "secret/metadata/{path}",
 			grants: join(may(canCreate, kms.UpdateSecretMetadata), may(canUpdate, kms.UpdateSecretMetadata)), run: (*exchange).UpdateSecretMetadata}),
 		{method: "DELETE", pattern: "secret/metadata/{path}", grants: may(canDelete, kms.DeleteSecretMetadata), run: (*exchange).DeleteSecretMetadata},
-		{method: "GET", pattern: "secret/config", grants: may(canRead, kms.WhoAmI), run: (*exchange).SecretsConfig},
+		except(ownMetadata, route{method: "PATCH", pattern: "secret/metadata/{path}", grants: may(canPatch, kms.UpdateSecretMetadata), run: (*exchange).PatchSecretMetadata}),
+		{method: "GET", pattern: "secret/subkeys/{path}", grants: may(canRead, kms.ReadSecret), run: (*exchange).SecretSubkeys},
+		{method: "GET", pattern: "secret/config", grants: may(canRead, kms.ReadSecretMetadata), run: (*exchange).SecretsConfig},
+		except("at most 64 versions; without `metadata_cas_required`", route{method: "POST", pattern: "secret/config", grants: may(canUpdate, kms.UpdateSecretMetadata), run: (*exchange).ConfigureSecrets}),
 	},
-	absent("POST", "what a secret keeps is said with its metadata", "secret/config"),
-	absent("GET", "read the secret", "secret/subkeys/{path}"),
 	absent("LIST", "list `metadata`", "secret/detailed-metadata/{path}"),
-	absent("PATCH", "write all of the metadata", "secret/metadata/{path}"),
 )
+
+// ownMetadata is what is missing of the metadata.
+const ownMetadata = "at most 64 versions and 64 entries of custom metadata; without `metadata_cas`"
 
 // secret is the path of a secret of the mount.
 func (p *place) secret(name string) string {
@@ -53,13 +55,9 @@ func (x *exchange) secretPath() string { return x.place.secret(x.place.names[0])
 
 // ReadSecret answers a version. One that is deleted or destroyed is not found, and its metadata tell why.
 func (x *exchange) ReadSecret(ctx context.Context) *fault {
-	in := engine.ReadSecretInput{Path: x.secretPath()}
-	if s := x.r.URL.Query().Get("version"); s != "" {
-		n, err := strconv.ParseUint(s, 10, 32)
-		if err != nil {
-			return badField("version")
-		}
-		in.Version = uint32(n)
+	in, f := x.wanted()
+	if f != nil {
+		return f
 	}
 	out, err := x.engine.ReadSecret(ctx, x.call, in)
 	if err != nil {
@@ -77,6 +75,19 @@ func (x *exchange) ReadSecret(ctx context.Context) *fault {
 	x.secretVersion(&out.Version, out.Custom)
 	e.close()
 	return nil
+}
+
+// wanted is the version that is asked for.
+func (x *exchange) wanted() (in engine.ReadSecretInput, _ *fault) {
+	in.Path = x.secretPath()
+	if s := x.r.URL.Query().Get("version"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 32)
+		if err != nil {
+			return in, badField("version")
+		}
+		in.Version = uint32(n)
+	}
+	return in, nil
 }
 
 // secretVersion writes what is known of a version beside its value.
@@ -163,7 +174,7 @@ func (x *exchange) cas() (*uint32, *fault) {
 func (x *exchange) putSecret(ctx context.Context, document []byte, cas *uint32) *fault {
 	value := secret.Copy(document)
 	defer value.Zero()
-	out, err := x.engine.PutSecret(ctx, x.call, engine.PutSecretInput{Path: x.secretPath(), Value: value, Replaces: cas})
+	out, err := x.engine.PutSecret(ctx, x.call, engine.PutSecretInput{Path: x.secretPath(), Value: value, Replaces: cas, Under: x.place.mount})
 	switch code := kms.CodeOf(err); {
 	case err == nil:
 	case code == kms.CodeConflict && cas != nil:
@@ -351,58 +362,38 @@ func (x *exchange) ReadSecretMetadata(ctx context.Context) *fault {
 	return nil
 }
 
-// UpdateSecretMetadata changes what is known of a secret.
+// UpdateSecretMetadata changes what is known of a secret. The custom metadata are all there are afterwards.
 func (x *exchange) UpdateSecretMetadata(ctx context.Context) *fault {
-	for _, m := range []string{"metadata_cas", "metadata_cas_required"} {
-		if s, f := x.in.text(m); f != nil || s != "" && s != "0" && s != "false" {
-			return orFault(f, m+" is not supported")
-		}
+	changes, f := x.customMetadata()
+	if f != nil {
+		return f
 	}
 	in := engine.UpdateSecretInput{Path: x.secretPath()}
-	if x.in.has("max_versions") {
-		n, f := x.in.number("max_versions")
-		if f != nil || n < 0 {
-			return badField("max_versions")
-		}
-		keep := uint32(n)
-		in.Keep = &keep
-	}
-	if x.in.has("cas_required") {
-		must, f := x.in.yes("cas_required")
-		if f != nil {
-			return f
-		}
-		in.MustCheck = &must
-	}
-	if x.in.has("delete_version_after") {
-		after, f := x.in.span("delete_version_after")
-		if f != nil {
-			return f
-		}
-		after = max(after, 0).Truncate(time.Second) // a negative one stands for never
-		in.DeleteAfter = &after
-	}
-	if raw := x.in.raw("custom_metadata"); raw != nil {
-		members, f := fields(nil), badField("custom_metadata")
-		if raw[0] == '{' {
-			members, f = x.j.object(raw, nil)
-		}
-		if f != nil {
-			return f
-		}
-		custom := make(map[string]string, len(members))
-		for _, m := range members {
-			name, err := jsontext.AppendUnquote(nil, append(append([]byte{'"'}, m.name...), '"'))
-			if err != nil {
-				return badJSON(err)
+	if changes != nil {
+		custom := make(map[string]string, len(changes))
+		for name, value := range changes {
+			if value != nil {
+				custom[name] = *value
 			}
-			s, f := fields{m}.text(string(m.name))
-			if f != nil {
-				return f
-			}
-			custom[string(name)] = s
 		}
 		in.Custom = &custom
+	}
+	return x.updateSecret(ctx, in)
+}
+
+// PatchSecretMetadata does the same to a secret that there is, and leaves the entries that it does not name.
+func (x *exchange) PatchSecretMetadata(ctx context.Context) *fault {
+	changes, f := x.customMetadata()
+	if f != nil {
+		return f
+	}
+	return x.updateSecret(ctx, engine.UpdateSecretInput{Path: x.secretPath(), Changes: changes, Known: true})
+}
+
+func (x *exchange) updateSecret(ctx context.Context, in engine.UpdateSecretInput) *fault {
+	var f *fault
+	if in.Keep, in.MustCheck, in.DeleteAfter, f = x.settings(); f != nil {
+		return f
 	}
 	if _, err := x.engine.UpdateSecretMetadata(ctx, x.call, in); err != nil {
 		return faultOf(err)
@@ -411,21 +402,157 @@ func (x *exchange) UpdateSecretMetadata(ctx context.Context) *fault {
 	return nil
 }
 
+// settings are those of a secret or of a mount that the request names.
+func (x *exchange) settings() (keep *uint32, must *bool, after *time.Duration, _ *fault) {
+	for _, m := range []string{"metadata_cas", "metadata_cas_required"} {
+		if s, f := x.in.text(m); f != nil || s != "" && s != "0" && s != "false" {
+			return nil, nil, nil, orFault(f, m+" is not supported")
+		}
+	}
+	if x.in.has("max_versions") {
+		n, f := x.in.number("max_versions")
+		if f != nil || n < 0 {
+			return nil, nil, nil, badField("max_versions")
+		}
+		many := uint32(n)
+		keep = &many
+	}
+	if x.in.has("cas_required") {
+		yes, f := x.in.yes("cas_required")
+		if f != nil {
+			return nil, nil, nil, f
+		}
+		must = &yes
+	}
+	if x.in.has("delete_version_after") {
+		d, f := x.in.span("delete_version_after")
+		if f != nil {
+			return nil, nil, nil, f
+		}
+		d = max(d, 0).Truncate(time.Second) // a negative one stands for never
+		after = &d
+	}
+	return keep, must, after, nil
+}
+
+// customMetadata are the entries that the request names; nil, of an entry: it is to go.
+func (x *exchange) customMetadata() (map[string]*string, *fault) {
+	raw := x.in.raw("custom_metadata")
+	if raw == nil {
+		return nil, nil
+	}
+	if raw[0] != '{' {
+		return nil, badField("custom_metadata")
+	}
+	all, err := members(raw)
+	if err != nil {
+		return nil, badJSON(err)
+	}
+	changes := make(map[string]*string, len(all))
+	for i := range all {
+		m := &all[i]
+		if m.raw[0] == 'n' {
+			changes[m.text()] = nil
+			continue
+		}
+		s, f := fields{{name: []byte("custom_metadata"), raw: m.raw}}.text("custom_metadata")
+		if f != nil {
+			return nil, f
+		}
+		changes[m.text()] = &s
+	}
+	return changes, nil
+}
+
 // DeleteSecretMetadata destroys a secret with all its versions.
 func (x *exchange) DeleteSecretMetadata(ctx context.Context) *fault {
 	_, err := x.engine.DeleteSecretMetadata(ctx, x.call, engine.SecretInput{Path: x.secretPath()})
 	return x.changed(err)
 }
 
-// SecretsConfig answers what holds for a mount: nothing of its own.
+// SecretsConfig answers what holds for the secrets of the mount that say nothing else.
 func (x *exchange) SecretsConfig(ctx context.Context) *fault {
-	if err := x.known(ctx); err != nil {
+	out, err := x.engine.ReadSecretSettings(ctx, x.call, engine.SecretSettingsInput{Folder: x.place.mount})
+	if err != nil {
 		return faultOf(err)
 	}
 	x.e.open()
-	x.e.yes("cas_required", false)
-	x.e.text("delete_version_after", "0s")
-	x.e.number("max_versions", 0)
+	x.e.yes("cas_required", out.Settings.MustCheck)
+	x.e.text("delete_version_after", out.Settings.DeleteAfter.String())
+	x.e.number("max_versions", int64(out.Settings.Keep))
 	x.e.close()
+	return nil
+}
+
+// ConfigureSecrets changes it.
+func (x *exchange) ConfigureSecrets(ctx context.Context) *fault {
+	in := engine.UpdateSecretSettingsInput{Folder: x.place.mount}
+	var f *fault
+	if in.Keep, in.MustCheck, in.DeleteAfter, f = x.settings(); f != nil {
+		return f
+	}
+	if _, err := x.engine.UpdateSecretSettings(ctx, x.call, in); err != nil {
+		return faultOf(err)
+	}
+	x.status = http.StatusNoContent
+	return nil
+}
+
+// SecretSubkeys answers the names in a version, without what they stand for.
+func (x *exchange) SecretSubkeys(ctx context.Context) *fault {
+	in, f := x.wanted()
+	if f != nil {
+		return f
+	}
+	depth := maxMergeDepth
+	if s := x.r.URL.Query().Get("depth"); s != "" {
+		n, err := strconv.ParseUint(s, 10, 16)
+		if err != nil {
+			return badField("depth")
+		}
+		if n > 0 {
+			depth = min(depth, int(n)) //nolint:gosec // G115: 16 bits
+		}
+	}
+	out, err := x.engine.ReadSecret(ctx, x.call, in)
+	if err != nil {
+		return faultOf(err)
+	}
+	defer out.Value.Zero()
+	e := &x.e
+	e.open()
+	e.name("metadata")
+	x.secretVersion(&out.Version, out.Custom)
+	if out.Value.Len() == 0 {
+		x.status = http.StatusNotFound
+		e.null("subkeys")
+	} else {
+		e.name("subkeys")
+		if err := e.subkeys(out.Value.Wire(release.Wire{}), depth); err != nil {
+			return faultOf(kms.Errorf(kms.CodeInternal, "the secret could not be read").Because(err))
+		}
+	}
+	e.close()
+	return nil
+}
+
+// subkeys writes a document with null in the place of everything that is no object, or is deeper than so many.
+func (e *encoder) subkeys(value []byte, depth int) error {
+	if value[0] != '{' || depth == 0 {
+		e.b = append(e.b, "null"...)
+		return nil
+	}
+	all, err := members(value)
+	if err != nil {
+		return err
+	}
+	e.open()
+	for i := range all {
+		e.key(all[i].text())
+		if err := e.subkeys(all[i].raw, depth-1); err != nil {
+			return err
+		}
+	}
+	e.close()
 	return nil
 }

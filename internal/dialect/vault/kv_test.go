@@ -130,8 +130,6 @@ func TestKVAnswersAsVaultDoes(t *testing.T) {
 	want(ask("DELETE", "secret/metadata/app/db", ""), 204, "")
 	want(ask("DELETE", "secret/metadata/app/db", ""), 204, "")
 	want(ask("GET", "secret/metadata/app/db", ""), 404, `{"errors":[]}`)
-	want(ask("GET", "secret/config", ""), 200, "")
-	want(ask("POST", "secret/config", `{"max_versions":3}`), 405, "")
 	want(ask("GET", "secret/nope/x", ""), 404, "")
 	want(s.Ask(t, s.Admin, "GET", "secret/data/app", ""), 403, "") // who manages secrets does not read them
 	want(ask("POST", "secret/data/"+strings.Repeat("x", 300), `{"data":{}}`), 400, "")
@@ -169,8 +167,8 @@ func TestCapabilitiesOnSecretsAreByTheirPath(t *testing.T) {
 	s := vaulttest.Open(t)
 	reader(t, s)
 	for path, want := range map[string][]string{
-		"secret/data/a/b": {"create", "delete", "patch", "read", "update"}, "secret/metadata/a": {"create", "delete", "list", "read", "update"}, "secret/metadata/": {"list"},
-		"team/kv/data/a": {"deny"}, "secret/destroy/a": {"update"},
+		"secret/data/a/b": {"create", "delete", "patch", "read", "update"}, "secret/metadata/a": {"create", "delete", "list", "patch", "read", "update"}, "secret/metadata/": {"list"},
+		"secret/config": {"read", "update"}, "team/kv/data/a": {"deny"}, "secret/destroy/a": {"update"},
 	} {
 		var c struct{ Capabilities []string }
 		if s.Ask(t, s.User, "POST", "sys/capabilities-self", `{"path":"`+path+`"}`).Into(t, &c); !reflect.DeepEqual(c.Capabilities, want) {
@@ -266,6 +264,87 @@ func TestSecretsOfNamespacesAreApart(t *testing.T) {
 		}
 	}
 	if a := s.Ask(t, s.User, "GET", "other/secret/data/a", ""); a.Status != 403 {
+		t.Errorf("got %d %s", a.Status, a.Body)
+	}
+}
+
+func TestKVSettingsOfAMountHoldForItsSecrets(t *testing.T) {
+	s := vaulttest.Open(t)
+	reader(t, s)
+	ask := func(method, path, body string, headers ...string) vaulttest.Answer {
+		t.Helper()
+		return s.Ask(t, s.User, method, path, body, headers...)
+	}
+	type config struct {
+		CAS   bool   `json:"cas_required"`
+		After string `json:"delete_version_after"`
+		Max   int    `json:"max_versions"`
+	}
+	var c config
+	if ask("GET", "secret/config", "").Into(t, &c); c != (config{After: "0s"}) {
+		t.Errorf("got %+v", c)
+	}
+	if a := ask("POST", "secret/config", `{"max_versions":2,"delete_version_after":"3h"}`); a.Status != 204 {
+		t.Fatalf("got %d %s", a.Status, a.Body)
+	}
+	if ask("GET", "secret/config", "").Into(t, &c); c != (config{After: "3h0m0s", Max: 2}) {
+		t.Errorf("got %+v", c)
+	}
+	for range 3 {
+		ask("POST", "secret/data/a/b", `{"data":{"x":{"y":{"z":[1]}},"w":"secret"}}`)
+	}
+	ask("POST", "secret/metadata/a/c", `{"max_versions":3,"delete_version_after":"1h"}`)
+	for range 4 {
+		ask("POST", "secret/data/a/c", `{"data":{}}`)
+	}
+	for path, want := range map[string]int{"secret/metadata/a/b": 2, "secret/metadata/a/c": 3} {
+		var m struct{ Versions map[string]version }
+		if ask("GET", path, "").Into(t, &m); len(m.Versions) != want {
+			t.Errorf("%s: got %+v", path, m)
+		}
+		for _, v := range m.Versions {
+			if v.Deletion == "" || v.Gone {
+				t.Errorf("%s: got %+v, want one that will be deleted", path, v)
+			}
+		}
+	}
+	if a := ask("POST", "secret/config", `{"cas_required":true}`); a.Status != 204 {
+		t.Fatalf("got %d %s", a.Status, a.Body)
+	}
+	if a := ask("POST", "secret/data/a/b", `{"data":{}}`); a.Status != 400 || a.Errors()[0] != "check-and-set parameter required for this call" {
+		t.Errorf("got %d %s", a.Status, a.Body)
+	}
+	for _, bad := range []string{`{"max_versions":65}`, `{"max_versions":-1}`, `{"delete_version_after":"x"}`, `{"metadata_cas_required":true}`} {
+		if a := ask("POST", "secret/config", bad); a.Status != 400 {
+			t.Errorf("%s: got %d %s", bad, a.Status, a.Body)
+		}
+	}
+	if a := s.Ask(t, s.User, "GET", "team/kv/config", ""); a.Status != 403 {
+		t.Errorf("got %d %s", a.Status, a.Body)
+	}
+
+	for path, want := range map[string]string{"secret/subkeys/a/b": `{"x":{"y":{"z":null}},"w":null}`, "secret/subkeys/a/b?version=2&depth=1": `{"x":null,"w":null}`} {
+		var sub struct {
+			Metadata version
+			Subkeys  json.RawMessage
+		}
+		if ask("GET", path, "").Into(t, &sub); string(sub.Subkeys) != want || sub.Metadata.Version == 0 {
+			t.Errorf("%s: got %+v %s", path, sub, sub.Subkeys)
+		}
+	}
+	const patch = "Content-Type: application/merge-patch+json"
+	ask("POST", "secret/metadata/a/b", `{"custom_metadata":{"a":"1","b":"2"}}`)
+	if a := ask("PATCH", "secret/metadata/a/b", `{"max_versions":7,"custom_metadata":{"b":null,"c":"3"}}`, patch); a.Status != 204 {
+		t.Errorf("got %d %s", a.Status, a.Body)
+	}
+	var m struct {
+		Max    int               `json:"max_versions"`
+		Custom map[string]string `json:"custom_metadata"`
+	}
+	if ask("GET", "secret/metadata/a/b", "").Into(t, &m); m.Max != 7 || !reflect.DeepEqual(m.Custom, map[string]string{"a": "1", "c": "3"}) {
+		t.Errorf("got %+v", m)
+	}
+	if a := ask("PATCH", "secret/metadata/none", `{"max_versions":7}`, patch); a.Status != 404 {
 		t.Errorf("got %d %s", a.Status, a.Body)
 	}
 }

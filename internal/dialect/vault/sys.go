@@ -338,7 +338,7 @@ func (x *exchange) can(ctx context.Context, path string) ([]string, error) {
 			switch {
 			case g.action.OnKey():
 				in.Key = p.ref(names[g.on])
-			case g.action == kms.ListSecrets:
+			case g.action == kms.ListSecrets, g.action.OnSecret() && names[g.on] == "":
 				in.Secret = p.secret(names[g.on]) + "/"
 			case g.action.OnSecret():
 				in.Secret = p.secret(names[g.on])
