@@ -155,7 +155,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 		Mounts: []server.Mount{
 			{Name: "native", At: services, Handler: api},
 			{Name: "aws", At: []string{"/{$}"}, Handler: aws.Handler(aws.Config{Engine: n.engine, Authn: auth, Accounts: set.AWS.Accounts, Logger: opt.Log})},
-			{Name: "vault", At: []string{"/v1/"}, Handler: vault.Handler(vault.Config{Engine: n.engine, Authn: auth, Mounts: set.Vault.Mounts, KV: set.Vault.KV, Logger: opt.Log})},
+			{Name: "vault", At: []string{"/v1/"}, Handler: vault.Handler(vault.Config{Engine: n.engine, Authn: auth, Mounts: set.Vault.Mounts, KV: set.Vault.KV, Logger: opt.Log}), Refuse: vault.Refuse},
 		},
 		Condition: n.condition,
 		MayReadMetrics: func(ctx context.Context, c kms.Call) error {

@@ -29,7 +29,9 @@ func (s *Server) routes() (http.Handler, error) {
 	mux.Handle("/metrics", s.guard(s.metrics.mount("metrics"), s.serveMetrics(s.metrics.handler())))
 	var services prefixes
 	for _, m := range s.cfg.Mounts {
-		h := s.guard(s.metrics.mount(m.Name), m.Handler)
+		of := s.metrics.mount(m.Name)
+		of.refuse = m.Refuse
+		h := s.guard(of, m.Handler)
 		for _, at := range m.At {
 			if byPrefix(at) {
 				services = append(services, prefix{at, h})
@@ -127,7 +129,7 @@ func (s *Server) guard(m *mounted, next http.Handler) http.Handler {
 		defer func() {
 			s.inFlight.Add(-1)
 			if p := recover(); p != nil {
-				s.panicked(out, r, p)
+				s.panicked(m, out, r, p)
 			}
 			m.done(out.status, time.Since(began))
 		}()
@@ -135,10 +137,10 @@ func (s *Server) guard(m *mounted, next http.Handler) http.Handler {
 		case n > most:
 			err := kms.Errorf(kms.CodeBusy, "the server is serving %d requests, its limit", most)
 			err.RetryMS = busyRetryMS
-			writeError(out, r, err)
+			m.answer(out, r, err)
 			return
 		case r.ContentLength > maxBody:
-			writeError(out, r, kms.Errorf(kms.CodeTooLarge, "the request has %d bytes, the limit is %d", r.ContentLength, maxBody))
+			m.answer(out, r, kms.Errorf(kms.CodeTooLarge, "the request has %d bytes, the limit is %d", r.ContentLength, maxBody))
 			return
 		case r.ContentLength < 0: // not told beforehand
 			r.Body = http.MaxBytesReader(out, r.Body, maxBody)
@@ -149,7 +151,7 @@ func (s *Server) guard(m *mounted, next http.Handler) http.Handler {
 
 // panicked answers a request whose handler panicked: an internal error if nothing was written yet, else the end of the
 // connection, so that half an answer is not taken for a whole one.
-func (s *Server) panicked(w *answer, r *http.Request, p any) {
+func (s *Server) panicked(m *mounted, w *answer, r *http.Request, p any) {
 	if p == http.ErrAbortHandler { //nolint:errorlint,err113 // net/http compares it like this
 		panic(p)
 	}
@@ -159,7 +161,17 @@ func (s *Server) panicked(w *answer, r *http.Request, p any) {
 	if w.status != 0 {
 		panic(http.ErrAbortHandler)
 	}
-	writeError(w, r, kms.Errorf(kms.CodeInternal, "the server failed to carry out the request"))
+	m.answer(w, r, kms.Errorf(kms.CodeInternal, "the server failed to carry out the request"))
+}
+
+// answer answers an error in the form that the mount's callers know.
+func (m *mounted) answer(w http.ResponseWriter, r *http.Request, err *kms.Error) {
+	if m.refuse == nil {
+		writeError(w, r, err)
+		return
+	}
+	retryAfter(w, err)
+	m.refuse(w, err)
 }
 
 // answer remembers the status of an answer.

@@ -136,8 +136,9 @@ func (m *Metrics) watch(s *Server, conns *connLimit) {
 	)
 }
 
-// mounted are the metrics of one mount, found once.
+// mounted are the metrics of one mount, found once, and how it refuses.
 type mounted struct {
+	refuse  func(http.ResponseWriter, *kms.Error) // nil: as the native API
 	latency prometheus.Observer
 	classes [6]prometheus.Counter // by status / 100
 }

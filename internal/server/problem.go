@@ -44,15 +44,20 @@ type problem struct {
 }
 
 func writeError(w http.ResponseWriter, r *http.Request, err *kms.Error) {
-	if err.RetryMS > 0 {
-		w.Header().Set("Retry-After", strconv.FormatInt((err.RetryMS+999)/1000, 10))
-	}
+	retryAfter(w, err)
 	writeJSON(w, r, statusOf(err), struct {
 		Error problem `json:"error"`
 	}{problem{
 		Code: err.Code.String(), Title: err.Code.Title(), Message: err.What, Next: err.Advice(), RetryMS: err.RetryMS,
 		RequestID: r.Header.Get(RequestIDHeader),
 	}})
+}
+
+// retryAfter tells when to try again (RFC 9110 §10.2.3).
+func retryAfter(w http.ResponseWriter, err *kms.Error) {
+	if err.RetryMS > 0 {
+		w.Header().Set("Retry-After", strconv.FormatInt((err.RetryMS+999)/1000, 10))
+	}
 }
 
 func writeJSON(w http.ResponseWriter, r *http.Request, status int, v any) {

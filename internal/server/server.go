@@ -54,6 +54,9 @@ type Mount struct {
 	// them ("/keyhold.v1."), or in a slash ("/v1/"). A prefix comes before any pattern, and its path arrives as it was sent.
 	At      []string
 	Handler http.Handler
+	// Refuse answers a request that does not reach the handler, in the protocol's own form: too many at once, or one that is too large. Nil: in that of the
+	// native API.
+	Refuse func(http.ResponseWriter, *kms.Error)
 }
 
 // Config says what a Server needs. Settings, Authn and Condition are required.

@@ -533,7 +533,7 @@ func TestMountsThatClashAreAnError(t *testing.T) {
 	t.Parallel()
 	s := &site{t: t, dir: t.TempDir()}
 	_, err := New(Config{Settings: s.settings(), Condition: func(context.Context) Condition { return Condition{} }, Mounts: []Mount{
-		{"one", []string{"/x"}, http.NotFoundHandler()}, {"two", []string{"/x"}, http.NotFoundHandler()},
+		{Name: "one", At: []string{"/x"}, Handler: http.NotFoundHandler()}, {Name: "two", At: []string{"/x"}, Handler: http.NotFoundHandler()},
 	}})
 	if err == nil || !strings.Contains(err.Error(), "/x") {
 		t.Errorf("got %v", err)

@@ -38,6 +38,9 @@ func (f *fault) write(w http.ResponseWriter) {
 	send(w, f.status, append(b, "]}\n"...))
 }
 
+// Refuse answers a request that does not reach the handler, because the server has too many or it is too large.
+func Refuse(w http.ResponseWriter, err *kms.Error) { faultOf(err).write(w) }
+
 // unsupported is how a method is refused.
 const unsupported = "1 error occurred:\n\t* unsupported operation\n\n"
 

@@ -15,7 +15,7 @@ import (
 
 // FuzzPaths: a path leads to one place, or to none; that place's own path leads there too.
 func FuzzPaths(f *testing.F) {
-	for _, s := range []string{"/v1/transit/encrypt/k", "/v1//transit//keys/k/", "/v1/a/transit/keys", "/v1/team/t/sign/k/sha2-256", "/v1/sys/mounts/a/b/tune", "/v1/secret/metadata/", "/v1/team/kv/data/a/b/c", "/v1/../sys/health", "/v1/", "/", strings.Repeat("/v1/a", 100)} {
+	for _, s := range []string{"/v1/transit/encrypt/k", "/v1//transit//keys/k/", "/v1/a/transit/keys", "/v1/team/t/sign/k/sha2-256", "/v1/sys/mounts/a/b/tune", "/v1/sys/leases/lookup/x", "/v1/secret/metadata/", "/v1/team/kv/data/a/b/c", "/v1/../sys/health", "/v1/", "/", strings.Repeat("/v1/a", 100)} {
 		f.Add(s)
 	}
 	h := &handler{mounts: []string{defaultMount, "team/t"}, kv: []string{"secret", "team/kv"}, index: indexed(routes)}

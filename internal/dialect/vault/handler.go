@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -266,7 +267,7 @@ func tokenOf(h http.Header) string {
 // read reads the body.
 func (x *exchange) read(r *http.Request) *fault {
 	if r.ContentLength > maxBody {
-		return tooLarge()
+		return tooLarge(maxBody)
 	}
 	b := x.body[:0]
 	if n := int(r.ContentLength); n >= cap(b) {
@@ -277,7 +278,7 @@ func (x *exchange) read(r *http.Request) *fault {
 	for {
 		if len(b) > maxBody {
 			x.body = b
-			return tooLarge()
+			return tooLarge(maxBody)
 		}
 		if len(b) == cap(b) {
 			grown := make([]byte, len(b), 2*cap(b))
@@ -291,6 +292,9 @@ func (x *exchange) read(r *http.Request) *fault {
 			continue
 		}
 		x.body = b
+		if limit := (*http.MaxBytesError)(nil); errors.As(err, &limit) { // the server's, of a body that did not say how long it is
+			return tooLarge(limit.Limit)
+		}
 		if err != io.EOF { //nolint:errorlint // io.Reader returns EOF itself
 			return newFault(http.StatusBadRequest, "failed to decode JSON input: the body ended before its time")
 		}
@@ -301,8 +305,8 @@ func (x *exchange) read(r *http.Request) *fault {
 	}
 }
 
-func tooLarge() *fault {
-	return newFault(http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", maxBody))
+func tooLarge(limit int64) *fault {
+	return newFault(http.StatusRequestEntityTooLarge, fmt.Sprintf("the request has more than %d bytes", limit))
 }
 
 // recovered answers a panic: the caller learns that something failed, the log learns what.

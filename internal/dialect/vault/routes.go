@@ -183,7 +183,7 @@ func flat(all ...[]route) []route {
 		rs = append(rs, some...)
 	}
 	for i := range rs {
-		rs[i].parts = strings.Split(rs[i].pattern, "/")[1:]
+		rs[i].parts = strings.Split(strings.TrimSuffix(rs[i].pattern, "/"), "/")[1:] // "sys/leases/lookup/" is of two
 	}
 	return rs
 }
