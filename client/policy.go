@@ -16,8 +16,8 @@ type Policy struct {
 	ChangedBy string    `json:"changed_by,omitempty"`
 	Revision  uint64    `json:"revision"`
 
-	Language   string   `json:"language,omitempty"`   // "cedar", or "aws-iam": identity policies of AWS
-	Principals []string `json:"principals,omitempty"` // whom a policy in AWS's language speaks about
+	Language   string   `json:"language,omitempty"`   // "cedar", "aws-iam": identity policies of AWS, or "vault-acl": ACL policies of Vault
+	Principals []string `json:"principals,omitempty"` // whom a policy in another language than Cedar speaks about
 	Groups     []string `json:"groups,omitempty"`
 }
 
@@ -31,7 +31,7 @@ func (c *Client) CheckPolicy(ctx context.Context, id, text string, options ...Op
 	return policyOf(invoke(ctx, c, c.admin.CheckPolicy, &keyholdv1.CheckPolicyRequest{Id: id, Text: text}, reads, options))
 }
 
-// AttachedTo is whom an identity policy of AWS speaks about.
+// AttachedTo is whom a policy speaks about whose language does not say so itself.
 type AttachedTo struct{ Principals, Groups []string }
 
 // PutAWSPolicy stores an identity policy in AWS's language.
@@ -42,6 +42,16 @@ func (c *Client) PutAWSPolicy(ctx context.Context, id, text string, to AttachedT
 // CheckAWSPolicy validates an identity policy as PutAWSPolicy does and stores nothing.
 func (c *Client) CheckAWSPolicy(ctx context.Context, id, text string, to AttachedTo, options ...Option) (Policy, error) {
 	return policyOf(invoke(ctx, c, c.admin.CheckPolicy, &keyholdv1.CheckPolicyRequest{Id: id, Text: text, Language: "aws-iam", Principals: to.Principals, Groups: to.Groups}, reads, options))
+}
+
+// PutVaultPolicy stores an ACL policy of Vault or OpenBao. It speaks about the group of its own name if it is attached to nobody else.
+func (c *Client) PutVaultPolicy(ctx context.Context, id, text string, to AttachedTo, options ...Option) (Policy, error) {
+	return policyOf(invoke(ctx, c, c.admin.PutPolicy, &keyholdv1.PutPolicyRequest{Id: id, Text: text, Language: "vault-acl", Principals: to.Principals, Groups: to.Groups}, changes, options))
+}
+
+// CheckVaultPolicy validates an ACL policy as PutVaultPolicy does and stores nothing.
+func (c *Client) CheckVaultPolicy(ctx context.Context, id, text string, to AttachedTo, options ...Option) (Policy, error) {
+	return policyOf(invoke(ctx, c, c.admin.CheckPolicy, &keyholdv1.CheckPolicyRequest{Id: id, Text: text, Language: "vault-acl", Principals: to.Principals, Groups: to.Groups}, reads, options))
 }
 
 // GetPolicy answers a policy.

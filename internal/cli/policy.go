@@ -38,11 +38,11 @@ func (a *app) policyChanged(p client.Policy, ch change, said string) error {
 
 func (a *app) policyPut() *cobra.Command {
 	var ch change
-	var aws awsPolicy
+	var other foreignPolicy
 	cmd := &cobra.Command{
 		Use: "put ID [FILE] [flags]", Short: "Store a policy, new or in place of another",
 		Long: `Store the policy in FILE, or standard input, under ID, after the same checks as keyhold policy check. It takes effect at once. An identity policy of AWS
-(--language aws-iam) speaks about the principals and groups that are named with it.`,
+(--language aws-iam) speaks about the principals and groups that are named with it, an ACL policy of Vault (--language vault-acl) about tokens that name it.`,
 		Example: "  keyhold policy put orders-app orders-app.cedar --reason 'orders goes live'\n  keyhold policy put batch policy.json --language aws-iam --principal svc/batch",
 		Args:    cobra.RangeArgs(1, 2),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
@@ -50,15 +50,9 @@ func (a *app) policyPut() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			isAWS, err := aws.is()
+			put, err := other.choose(c.PutPolicy, c.PutAWSPolicy, c.PutVaultPolicy)
 			if err != nil {
 				return err
-			}
-			put := c.PutPolicy
-			if isAWS {
-				put = func(ctx context.Context, id, text string, options ...client.Option) (client.Policy, error) {
-					return c.PutAWSPolicy(ctx, id, text, aws.to, options...)
-				}
 			}
 			p, err := put(ctx, args[0], string(text), a.with(ch)...)
 			if err != nil {
@@ -68,33 +62,47 @@ func (a *app) policyPut() *cobra.Command {
 		}),
 		ValidArgsFunction: a.policyThenFile,
 	}
-	aws.flags(cmd)
+	other.flags(cmd)
 	ch.flags(cmd)
 	return cmd
 }
 
-// awsPolicy are the flags that say in which language a policy is.
-type awsPolicy struct {
+// foreignPolicy are the flags that say in which language a policy is.
+type foreignPolicy struct {
 	language string
 	to       client.AttachedTo
 }
 
-func (p *awsPolicy) flags(cmd *cobra.Command) {
-	cmd.Flags().StringVar(&p.language, "language", "cedar", "cedar, or aws-iam for an identity policy of AWS")
-	must(cmd.RegisterFlagCompletionFunc("language", fixed("cedar", "aws-iam")))
-	words(cmd, &p.to.Principals, "principal", "with aws-iam: principal that it speaks about; can be repeated")
-	words(cmd, &p.to.Groups, "group", "with aws-iam: group that it speaks about; can be repeated")
+func (p *foreignPolicy) flags(cmd *cobra.Command) {
+	cmd.Flags().StringVar(&p.language, "language", "cedar", "cedar, aws-iam for an identity policy of AWS, or vault-acl for an ACL policy of Vault or OpenBao")
+	must(cmd.RegisterFlagCompletionFunc("language", fixed("cedar", "aws-iam", "vault-acl")))
+	words(cmd, &p.to.Principals, "principal", "with aws-iam or vault-acl: principal that it speaks about; can be repeated")
+	words(cmd, &p.to.Groups, "group", "with aws-iam or vault-acl: group that it speaks about; can be repeated. Of vault-acl without either: the group of the policy's own name")
 }
 
-// is tells whether the policy is in AWS's language.
-func (p *awsPolicy) is() (bool, error) {
-	if err := oneOf("a language of policies", p.language, []string{"cedar", "aws-iam"}); err != nil {
-		return false, err
+// plainPut and attachedPut are what the client has for policies that say whom they speak about, and for those that do not.
+type (
+	plainPut    = func(ctx context.Context, id, text string, options ...client.Option) (client.Policy, error)
+	attachedPut = func(ctx context.Context, id, text string, to client.AttachedTo, options ...client.Option) (client.Policy, error)
+)
+
+// choose is the one of the three for the policy's language.
+func (p *foreignPolicy) choose(cedar plainPut, aws, vault attachedPut) (plainPut, error) {
+	if err := oneOf("a language of policies", p.language, []string{"cedar", "aws-iam", "vault-acl"}); err != nil {
+		return nil, err
 	}
-	if p.language != "aws-iam" && len(p.to.Principals)+len(p.to.Groups) > 0 {
-		return false, usagef("a Cedar policy says itself whom it speaks about", "--principal and --group are for --language aws-iam")
+	attached := aws
+	switch {
+	case p.language == "vault-acl":
+		attached = vault
+	case p.language == "cedar" && len(p.to.Principals)+len(p.to.Groups) > 0:
+		return nil, usagef("a Cedar policy says itself whom it speaks about", "--principal and --group are for --language aws-iam and vault-acl")
+	case p.language == "cedar":
+		return cedar, nil
 	}
-	return p.language == "aws-iam", nil
+	return func(ctx context.Context, id, text string, options ...client.Option) (client.Policy, error) {
+		return attached(ctx, id, text, p.to, options...)
+	}, nil
 }
 
 func (a *app) policyThenFile(cmd *cobra.Command, args []string, part string) ([]string, cobra.ShellCompDirective) {
@@ -187,7 +195,7 @@ type policyChecked struct {
 
 func (a *app) policyCheck() *cobra.Command {
 	var id string
-	var aws awsPolicy
+	var other foreignPolicy
 	cmd := &cobra.Command{
 		Use: "check [FILE] [flags]", Short: "Check a policy without storing it",
 		Long:    "Check the policy in FILE, or standard input, as strictly as put does, and store nothing. All findings come at once, each with its line.",
@@ -201,16 +209,11 @@ func (a *app) policyCheck() *cobra.Command {
 			if id == "" {
 				id = "check"
 			}
-			isAWS, err := aws.is()
+			check, err := other.choose(c.CheckPolicy, c.CheckAWSPolicy, c.CheckVaultPolicy)
 			if err != nil {
 				return err
 			}
-			if isAWS {
-				_, err = c.CheckAWSPolicy(ctx, id, string(text), aws.to, a.options()...)
-			} else {
-				_, err = c.CheckPolicy(ctx, id, string(text), a.options()...)
-			}
-			if err != nil {
+			if _, err := check(ctx, id, string(text), a.options()...); err != nil {
 				return err
 			}
 			if a.json() {
@@ -221,7 +224,7 @@ func (a *app) policyCheck() *cobra.Command {
 		}),
 		ValidArgsFunction: first(files),
 	}
-	aws.flags(cmd)
+	other.flags(cmd)
 	cmd.Flags().StringVar(&id, "id", "", "id that the policy would have")
 	return cmd
 }

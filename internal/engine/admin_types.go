@@ -53,15 +53,18 @@ type NamespacesOutput struct {
 type PutPolicyInput struct {
 	ID         string   // [a-z0-9][a-z0-9-]{0,62}
 	Text       string   // Cedar, or what Language says
-	Language   string   `json:",omitzero"` // LanguageCedar or LanguageAWS; empty: Cedar
-	Principals []string `json:",omitzero"` // in AWS's language: whom it speaks about
+	Language   string   `json:",omitzero"` // LanguageCedar, LanguageAWS or LanguageVault; empty: Cedar
+	Principals []string `json:",omitzero"` // in the languages of others: whom it speaks about
 	Groups     []string `json:",omitzero"`
+
+	notes []string // of the reading
 }
 
 // The languages of policies.
 const (
 	LanguageCedar = "cedar"
-	LanguageAWS   = "aws-iam" // identity policies of AWS
+	LanguageAWS   = "aws-iam"   // identity policies of AWS
+	LanguageVault = "vault-acl" // ACL policies of Vault and OpenBao
 )
 
 // PolicyInput names a policy.
@@ -80,7 +83,10 @@ type PolicyInfo struct {
 }
 
 // PolicyOutput is one policy.
-type PolicyOutput struct{ Policy PolicyInfo }
+type PolicyOutput struct {
+	Policy PolicyInfo
+	Notes  []string // what of a new one has no effect
+}
 
 // PoliciesOutput is one page.
 type PoliciesOutput struct {

@@ -25,6 +25,7 @@ const maxKeyPolicies = 4096
 // rulebook holds the compiled rules of namespaces.
 type rulebook struct {
 	records *records.Records
+	paths   []kms.Path // of ACL policies
 	rules   *cache.Cache[kms.Namespace, *rules]
 	parsed  *cache.Cache[[32]byte, *policy.Policy] // by the digest of id and text
 
@@ -41,9 +42,9 @@ type rules struct {
 	ended     atomic.Bool
 }
 
-func newRulebook(r *records.Records) *rulebook {
+func newRulebook(r *records.Records, paths []kms.Path) *rulebook {
 	return &rulebook{
-		records: r,
+		records: r, paths: paths,
 		rules: cache.New[kms.Namespace](maxRules,
 			func(r *rules) bool { return !r.ended.Load() }, func(r *rules) { r.ended.Store(true) }),
 		parsed: cache.New[[32]byte](maxParsed, func(*policy.Policy) bool { return true }, func(*policy.Policy) {}),
@@ -86,7 +87,10 @@ func (b *rulebook) policies(ctx context.Context, ns kms.Namespace) ([]*policy.Po
 			return nil, err
 		}
 		for _, p := range page {
-			parsed, err := b.parsed.Load(ctx, policyDigest(&p), func(context.Context) (*policy.Policy, error) { return readPolicy(&p) })
+			parsed, err := b.parsed.Load(ctx, policyDigest(&p), func(context.Context) (*policy.Policy, error) {
+				read, _, err := b.read(&p, true)
+				return read, err
+			})
 			if err != nil {
 				// Stored policies were valid when stored. One that is no longer must not silently fall away: it may forbid.
 				return nil, kms.Errorf(kms.CodeBadPolicy, "the stored policy %q of namespace %q is no longer valid; nothing is permitted until it is put again or deleted", p.ID, ns).Because(err)

@@ -65,6 +65,9 @@ type Config struct {
 	// Accounts are the 12-digit numbers by which AWS's names mean namespaces. One that is not there has a number of its own all the same.
 	Accounts map[kms.Namespace]string
 
+	// Paths are what paths of the Vault dialect stand for, in its ACL policies.
+	Paths []kms.Path
+
 	Now     func() time.Time     // the machine's clock; nil: time.Now
 	Elapsed func() time.Duration // see clock.Config
 	MaxJump time.Duration        // how far the clock may jump ahead before destruction is suspended; 0: 24 h

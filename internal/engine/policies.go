@@ -18,7 +18,8 @@ var (
 		check: checkPolicy,
 		prepare: func(_ context.Context, w *work, in *PutPolicyInput) error {
 			p := w.policyRecord(in)
-			_, err := readPolicy(&p)
+			var err error
+			_, in.notes, err = w.o.rules.read(&p, false)
 			return err
 		},
 		do: doPutPolicy,
@@ -28,11 +29,12 @@ var (
 		check: checkPolicy,
 		do: func(_ context.Context, w *work, in *PutPolicyInput) (PolicyOutput, error) {
 			p := w.policyRecord(in)
-			if _, err := readPolicy(&p); err != nil {
+			_, notes, err := w.o.rules.read(&p, false)
+			if err != nil {
 				return PolicyOutput{}, err
 			}
 			p.Changed, p.By = time.Time{}, ""
-			return PolicyOutput{policyInfo(p)}, nil
+			return PolicyOutput{policyInfo(p), notes}, nil
 		},
 	}
 	getPolicy = op[PolicyInput, PolicyOutput]{
@@ -42,7 +44,7 @@ var (
 			if err == nil && p.Rev == 0 {
 				err = noPolicy(in.ID)
 			}
-			return PolicyOutput{policyInfo(p)}, err
+			return PolicyOutput{Policy: policyInfo(p)}, err
 		},
 	}
 	deletePolicy = change[PolicyInput, PolicyOutput]{
@@ -77,25 +79,39 @@ func checkPolicy(in *PutPolicyInput) error {
 		return err
 	case LanguageAWS:
 		return nil // read when it is known in whose namespace
+	case LanguageVault:
+		if len(in.Principals)+len(in.Groups) == 0 { // tokens name it
+			in.Groups = []string{in.ID}
+		}
+		return nil
 	}
-	return kms.Errorf(kms.CodeBadRequest, "%q is not a language of policies: want %s or %s", clipTo(in.Language, 64), LanguageCedar, LanguageAWS)
+	return kms.Errorf(kms.CodeBadRequest, "%q is not a language of policies: want %s, %s or %s", clipTo(in.Language, 64), LanguageCedar, LanguageAWS, LanguageVault)
 }
 
 // policyRecord is the policy as it would be stored.
 func (w *work) policyRecord(in *PutPolicyInput) records.Policy {
 	p := records.Policy{ID: in.ID, Text: in.Text, Changed: w.now.UTC(), By: w.call.Principal.Name}
-	if in.Language == LanguageAWS {
+	switch in.Language {
+	case LanguageAWS:
 		p.Language, p.Account, p.Principals, p.Groups = LanguageAWS, w.e.Account(w.call.Namespace), in.Principals, in.Groups
+	case LanguageVault:
+		p.Language, p.Principals, p.Groups = LanguageVault, in.Principals, in.Groups
 	}
 	return p
 }
 
-// readPolicy reads a policy in the language that it is in.
-func readPolicy(p *records.Policy) (*policy.Policy, error) {
-	if p.Language == LanguageAWS {
-		return policy.CheckIAM(p.ID, p.Account, []byte(p.Text), policy.Attached{Principals: p.Principals, Groups: p.Groups})
+// read reads a policy in the language that it is in. The notes say what of it has no effect. One that was accepted before is not refused for what was learned since.
+func (b *rulebook) read(p *records.Policy, accepted bool) (*policy.Policy, []string, error) {
+	to := policy.Attached{Principals: p.Principals, Groups: p.Groups}
+	switch p.Language {
+	case LanguageAWS:
+		read, err := policy.CheckIAM(p.ID, p.Account, []byte(p.Text), to)
+		return read, nil, err
+	case LanguageVault:
+		return policy.CheckACL(p.ID, b.paths, []byte(p.Text), to, accepted)
 	}
-	return policy.Check(p.ID, []byte(p.Text))
+	read, err := policy.Check(p.ID, []byte(p.Text))
+	return read, nil, err
 }
 
 // samePolicy tells whether two say the same of the same.
@@ -124,9 +140,9 @@ func doPutPolicy(_ context.Context, w *work, tx *records.Tx, in *PutPolicyInput)
 	p := w.policyRecord(in)
 	if there && samePolicy(&was, &p) {
 		w.rec.Detail = "nothing to do"
-		return PolicyOutput{policyInfo(was)}, nil
+		return PolicyOutput{policyInfo(was), in.notes}, nil
 	}
-	return PolicyOutput{policyInfo(p)}, w.putRules(tx, was.Change, func(leaf [32]byte) error {
+	return PolicyOutput{policyInfo(p), in.notes}, w.putRules(tx, was.Change, func(leaf [32]byte) error {
 		p.Change = leaf
 		return tx.PutPolicy(w.call.Namespace, p)
 	})
@@ -141,7 +157,7 @@ func doDeletePolicy(_ context.Context, w *work, tx *records.Tx, in *PolicyInput)
 	if !there {
 		return PolicyOutput{}, noPolicy(in.ID)
 	}
-	return PolicyOutput{policyInfo(was)}, w.putRules(tx, was.Change, func([32]byte) error {
+	return PolicyOutput{Policy: policyInfo(was)}, w.putRules(tx, was.Change, func([32]byte) error {
 		return tx.RemovePolicy(w.call.Namespace, in.ID)
 	})
 }

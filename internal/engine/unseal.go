@@ -164,7 +164,7 @@ func (e *Engine) openWith(ctx context.Context, c kms.Call, sys records.System, c
 func (e *Engine) furnish(o *opened) {
 	o.ring = keyring.New(keyring.Config{Records: o.records, Provider: e.cfg.Provider, Root: o.root, Epochs: o.epochs,
 		Keys: e.cfg.Keys, Versions: e.cfg.Versions, Attach: attach})
-	o.rules, o.shown, o.who, o.shelf = newRulebook(o.records), newShown(), newAccesses(), newShelf()
+	o.rules, o.shown, o.who, o.shelf = newRulebook(o.records, e.cfg.Paths), newShown(), newAccesses(), newShelf()
 }
 
 func (o *opened) zero() {

@@ -59,7 +59,7 @@ func CheckKeyPolicy(account string, text []byte) (*KeyPolicy, error) {
 	}
 	p := &KeyPolicy{text: string(text)}
 	for i := range compiled {
-		s, err := fromIAM(fmt.Sprintf("%s#%d", keyPolicyID, compiled[i].Number), &compiled[i], types.EntityUID{})
+		s, err := translated(fmt.Sprintf("%s#%d", keyPolicyID, compiled[i].Number), &compiled[i], types.EntityUID{})
 		if err != nil {
 			return nil, err
 		}
@@ -86,8 +86,8 @@ func compileIAM(id string, kind iam.Kind, account string, text []byte) ([]iam.Co
 	return compiled, err
 }
 
-// fromIAM makes a statement of what was translated.
-func fromIAM(id string, c *iam.Compiled, caller types.EntityUID) (*statement, error) {
+// translated makes a statement of what was translated.
+func translated(id string, c *iam.Compiled, caller types.EntityUID) (*statement, error) {
 	p := cast.Permit()
 	if !c.Permit {
 		p = cast.Forbid()

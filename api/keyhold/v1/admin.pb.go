@@ -566,7 +566,7 @@ type Policy struct {
 	ChangedBy string `protobuf:"bytes,4,opt,name=changed_by,json=changedBy,proto3" json:"changed_by,omitempty"`
 	// Revision of the policy's record.
 	Revision uint64 `protobuf:"varint,5,opt,name=revision,proto3" json:"revision,omitempty"`
-	// `cedar`, or `aws-iam`: identity policies of AWS.
+	// `cedar`, `aws-iam`: identity policies of AWS, or `vault-acl`: ACL policies of Vault.
 	Language string `protobuf:"bytes,6,opt,name=language,proto3" json:"language,omitempty"`
 	// Of a policy in AWS's language: the principals that it speaks about.
 	Principals []string `protobuf:"bytes,7,rep,name=principals,proto3" json:"principals,omitempty"`
@@ -668,7 +668,7 @@ type PutPolicyRequest struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Cedar text, at most 16 KiB.
 	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
-	// `cedar`, or `aws-iam` for an identity policy of AWS, of at most 32 KiB. Empty: `cedar`.
+	// `cedar`, `aws-iam` for an identity policy of AWS, or `vault-acl` for an ACL policy of Vault, of at most 32 KiB. Empty: `cedar`.
 	Language string `protobuf:"bytes,3,opt,name=language,proto3" json:"language,omitempty"`
 	// In AWS's language: the principals that it speaks about. At most 32 principals and groups.
 	Principals []string `protobuf:"bytes,4,rep,name=principals,proto3" json:"principals,omitempty"`
@@ -749,7 +749,7 @@ type CheckPolicyRequest struct {
 	Id string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
 	// Cedar text, at most 16 KiB.
 	Text string `protobuf:"bytes,2,opt,name=text,proto3" json:"text,omitempty"`
-	// `cedar`, or `aws-iam` for an identity policy of AWS, of at most 32 KiB. Empty: `cedar`.
+	// `cedar`, `aws-iam` for an identity policy of AWS, or `vault-acl` for an ACL policy of Vault, of at most 32 KiB. Empty: `cedar`.
 	Language string `protobuf:"bytes,3,opt,name=language,proto3" json:"language,omitempty"`
 	// In AWS's language: the principals that it speaks about. At most 32 principals and groups.
 	Principals []string `protobuf:"bytes,4,rep,name=principals,proto3" json:"principals,omitempty"`

@@ -82,9 +82,9 @@ func absent(method, how string, patterns ...string) []route {
 }
 
 const (
-	notYet     = "not built yet"
-	noMounts   = "mounts are what the configuration says"
-	noPolicies = "policies are written in Cedar, with keyhold policy put"
+	notYet      = "not built yet"
+	noMounts    = "mounts are what the configuration says"
+	noPasswords = "there are no password policies: no engine here makes passwords"
 )
 
 // routes is the table.
@@ -113,10 +113,11 @@ var routes = flat(
 		"sys/leases/revoke-prefix/{prefix}", "sys/leases/revoke/{url_lease_id}", "sys/leases/tidy", "sys/seal", "sys/unseal"),
 	absent("POST", noMounts, "sys/mounts/{path}/tune", "sys/auth/{path}", "sys/auth/{path}/tune"),
 	absent("DELETE", noMounts, "sys/mounts/{path}", "sys/auth/{path}"),
-	absent("LIST", noPolicies, "sys/policies/acl", "sys/policies/detailed/acl", "sys/policies/password", "sys/policy"),
-	absent("GET", noPolicies, "sys/policies/acl/{name}", "sys/policies/detailed/acl/{name}", "sys/policies/password/{name}", "sys/policies/password/{name}/generate", "sys/policy/{name}"),
-	absent("POST", noPolicies, "sys/policies/acl/{name}", "sys/policies/password/{name}", "sys/policy/{name}"),
-	absent("DELETE", noPolicies, "sys/policies/acl/{name}", "sys/policies/password/{name}", "sys/policy/{name}"),
+	policyRoutes,
+	absent("LIST", noPasswords, "sys/policies/password"),
+	absent("GET", noPasswords, "sys/policies/password/{name}", "sys/policies/password/{name}/generate"),
+	absent("POST", noPasswords, "sys/policies/password/{name}"),
+	absent("DELETE", noPasswords, "sys/policies/password/{name}"),
 )
 
 var transitRoutes = []route{

@@ -18,6 +18,9 @@ import (
 	"github.com/keyhold/keyhold/internal/engine"
 )
 
+// Where things are mounted.
+var mounts, kv = []string{"transit", "team/t"}, []string{"secret", "team/kv"}
+
 // Server is a running server. Separation of duties is on, as it is outside development: Admin manages keys, User uses them.
 type Server struct {
 	*nativetest.Server
@@ -29,7 +32,7 @@ type Server struct {
 // Open starts a server that is unsealed, with the tokens of package nativetest, transit at "transit" and "team/t", and secrets at "secret" and "team/kv".
 func Open(t testing.TB, opts ...func(*engine.Config)) *Server {
 	t.Helper()
-	return serve(t, nativetest.Open(t, opts...))
+	return serve(t, nativetest.Open(t, append(opts, func(c *engine.Config) { c.Paths = vault.Paths(mounts, kv) })...))
 }
 
 // Start starts a server that is not initialised yet.
@@ -40,7 +43,7 @@ func Start(t testing.TB) *Server {
 
 func serve(t testing.TB, n *nativetest.Server) *Server {
 	t.Helper()
-	h := vault.Handler(vault.Config{Engine: n.Engine, Authn: n.Authn, Mounts: []string{"transit", "team/t"}, KV: []string{"secret", "team/kv"}})
+	h := vault.Handler(vault.Config{Engine: n.Engine, Authn: n.Authn, Mounts: mounts, KV: kv})
 	wire := httptest.NewTLSServer(h)
 	t.Cleanup(wire.Close)
 	roots := x509.NewCertPool()
