@@ -8,6 +8,7 @@ import (
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/lifecycle"
+	"github.com/keyhold/keyhold/internal/provider"
 	"github.com/keyhold/keyhold/internal/records"
 )
 
@@ -61,7 +62,7 @@ func prepareCompromise(ctx context.Context, w *work, in *CompromiseInput) (err e
 		in.made = &newVersion{key: k.ID, number: k.Latest + 1}
 		return nil
 	}
-	in.made, err = w.newVersion(ctx, k.ID, k.Latest+1, k.Algorithm, k.Usage, k.Bytes)
+	in.made, err = w.newVersion(ctx, k.ID, k.Latest+1, provider.Spec{Algorithm: k.Algorithm, Bytes: k.Bytes, MAC: k.Transit.Mac}, k.Usage)
 	if kms.CodeOf(err) == kms.CodeRandomness { // that the version stops cannot wait for a machine that is out of order
 		w.e.log.Error("compromised_version_not_replaced", "namespace", string(k.Namespace), "key", k.ID.String(), "error", err)
 		in.made, err = nil, nil

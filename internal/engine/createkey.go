@@ -46,18 +46,18 @@ type newVersion struct {
 
 // newVersion makes material for a version: generated, wrapped under the namespace's KEK and a shred secret of its own. It has proved itself: it was opened again,
 // and opens the canary that it made.
-func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, a kms.Algorithm, u kms.Usage, bytes int) (*newVersion, error) {
+func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, s provider.Spec, u kms.Usage) (*newVersion, error) {
 	place, err := w.o.ring.NewPlace(ctx, w.call.Namespace, id, n)
 	if err != nil {
 		return nil, err
 	}
 	defer place.Wrap.Zero()
-	gen, err := w.e.cfg.Provider.Generate(provider.Spec{Algorithm: a, Bytes: bytes}, place.Wrap, place.Name)
+	gen, err := w.e.cfg.Provider.Generate(s, place.Wrap, place.Name)
 	if err != nil {
 		return nil, err
 	}
 	defer gen.Handle.Close()
-	b := bird{id, n, a, u}
+	b := bird{id, n, s.Algorithm, u}
 	canary, err := w.e.hatch(gen.Handle, b)
 	if err != nil {
 		return nil, err
@@ -65,7 +65,7 @@ func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, a kms.Algori
 	if err := sings(gen.Handle, b, canary); err != nil {
 		return nil, err
 	}
-	return &newVersion{key: id, number: n, algorithm: a, bytes: bytes, gen: gen, canary: canary, shred: place.Shred}, nil
+	return &newVersion{key: id, number: n, algorithm: s.Algorithm, bytes: s.Bytes, gen: gen, canary: canary, shred: place.Shred}, nil
 }
 
 // putVersion writes a version, active or pre-active, with its shred row and its dates.
@@ -174,6 +174,9 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 	if err = kms.CheckSize(p.algorithm, p.bytes); err != nil {
 		return err
 	}
+	if err = kms.CheckTransit(p.algorithm, in.Transit); err != nil {
+		return err
+	}
 	if in.Import && in.Bytes != 0 {
 		return kms.Errorf(kms.CodeBadRequest, "the length of a key that is imported is that of its material: ask for none instead of %d bytes", in.Bytes)
 	}
@@ -189,7 +192,7 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 		return nil
 	}
 	if in.made == nil {
-		in.made, err = w.newVersion(ctx, in.id(w.e.orderedID(w.now)), 1, p.algorithm, p.usage, p.bytes)
+		in.made, err = w.newVersion(ctx, in.id(w.e.orderedID(w.now)), 1, provider.Spec{Algorithm: p.algorithm, Bytes: p.bytes, MAC: in.Transit.Mac}, p.usage)
 	}
 	return err
 }
@@ -209,7 +212,7 @@ func (in *CreateKeyInput) key(w *work) kms.Key {
 		ID: in.made.key, Namespace: w.call.Namespace, Name: completed(in.Name, in.made.key), Region: w.call.Region, Aliases: slices.Clone(in.Aliases), Algorithm: p.algorithm,
 		Usage: p.usage, Bytes: p.bytes, Origin: kms.Generated, Switch: kms.Enabled, Primary: 1, Latest: 1, Description: in.Description,
 		Labels: maps.Clone(p.labels), Created: w.now.UTC(), Changed: w.now.UTC(),
-		Freeze: p.freeze, ProcessDeactivated: p.processDeactivated, Exportable: p.exportable, Class: p.class, Period: p.period,
+		Freeze: p.freeze, ProcessDeactivated: p.processDeactivated, Exportable: p.exportable, Class: p.class, Period: p.period, Transit: in.Transit,
 	}
 	if p.template != nil {
 		k.Template = p.template.Name
@@ -217,6 +220,7 @@ func (in *CreateKeyInput) key(w *work) kms.Key {
 	if in.Import {
 		k.Origin, k.Switch, k.Primary, k.Latest = kms.Imported, kms.PendingImport, 0, 0
 	}
+	k.Transit = k.Settled()
 	return k
 }
 

@@ -33,14 +33,16 @@ type EncryptInput struct {
 	Scheme  kms.Scheme // 0: the algorithm's default
 	Raw     bool       // RSA only: answer the bare OAEP ciphertext, without key and version in front
 	Boxed   bool       // refuse a key whose ciphertexts do not bind context and additional data: RSA
+	Plain   bool       `json:",omitzero"` // of a key that has it (Transit.Plain), transit's own layout; of RSA the bare ciphertext
 	Items   []EncryptItem
 }
 
 // EncryptItem is one plaintext with its encryption context, or with raw additional data (not both).
 type EncryptItem struct {
-	Plaintext []byte
-	Context   kms.Context
-	AAD       []byte
+	Plaintext  []byte
+	Context    kms.Context
+	AAD        []byte
+	Derivation []byte `json:",omitzero"` // with Plain, what a derived key is derived for; other keys pass over it, as transit does
 }
 
 // EncryptOutput answers item by item.
@@ -62,6 +64,7 @@ type DecryptInput struct {
 	Version uint32     // for raw RSA ciphertexts, which do not carry their version
 	Scheme  kms.Scheme // for raw RSA ciphertexts; 0: the default
 	Raw     bool
+	Plain   bool `json:",omitzero"` // ciphertexts of transit's own layout too, and bare ones of RSA: what is no Keyhold ciphertext of the key
 	Items   []DecryptItem
 }
 
@@ -70,6 +73,8 @@ type DecryptItem struct {
 	Ciphertext []byte
 	Context    kms.Context
 	AAD        []byte
+	Version    uint32 `json:",omitzero"` // with Plain, the version that made it: it has to be the one that a Keyhold ciphertext names
+	Derivation []byte `json:",omitzero"`
 }
 
 // DecryptOutput answers item by item.
@@ -96,6 +101,9 @@ type ReEncryptInput struct {
 	ToScheme   kms.Scheme // 0: the algorithm's default
 	ToRaw      bool       // RSA only
 	ToBoxed    bool       // refuse a key whose ciphertexts do not bind context and additional data: RSA
+
+	ToVersion uint32 `json:",omitzero"` // 0: the primary version
+	Plain     bool   `json:",omitzero"` // as EncryptInput and DecryptInput have it, of both sides
 }
 
 // ReEncryptItem is one ciphertext, the context it was made with, and the context it gets.
@@ -105,6 +113,8 @@ type ReEncryptItem struct {
 	FromAAD     []byte
 	ToContext   kms.Context
 	ToAAD       []byte
+	Version     uint32 `json:",omitzero"` // as DecryptItem has it
+	Derivation  []byte `json:",omitzero"` // of both sides
 }
 
 // ReEncryptOutput answers item by item.
@@ -123,6 +133,10 @@ type DataKeyInput struct {
 	Context          kms.Context
 	AAD              []byte
 	WithoutPlaintext bool
+
+	Version    uint32 `json:",omitzero"` // 0: the primary version
+	Plain      bool   `json:",omitzero"` // as EncryptInput has it
+	Derivation []byte `json:",omitzero"`
 }
 
 // DataKeyOutput answers the data keys.

@@ -61,7 +61,7 @@ func checkDataKey(in *DataKeyInput) error {
 	if in.Count < 0 || in.Count > MaxItems {
 		return kms.Errorf(kms.CodeTooLarge, "%d data keys were asked for: want 1 to %d", in.Count, MaxItems)
 	}
-	return checkContext(in.Context, in.AAD)
+	return checkItem(in.Context, in.AAD, in.Derivation)
 }
 
 func doDataKey(ctx context.Context, w *work, in *DataKeyInput) (DataKeyOutput, error) {
@@ -69,23 +69,24 @@ func doDataKey(ctx context.Context, w *work, in *DataKeyInput) (DataKeyOutput, e
 	if k.Algorithm.Facts().Asymmetric {
 		return DataKeyOutput{}, kms.Errorf(kms.CodeAlgorithm, "%s keys do not generate data keys: use a symmetric key", k.Algorithm)
 	}
-	v, err := w.version(ctx, 0, 0)
+	v, err := w.version(ctx, 0, in.Version)
 	if err != nil {
 		return DataKeyOutput{}, err
 	}
-	s, err := w.scheme(k, v.Algorithm, kms.EncryptDecrypt, kms.NoScheme, true)
+	s, err := w.cipherScheme(k, v.Algorithm, kms.NoScheme, in.Plain, true)
 	if err != nil {
 		return DataKeyOutput{}, err
 	}
 	n := max(in.Count, 1)
 	out := DataKeyOutput{Key: k.ID, Version: v.Number, Items: make([]DataKeyItem, n)}
 	var share shared
+	defer share.close()
 	for i := range out.Items {
 		plain, err := w.e.cfg.Provider.Random(in.Bytes)
 		if err != nil {
 			return out, err
 		}
-		c, err := sealItem(&share, k, v, s, false, plain, in.Context, in.AAD)
+		c, err := share.seal(k, v, s, false, in.Plain, &EncryptItem{plain, in.Context, in.AAD, in.Derivation})
 		if err != nil {
 			clear(plain)
 			return out, err

@@ -142,7 +142,7 @@ func doOpenDataKey(ctx context.Context, w *work, in *ManagedDataKeyInput) (Manag
 	}
 	w.rec.Keys[0].Version = 0 // of the version that opens it
 	var share shared
-	plain, _, err := w.openItem(ctx, &share, d.Wrapped, d.Context, d.AAD, false, 0, kms.NoScheme)
+	plain, _, err := w.openItem(ctx, &share, &DecryptItem{Ciphertext: d.Wrapped, Context: d.Context, AAD: d.AAD}, false, false, 0, kms.NoScheme)
 	if err != nil {
 		return ManagedDataKeyOutput{}, err
 	}

@@ -26,7 +26,7 @@ var (
 		check: func(in *EncryptInput) error {
 			return checkItems(len(in.Items), MaxPlaintext, func(i int) (int, error) {
 				it := &in.Items[i]
-				return len(it.Plaintext), checkContext(it.Context, it.AAD)
+				return len(it.Plaintext), checkItem(it.Context, it.AAD, it.Derivation)
 			})
 		},
 		do: doEncrypt,
@@ -41,7 +41,7 @@ var (
 		check: func(in *DecryptInput) error {
 			return checkItems(len(in.Items), MaxPlaintext+blobOverhead, func(i int) (int, error) {
 				it := &in.Items[i]
-				return len(it.Ciphertext), checkContext(it.Context, it.AAD)
+				return len(it.Ciphertext), checkItem(it.Context, it.AAD, it.Derivation)
 			})
 		},
 		do: doDecrypt,
@@ -74,7 +74,7 @@ var (
 				if err := checkContext(it.FromContext, it.FromAAD); err != nil {
 					return 0, err
 				}
-				return len(it.Ciphertext), checkContext(it.ToContext, it.ToAAD)
+				return len(it.Ciphertext), checkItem(it.ToContext, it.ToAAD, it.Derivation)
 			})
 		},
 		do: doReEncrypt,
@@ -106,7 +106,7 @@ func doEncrypt(ctx context.Context, w *work, in *EncryptInput) (EncryptOutput, e
 	if err != nil {
 		return EncryptOutput{}, err
 	}
-	s, err := w.scheme(k, v.Algorithm, kms.EncryptDecrypt, in.Scheme, true)
+	s, err := w.cipherScheme(k, v.Algorithm, in.Scheme, in.Plain, true)
 	if err != nil {
 		return EncryptOutput{}, err
 	}
@@ -119,9 +119,10 @@ func doEncrypt(ctx context.Context, w *work, in *EncryptInput) (EncryptOutput, e
 		total += sealedSize + len(in.Items[i].Plaintext)
 	}
 	share := shared{room: make([]byte, 0, total)}
+	defer share.close()
 	for i := range in.Items {
 		it := &in.Items[i]
-		c, err := sealItem(&share, k, v, s, in.Raw, it.Plaintext, it.Context, it.AAD)
+		c, err := share.seal(k, v, s, in.Raw, in.Plain, it)
 		out.Items[i].Ciphertext = c
 		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(it.Plaintext), err); err != nil {
 			return out, err
@@ -142,6 +143,7 @@ type shared struct {
 	aad     []byte           // of the item under way
 	room    []byte           // for ciphertexts
 	version *keyring.Version // that opened the item before
+	derived derivations
 }
 
 // ciphertext is an empty slice with room for n bytes.
@@ -171,9 +173,10 @@ func sealItem(share *shared, k admitted, v *keyring.Version, s kms.Scheme, raw b
 func doDecrypt(ctx context.Context, w *work, in *DecryptInput) (DecryptOutput, error) {
 	out := DecryptOutput{Key: w.keys[0].ID, Items: make([]DecryptedItem, len(in.Items))}
 	var share shared
+	defer share.close()
 	for i := range in.Items {
 		it := &in.Items[i]
-		plain, n, err := w.openItem(ctx, &share, it.Ciphertext, it.Context, it.AAD, in.Raw, in.Version, in.Scheme)
+		plain, n, err := w.openItem(ctx, &share, it, in.Raw, in.Plain, in.Version, in.Scheme)
 		out.Items[i].Plaintext, out.Items[i].Version = secret.Release(plain), n
 		if out.Items[i].Err, err = w.note(len(in.Items), n, len(it.Ciphertext), err); err != nil {
 			return out, err
@@ -183,27 +186,38 @@ func doDecrypt(ctx context.Context, w *work, in *DecryptInput) (DecryptOutput, e
 }
 
 // openItem decrypts one ciphertext of the first key with the version that made it, and tells which one that is, also where it fails; 0: the ciphertext
-// names none that the key has.
-func (w *work) openItem(ctx context.Context, share *shared, ciphertext []byte, c kms.Context, a []byte, raw bool, n uint32, s kms.Scheme) ([]byte, uint32, error) {
+// names none that the key has. n is the version of raw ciphertexts.
+func (w *work) openItem(ctx context.Context, share *shared, it *DecryptItem, raw, plain bool, n uint32, s kms.Scheme) ([]byte, uint32, error) {
 	k := w.keys[0]
 	var header []byte
-	sealed := ciphertext
-	aad := a
+	sealed := it.Ciphertext
+	aad := it.AAD
+	var bare error // why it is no Keyhold ciphertext of the key; nil: it is one
 	if !raw {
-		h, rest, err := blob.Parse(ciphertext)
-		if err != nil {
+		h, rest, err := blob.Parse(it.Ciphertext)
+		if err == nil && h.Key != k.ID {
+			err = kms.Errorf(kms.CodeWrongKey, "the ciphertext was made by key %s, not by the key named", h.Key)
+		}
+		switch {
+		case err == nil && it.Version != 0 && it.Version != h.Version:
+			return nil, 0, kms.Errorf(kms.CodeDecryptFailed, "the ciphertext was made by another version than the one named")
+		case err == nil:
+			header, sealed, n = it.Ciphertext[:len(it.Ciphertext)-len(rest)], rest, h.Version
+			share.aad = appendAAD(share.aad[:0], k.ID, it.Context, it.AAD)
+			aad = share.aad
+		case plain && (k.Transit.Plain || k.Algorithm.Facts().Asymmetric):
+			bare, n = err, it.Version
+		default:
 			return nil, 0, err
 		}
-		if h.Key != k.ID {
-			return nil, 0, kms.Errorf(kms.CodeWrongKey, "the ciphertext was made by key %s, not by the key named", h.Key)
-		}
-		header, sealed, n = ciphertext[:len(ciphertext)-len(rest)], rest, h.Version
-		share.aad = appendAAD(share.aad[:0], k.ID, c, a)
-		aad = share.aad
-	} else if n == 0 {
+	}
+	if n == 0 {
 		n = lifecycle.PrimaryAt(&k.Key.Key, w.now)
 	}
 	if n > k.Latest {
+		if bare != nil {
+			return nil, 0, kms.Errorf(kms.CodeVersionNotFound, "the key has no version %d", n)
+		}
 		return nil, 0, kms.Errorf(kms.CodeDecryptFailed, "the ciphertext does not open with this key and context")
 	}
 	v := share.version
@@ -214,24 +228,31 @@ func (w *work) openItem(ctx context.Context, share *shared, ciphertext []byte, c
 		}
 		share.version = v
 	}
-	s, err := w.scheme(k, v.Algorithm, kms.EncryptDecrypt, s, false)
+	s, err := w.cipherScheme(k, v.Algorithm, s, bare != nil, false)
 	if err != nil {
 		return nil, n, err
 	}
-	if raw && blob.Of(s).Boxed() {
+	if s.IsLayout() {
+		opened, err := share.openPlain(k, v, s, it)
+		return opened, n, err
+	}
+	switch boxed := blob.Of(s).Boxed(); {
+	case bare != nil && boxed:
+		return nil, n, bare
+	case raw && boxed:
 		return nil, n, kms.Errorf(kms.CodeAlgorithm, "only RSA ciphertexts have a raw form")
 	}
-	plain, err := v.Handle.Open(nil, header, sealed, aad, s)
-	return plain, n, err
+	opened, err := v.Handle.Open(nil, header, sealed, aad, s)
+	return opened, n, err
 }
 
 func doReEncrypt(ctx context.Context, w *work, in *ReEncryptInput) (ReEncryptOutput, error) {
 	to := w.keys[1]
-	v, err := w.version(ctx, 1, 0)
+	v, err := w.version(ctx, 1, in.ToVersion)
 	if err != nil {
 		return ReEncryptOutput{}, err
 	}
-	s, err := w.scheme(to, v.Algorithm, kms.EncryptDecrypt, in.ToScheme, true)
+	s, err := w.cipherScheme(to, v.Algorithm, in.ToScheme, in.Plain, true)
 	if err != nil {
 		return ReEncryptOutput{}, err
 	}
@@ -240,12 +261,15 @@ func doReEncrypt(ctx context.Context, w *work, in *ReEncryptInput) (ReEncryptOut
 	}
 	out := ReEncryptOutput{From: w.keys[0].ID, To: to.ID, Version: v.Number, Items: make([]EncryptedItem, len(in.Items))}
 	var from, made shared
+	defer from.close()
+	defer made.close()
 	for i := range in.Items {
 		it := &in.Items[i]
-		plain, n, err := w.openItem(ctx, &from, it.Ciphertext, it.FromContext, it.FromAAD, in.FromRaw, 0, in.FromScheme)
+		was := DecryptItem{it.Ciphertext, it.FromContext, it.FromAAD, it.Version, it.Derivation}
+		plain, n, err := w.openItem(ctx, &from, &was, in.FromRaw, in.Plain, 0, in.FromScheme)
 		if err == nil {
 			out.FromVersion = n
-			out.Items[i].Ciphertext, err = sealItem(&made, to, v, s, in.ToRaw, plain, it.ToContext, it.ToAAD)
+			out.Items[i].Ciphertext, err = made.seal(to, v, s, in.ToRaw, in.Plain, &EncryptItem{plain, it.ToContext, it.ToAAD, it.Derivation})
 			clear(plain)
 		}
 		if out.Items[i].Err, err = w.note(len(in.Items), n, len(it.Ciphertext), err); err != nil {

@@ -54,6 +54,11 @@ var transferTrials = map[kms.Action]trial{
 	kms.ExpireKeyMaterial: after(arrived, func(w *world, in engine.ImportMaterialOutput) (engine.KeyOutput, error) {
 		return w.e.ExpireKeyMaterial(w.t.Context(), admin, engine.ExpireInput{Key: kms.RefTo(in.Key.ID), Version: 1})
 	}),
+	kms.AllowExport: after(func(w *world, n string) (engine.KeyOutput, error) {
+		return w.e.CreateKey(w.t.Context(), admin, engine.CreateKeyInput{Name: n, Algorithm: kms.AES256GCM, Transit: kms.Transit{Mac: true}})
+	}, func(w *world, in engine.KeyOutput) (engine.KeyOutput, error) {
+		return w.e.AllowExport(w.t.Context(), admin, engine.AllowExportInput{Key: kms.RefTo(in.Key.ID), Exportable: true, Backup: true})
+	}),
 	kms.ExportKey: after(arrived, func(w *world, in engine.ImportMaterialOutput) (engine.ExportOutput, error) {
 		return w.e.ExportKey(w.t.Context(), admin, engine.ExportInput{Key: kms.RefTo(in.Key.ID), Public: exportReceiver})
 	}),

@@ -113,7 +113,7 @@ func prepareImport(ctx context.Context, w *work, in *ImportMaterialInput) error 
 	if t.Transport.Facts().Info {
 		parcel.Info = importInfo(w.e.cfg.Cluster, &t)
 	}
-	came, err := w.e.cfg.Provider.Import(provider.Spec{Algorithm: t.Algorithm}, by, parcel, place.Wrap, place.Name)
+	came, err := w.e.cfg.Provider.Import(provider.Spec{Algorithm: t.Algorithm, MAC: w.keys[0].Transit.Mac}, by, parcel, place.Wrap, place.Name)
 	if err != nil {
 		return err
 	}

@@ -27,6 +27,8 @@ type CreateKeyInput struct {
 	Class    string      `json:",omitzero"` // classification of the data that it will protect; empty: the template's
 	Period   *kms.Period `json:",omitzero"` // nil: the template's; none if it has none
 
+	Transit kms.Transit `json:",omitzero"` // what only keys of the Vault dialect have
+
 	MultiRegion bool `json:",omitzero"` // it may have replicas in other regions than that of the call, which becomes its home
 
 	Policy string `json:",omitzero"` // of the key alone, in AWS's language; empty: the default
@@ -115,6 +117,9 @@ type UpdateKeyInput struct {
 
 	Freeze             *bool `json:",omitzero"`
 	ProcessDeactivated *bool `json:",omitzero"`
+
+	MinProtect *uint32 `json:",omitzero"` // the least version that protects; 0: every one that is used
+	MinProcess *uint32 `json:",omitzero"` // the least version that is used at all; 0 and 1: every one that is there
 }
 
 // DestroyInput schedules the destruction of a key with all its versions.

@@ -185,6 +185,9 @@ func (w *work) version(ctx context.Context, i int, n uint32) (*keyring.Version, 
 	if w.rec.Keys[i].Version == 0 && n <= k.Latest { // the record names what was asked for, whatever comes of it
 		w.rec.Keys[i].Version = n
 	}
+	if least := leastVersion(&k.Key.Key, k.need); n < least {
+		return nil, about(k.ID, kms.Errorf(kms.CodeTooOld, "version %d is below %d, the least that the key lets be used for this", n, least))
+	}
 	v, err := w.o.ring.Version(ctx, k.Key, n)
 	if err != nil {
 		return nil, err
@@ -205,6 +208,17 @@ func (w *work) version(ctx context.Context, i int, n uint32) (*keyring.Version, 
 		}
 	}
 	return v, nil
+}
+
+// leastVersion is the least version of a key that its owner lets protect, or process. What needs neither asks for none.
+func leastVersion(k *kms.Key, need lifecycle.Need) uint32 {
+	switch need { //nolint:exhaustive // the others do not use a version
+	case lifecycle.Protect:
+		return max(k.MinProtect, k.MinProcess)
+	case lifecycle.Process:
+		return k.MinProcess
+	}
+	return 0
 }
 
 // permits decides on a version as its state and dates stand at the operation's time.

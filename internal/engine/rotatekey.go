@@ -7,6 +7,7 @@ import (
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/lifecycle"
+	"github.com/keyhold/keyhold/internal/provider"
 	"github.com/keyhold/keyhold/internal/records"
 )
 
@@ -59,6 +60,9 @@ func (w *work) successor(ctx context.Context, a kms.Algorithm) (*newVersion, err
 		if err := kms.CheckSuccessor(k.Algorithm, a, k.Usage, w.e.cfg.Profile); err != nil {
 			return nil, err
 		}
+		if err := kms.CheckTransit(a, k.Transit); err != nil {
+			return nil, err
+		}
 		bytes = 0
 	}
 	if err := w.provePrimary(ctx); err != nil {
@@ -67,7 +71,7 @@ func (w *work) successor(ctx context.Context, a kms.Algorithm) (*newVersion, err
 	if w.call.DryRun {
 		return &newVersion{key: k.ID, number: k.Latest + 1, algorithm: a, bytes: bytes}, nil
 	}
-	return w.newVersion(ctx, k.ID, k.Latest+1, a, k.Usage, bytes)
+	return w.newVersion(ctx, k.ID, k.Latest+1, provider.Spec{Algorithm: a, Bytes: bytes, MAC: k.Transit.Mac}, k.Usage)
 }
 
 // install makes a version that was prepared the primary one, or the next one, in the transaction: from its commit on all clients protect with a primary version. The versions

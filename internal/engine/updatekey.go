@@ -102,6 +102,11 @@ func doUpdate(ctx context.Context, w *work, tx *records.Tx, in *UpdateKeyInput) 
 	}
 	said = append(said, preset(&k.Freeze, in.Freeze, "freeze")...)
 	said = append(said, preset(&k.ProcessDeactivated, in.ProcessDeactivated, "process deactivated")...)
+	least, err := minima(&k.Key, in.MinProtect, in.MinProcess)
+	if err != nil {
+		return KeyOutput{}, err
+	}
+	said = append(said, least...)
 	if len(said) == 0 {
 		w.rec.Detail = "nothing to do"
 		return KeyOutput{Key: k.Key}, nil
@@ -123,6 +128,34 @@ func preset(is, to *bool, name string) []string {
 	}
 	*is = *to
 	return []string{fmt.Sprintf("%s %v", name, *to)}
+}
+
+// minima sets the least versions that protect, and that are used at all. Both may go up and down: nothing is lost by them. What is below the least version that
+// is kept does not come back.
+func minima(k *kms.Key, protect, process *uint32) (said []string, _ error) {
+	toProtect, toProcess := or(protect, k.MinProtect), or(process, k.MinProcess)
+	for _, m := range []struct {
+		what string
+		n    uint32
+	}{{"decryption", toProcess}, {"encryption", toProtect}} {
+		if m.n > k.Primary && m.n > 1 {
+			return nil, kms.Errorf(kms.CodeBadRequest, "cannot set min %s version of %d, latest key version is %d", m.what, m.n, k.Primary)
+		}
+	}
+	if toProtect > 0 && toProtect < toProcess {
+		return nil, kms.Errorf(kms.CodeBadRequest, "cannot set min encryption/decryption values; min encryption version of %d must be greater than or equal to min decryption version of %d", toProtect, toProcess)
+	}
+	if process != nil && max(toProcess, 1) < k.MinKept {
+		return nil, kms.Errorf(kms.CodeBadRequest, "the versions below %d are destroyed: min decryption version should not be less than min available version", k.MinKept)
+	}
+	if toProcess != k.MinProcess {
+		said = append(said, fmt.Sprintf("least version that is used %d to %d", k.MinProcess, toProcess))
+	}
+	if toProtect != k.MinProtect {
+		said = append(said, fmt.Sprintf("least version that protects %d to %d", k.MinProtect, toProtect))
+	}
+	k.MinProtect, k.MinProcess = toProtect, toProcess
+	return said, nil
 }
 
 // authorizeRenamed decides the update on the key as it would be, too: a caller must not move a key, by name or label,

@@ -148,6 +148,8 @@ const (
 	LookUpAnswer         // tells how long it waits, and does not give it out
 	RewrapAnswer         // under another token
 
+	AllowExport // a key of the Vault dialect may leave from now on, wrapped or in the clear
+
 	actionEnd
 )
 
@@ -315,6 +317,7 @@ var actions = [...]actionFacts{
 	UnwrapAnswer:         {"UnwrapAnswer", SelfGroup, false},
 	LookUpAnswer:         {"LookUpAnswer", SelfGroup, false},
 	RewrapAnswer:         {"RewrapAnswer", SelfGroup, false},
+	AllowExport:          {"AllowExport", ManageGroup, true},
 }
 
 // AllActions lists every action, for tables and tests that range over them.

@@ -60,6 +60,7 @@ const (
 	CodeBadSetting    Code = 1008
 	CodeImportToken   Code = 1009 // unknown, used, over, or for another key
 	CodeKeyFile       Code = 1010 // not a key in a form that is understood
+	CodeDerivation    Code = 1016 // a derived key was asked without a context
 	CodeMetadata      Code = 1011 // what a key of this namespace or template must say is missing
 
 	CodeUnauthenticated Code = 1101
@@ -107,6 +108,7 @@ const (
 	CodeWindow                Code = 1507 // a destruction window that is too short or over
 	CodeAssessment            Code = 1508 // no fresh report of what a destruction would reach
 	CodeResidue               Code = 1509 // something is still under this version
+	CodeTooOld                Code = 1516 // the version is below the least that may be used
 	CodeCryptoperiod          Code = 1510 // the version has done what it may: operations or bytes
 	CodeMaterialExpired       Code = 1511 // imported material whose time is over
 	CodeNotExportable         Code = 1512
@@ -165,6 +167,7 @@ var codes = map[Code]codeFacts{
 	CodeBadSetting:    {KindInvalid, "bad setting", "correct the configuration; keyhold config check FILE tests it without starting"},
 	CodeImportToken:   {KindInvalid, "import token", "ask for a new one: keyhold key import-token NAME"},
 	CodeKeyFile:       {KindInvalid, "not a key file", "pass a key as PEM, PKCS #8, PKCS #12, JWK or raw bytes; the message says what was seen"},
+	CodeDerivation:    {KindInvalid, "derived key needs a context", "give the context of the request (base64), the same to protect and to process"},
 	CodeMetadata:      {KindInvalid, "metadata missing", "say what the message names, for example --label owner=TEAM"},
 
 	CodeUnauthenticated: {KindUnauthenticated, "not authenticated", "pass a valid token (KEYHOLD_TOKEN or --token-file) or a client certificate"},
@@ -206,6 +209,7 @@ var codes = map[Code]codeFacts{
 	CodeKeyPendingDestruction: {KindState, "key pending destruction", "if it is still needed: keyhold key cancel-destroy NAME"},
 	CodeKeyDestroyed:          {KindState, "key destroyed", "nothing: destruction cannot be undone"},
 	CodeKeySuspended:          {KindState, "key suspended", "resume it: keyhold key resume NAME"},
+	CodeTooOld:                {KindState, "version is below the least that may be used", "protect again with the newest version, or lower the key's least version"},
 	CodeVersionState:          {KindState, "version's state forbids it", "keyhold key show NAME shows the state of each version"},
 	CodeKeyPendingImport:      {KindState, "key has no material", "import its material: keyhold key import NAME FILE"},
 	CodeWindow:                {KindState, "destruction window", "choose a window within the limits shown"},

@@ -70,7 +70,7 @@ func ecdsaSchemes(own Scheme) []SchemeFacts {
 	return append(all, verifyOnly(SchemeECDSASHA1))
 }
 
-// hmacSchemes are those of a key that is for every hash.
+// hmacSchemes are those of a key that is for every hash: an hmac key, or one that stands beside another.
 var hmacSchemes = []SchemeFacts{
 	full(SchemeHMACSHA256, MAC, "FIPS 198-1"),
 	full(SchemeHMACSHA224, MAC, "FIPS 198-1"),
@@ -112,14 +112,6 @@ var rsaSchemes = []SchemeFacts{
 var gcmLayouts = []SchemeFacts{
 	full(SchemeTransitAESGCM, EncryptDecrypt, "SP 800-38D §8.2.2"),
 	{Scheme: SchemeConvergentAESGCM, Usage: EncryptDecrypt, Leave: [2]Leave{ProfileDefault: Full, ProfileFIPS: ProcessOnly}, Why: "SP 800-38D §8.2 has no nonces that are made of the plaintext"},
-}
-
-// besideSchemes are those of a MAC key that stands beside a key.
-var besideSchemes = []SchemeFacts{
-	full(SchemeHMACSHA256, MAC, "FIPS 198-1"),
-	full(SchemeHMACSHA224, MAC, "FIPS 198-1"),
-	full(SchemeHMACSHA384, MAC, "FIPS 198-1"),
-	full(SchemeHMACSHA512, MAC, "FIPS 198-1"),
 }
 
 var algorithms = [...]AlgorithmFacts{

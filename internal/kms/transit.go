@@ -22,10 +22,16 @@ func CheckTransit(a Algorithm, t Transit) error {
 		return Errorf(CodeAlgorithm, "keys cannot be derived from an %s key: it takes a symmetric one, or ed25519", a)
 	case t.Convergent && len(f.Layouts) == 0:
 		return Errorf(CodeAlgorithm, "%s keys cannot encrypt convergently", a)
-	case t.Derived && !t.Plain && len(f.Layouts) != 0:
-		return Errorf(CodeBadRequest, "derived keys make ciphertexts in transit's own layout only")
 	}
 	return nil
+}
+
+// Settled is what a key of the Vault dialect has, once it is known what else it is: what may leave, came from elsewhere or is derived makes ciphertexts
+// that other Vaults can read.
+func (k *Key) Settled() Transit {
+	t := k.Transit
+	t.Plain = t.Plain || t.Derived || t.Mac && (t.Backup || k.Exportable || k.Origin == Imported)
+	return t
 }
 
 // Layout is the scheme of transit's own ciphertexts of an algorithm: NoScheme where there is none.
@@ -56,5 +62,5 @@ func CheckBeside(a Algorithm, s Scheme, p Profile, protect bool) (Scheme, error)
 	if s == NoScheme {
 		s = SchemeHMACSHA256
 	}
-	return checkRow(besideSchemes, a, MAC, s, p, protect)
+	return checkRow(hmacSchemes, a, MAC, s, p, protect)
 }

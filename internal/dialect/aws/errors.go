@@ -44,6 +44,7 @@ var codeErrors = map[kms.Code]wireError{
 	kms.CodeKeySuspended:          {code: "DisabledException", message: theKey("is disabled.")},
 	kms.CodeKeyPendingImport:      {code: "KMSInvalidStateException", message: theKey("is pending import.")},
 	kms.CodeMaterialExpired:       {code: "KMSInvalidStateException", message: theKey("is pending import.")},
+	kms.CodeTooOld:                {code: "KMSInvalidStateException", message: theKey("is not in a state that permits it.")},
 	kms.CodeVersionState:          {code: "KMSInvalidStateException", message: theKey("is not in a state that permits it.")},
 	kms.CodeImported:              {code: "UnsupportedOperationException", message: theKey("origin is EXTERNAL which is not valid for this operation.")},
 	kms.CodeExists:                {code: "AlreadyExistsException"},

@@ -23,6 +23,9 @@ type batch struct {
 	items   []item
 	partial int // status where some items failed; 0: 400
 	missing string
+	derived int // items that have a context
+
+	noVersion, tooOld string // how this operation says that a version is not there, or below the minimum; empty: as all do
 }
 
 // batch reads the items of a request: batch_input, or else the request itself.
@@ -78,6 +81,39 @@ func (it *item) number(name string) uint32 {
 	return n
 }
 
+// derivation is the context that a key is derived for; none and an empty one are the same.
+func (it *item) derivation(x *exchange, b *batch) []byte {
+	c := it.optional(x, "context")
+	if len(c) > 0 {
+		b.derived++
+	}
+	return c
+}
+
+// contexts: all items have one, or none has.
+func (b *batch) contexts() *fault {
+	if b.derived > 0 && b.derived < len(b.items) {
+		return newFault(http.StatusBadRequest, "context should be set either in all the request blocks or in none")
+	}
+	return nil
+}
+
+// say is the fault of an error in the operation's words.
+func (b *batch) say(err error) *fault {
+	f := faultOf(err)
+	text := ""
+	switch kms.CodeOf(err) {
+	case kms.CodeVersionNotFound:
+		text = b.noVersion
+	case kms.CodeTooOld:
+		text = b.tooOld
+	}
+	if text != "" {
+		f.texts[0] = text
+	}
+	return f
+}
+
 // fail notes the first thing that is wrong with an item.
 func (it *item) fail(f *fault) {
 	if it.fault == nil {
@@ -94,13 +130,13 @@ func (b *batch) run(x *exchange, do func(version uint32, which []int) ([]*kms.Er
 		case err == nil:
 			for i, e := range errs {
 				if e != nil {
-					b.items[which[i]].fault = faultOf(e)
+					b.items[which[i]].fault = b.say(e)
 				}
 			}
 		case len(which) == 1 && !b.single && ofItem(err):
-			b.items[which[0]].fault = faultOf(err)
+			b.items[which[0]].fault = b.say(err)
 		default:
-			return noKey(faultOf(err), http.StatusBadRequest, b.missing)
+			return noKey(b.say(err), http.StatusBadRequest, b.missing)
 		}
 	}
 	if b.single {
@@ -147,7 +183,7 @@ func ofItem(err error) bool {
 	case kms.KindInvalid:
 		return true
 	default:
-		return e.Code == kms.CodeVersionNotFound
+		return e.Code == kms.CodeVersionNotFound || e.Code == kms.CodeTooOld
 	}
 }
 

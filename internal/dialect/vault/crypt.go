@@ -8,7 +8,6 @@ import (
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
-	"github.com/keyhold/keyhold/internal/wire/blob"
 )
 
 // Encrypt encrypts. A key that there is not is made, if the caller may make one.
@@ -17,18 +16,23 @@ func (x *exchange) Encrypt(ctx context.Context) *fault {
 	if f != nil {
 		return f
 	}
+	b.noVersion, b.tooOld = "requested version for encryption is higher than the latest key version", "requested version for encryption is less than the minimum encryption key version"
 	in := make([]engine.EncryptItem, len(b.items))
 	for i := range b.items {
 		it := &b.items[i]
 		in[i].Plaintext = it.blob(x, "plaintext", "missing plaintext to encrypt")
 		in[i].AAD = it.optional(x, "associated_data")
+		in[i].Derivation = it.derivation(x, b)
 		it.version = it.number("key_version")
 	}
+	if f := b.contexts(); f != nil {
+		return f
+	}
 	return b.run(x, func(n uint32, which []int) ([]*kms.Error, error) {
-		ask := engine.EncryptInput{Key: b.key, Version: n, Items: pick(in, which)}
+		ask := engine.EncryptInput{Key: b.key, Version: n, Plain: true, Items: pick(in, which)}
 		out, err := x.engine.Encrypt(ctx, x.call, ask)
 		if kms.CodeOf(err) == kms.CodeKeyNotFound {
-			if err := x.upsert(ctx); err != nil {
+			if err := x.upsert(ctx, b.derived > 0); err != nil {
 				return nil, err
 			}
 			out, err = x.engine.Encrypt(ctx, x.call, ask)
@@ -44,9 +48,9 @@ func (x *exchange) Encrypt(ctx context.Context) *fault {
 	})
 }
 
-// upsert makes the key that an encryption is for.
-func (x *exchange) upsert(ctx context.Context) error {
-	in, f := x.create(x.place.names[0])
+// upsert makes the key that an encryption is for: a derived one, if the request has a context.
+func (x *exchange) upsert(ctx context.Context, derived bool) error {
+	in, f := x.create(x.place.names[0], derived)
 	if f != nil {
 		return f
 	}
@@ -57,24 +61,20 @@ func (x *exchange) upsert(ctx context.Context) error {
 	return err
 }
 
-// opened reads a ciphertext and holds the version that its text names to the one that it commits to.
-func (it *item) opened(x *exchange) []byte {
-	n, c, f := x.versioned(it.in, "ciphertext", "ciphertext")
+// opened reads a ciphertext and the version that its text names, to which the engine holds the one that made it.
+func (it *item) opened(x *exchange) (c []byte, version uint32) {
+	version, c, f := x.versioned(it.in, "ciphertext", "ciphertext")
 	switch {
-	case it.fault != nil:
 	case f != nil:
-		it.fault = f
+		it.fail(f)
 	case c == nil:
-		it.fault = newFault(http.StatusBadRequest, "missing ciphertext to decrypt")
-	default:
-		if h, _, err := blob.Parse(c); err != nil {
-			it.fault = faultOf(err)
-		} else if h.Version != n {
-			it.fault = faultOf(kms.Errorf(kms.CodeDecryptFailed, "the ciphertext was made by another version than its text says"))
-		}
+		it.fail(newFault(http.StatusBadRequest, "missing ciphertext to decrypt"))
 	}
-	return c
+	return c, version
 }
+
+// noSuchVersion is how transit says of a ciphertext that its version is not there.
+const noSuchVersion = "invalid ciphertext: version is too new"
 
 // Decrypt decrypts.
 func (x *exchange) Decrypt(ctx context.Context) *fault {
@@ -82,15 +82,20 @@ func (x *exchange) Decrypt(ctx context.Context) *fault {
 	if f != nil {
 		return f
 	}
+	b.noVersion = noSuchVersion
 	in := make([]engine.DecryptItem, len(b.items))
 	for i := range b.items {
 		it := &b.items[i]
-		in[i].Ciphertext = it.opened(x)
+		in[i].Ciphertext, in[i].Version = it.opened(x)
 		in[i].AAD = it.optional(x, "associated_data")
+		in[i].Derivation = it.derivation(x, b)
+	}
+	if f := b.contexts(); f != nil {
+		return f
 	}
 	plain := make([]secret.Released, len(b.items))
 	return b.run(x, func(_ uint32, which []int) ([]*kms.Error, error) {
-		out, err := x.engine.Decrypt(ctx, x.call, engine.DecryptInput{Key: b.key, Items: pick(in, which)})
+		out, err := x.engine.Decrypt(ctx, x.call, engine.DecryptInput{Key: b.key, Plain: true, Items: pick(in, which)})
 		errs := make([]*kms.Error, len(out.Items))
 		for i, o := range out.Items {
 			plain[which[i]], errs[i] = o.Plaintext, o.Err
@@ -99,24 +104,27 @@ func (x *exchange) Decrypt(ctx context.Context) *fault {
 	}, func(it *item) { x.e.released("plaintext", plain[it.at]) })
 }
 
-// Rewrap encrypts what a ciphertext holds under the newest version, and shows it to nobody.
+// Rewrap encrypts what a ciphertext holds under the newest version, or the one that is named, and shows it to nobody.
 func (x *exchange) Rewrap(ctx context.Context) *fault {
 	b, f := x.batch()
 	if f != nil {
 		return f
 	}
+	b.noVersion = noSuchVersion
 	in := make([]engine.ReEncryptItem, len(b.items))
 	for i := range b.items {
 		it := &b.items[i]
-		in[i].Ciphertext = it.opened(x)
+		in[i].Ciphertext, in[i].Version = it.opened(x)
 		in[i].FromAAD = it.optional(x, "associated_data")
 		in[i].ToAAD = in[i].FromAAD
-		if n := it.number("key_version"); n != 0 && it.fault == nil {
-			it.fault = newFault(http.StatusBadRequest, "rewrap is to the latest version only: leave key_version out")
-		}
+		in[i].Derivation = it.derivation(x, b)
+		it.version = it.number("key_version")
 	}
-	return b.run(x, func(_ uint32, which []int) ([]*kms.Error, error) {
-		out, err := x.engine.ReEncrypt(ctx, x.call, engine.ReEncryptInput{From: b.key, To: b.key, Items: pick(in, which)})
+	if f := b.contexts(); f != nil {
+		return f
+	}
+	return b.run(x, func(n uint32, which []int) ([]*kms.Error, error) {
+		out, err := x.engine.ReEncrypt(ctx, x.call, engine.ReEncryptInput{From: b.key, To: b.key, ToVersion: n, Plain: true, Items: pick(in, which)})
 		errs := make([]*kms.Error, len(out.Items))
 		for i, o := range out.Items {
 			b.items[which[i]].made, b.items[which[i]].version, errs[i] = o.Ciphertext, out.Version, o.Err
@@ -144,14 +152,17 @@ func (x *exchange) DataKey(ctx context.Context) *fault {
 	if !slices.Contains([]int{128, 256, 512}, bits) {
 		return newFault(http.StatusBadRequest, "invalid bit length")
 	}
-	if n, f := x.in.version("key_version"); f != nil || n != 0 {
-		return orFault(f, "a data key is made under the latest version only: leave key_version out")
-	}
-	aad, f := x.blob(x.in, "associated_data")
-	if f != nil {
+	in := engine.DataKeyInput{Key: x.place.ref(x.place.names[1]), Bytes: bits / 8, Plain: true, WithoutPlaintext: kind == "wrapped"}
+	if in.Version, f = x.in.version("key_version"); f != nil {
 		return f
 	}
-	out, err := x.engine.GenerateDataKey(ctx, x.call, engine.DataKeyInput{Key: x.place.ref(x.place.names[1]), Bytes: bits / 8, AAD: aad, WithoutPlaintext: kind == "wrapped"})
+	if in.AAD, f = x.blob(x.in, "associated_data"); f != nil {
+		return f
+	}
+	if in.Derivation, f = x.blob(x.in, "context"); f != nil {
+		return f
+	}
+	out, err := x.engine.GenerateDataKey(ctx, x.call, in)
 	if err != nil {
 		return noKey(faultOf(err), http.StatusBadRequest, "encryption key not found")
 	}

@@ -77,11 +77,14 @@ var kindErrors = [...]wireError{
 
 // codeErrors are single codes for which Vault has a closer word than for their kind.
 var codeErrors = map[kms.Code]wireError{
-	kms.CodeSealed:          {status: http.StatusServiceUnavailable, text: "Vault is sealed", silent: true},
-	kms.CodeNotInitialised:  {status: http.StatusServiceUnavailable, text: "Vault is sealed", silent: true},
-	kms.CodeDecryptFailed:   {status: http.StatusBadRequest, text: "cipher: message authentication failed"},
-	kms.CodeWrongKey:        {status: http.StatusBadRequest, text: "cipher: message authentication failed"},
-	kms.CodeBadCiphertext:   {status: http.StatusBadRequest, text: "cipher: message authentication failed"},
+	kms.CodeSealed:         {status: http.StatusServiceUnavailable, text: "Vault is sealed", silent: true},
+	kms.CodeNotInitialised: {status: http.StatusServiceUnavailable, text: "Vault is sealed", silent: true},
+	kms.CodeDecryptFailed:  {status: http.StatusBadRequest, text: "cipher: message authentication failed"},
+	kms.CodeWrongKey:       {status: http.StatusBadRequest, text: "cipher: message authentication failed"},
+	kms.CodeBadCiphertext:  {status: http.StatusBadRequest, text: "cipher: message authentication failed"},
+	kms.CodeTooOld:         {status: http.StatusBadRequest, text: "ciphertext or signature version is disallowed by policy (too old)"},
+	kms.CodeDerivation: {status: http.StatusBadRequest, text: "missing 'context' for key derivation; the key was created using a derived key, which means additional, " +
+		"per-request information must be included in order to perform operations with the key"},
 	kms.CodeVersionNotFound: {status: http.StatusBadRequest, text: "invalid key version"},
 	kms.CodeNotExportable:   {status: http.StatusBadRequest, text: "private key material is not exportable"},
 	kms.CodeTooLarge:        {status: http.StatusRequestEntityTooLarge},

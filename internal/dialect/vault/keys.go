@@ -23,19 +23,8 @@ const (
 	pageSize    = 1000
 )
 
-// create reads what a new key is to be.
-func (x *exchange) create(name string) (in engine.CreateKeyInput, _ *fault) {
-	for _, no := range []struct{ member, why string }{
-		{"derived", "derived keys are not supported yet"}, {"convergent_encryption", "convergent encryption is not supported yet"},
-		{"allow_plaintext_backup", "keys never leave in plaintext: use export to a wrapping key"}} {
-		yes, f := x.in.yes(no.member)
-		if f != nil {
-			return in, f
-		}
-		if yes {
-			return in, newFault(http.StatusBadRequest, no.why, told(kms.Errorf(kms.CodeAlgorithm, "%s cannot be true", no.member)))
-		}
-	}
+// create reads what a new key is to be. derived says that it is a derived one whatever the request names.
+func (x *exchange) create(name string, derived bool) (in engine.CreateKeyInput, _ *fault) {
 	kind, f := x.in.text("type")
 	if f != nil {
 		return in, f
@@ -62,8 +51,36 @@ func (x *exchange) create(name string) (in engine.CreateKeyInput, _ *fault) {
 	if in.Exportable, f = x.in.yes("exportable"); f != nil {
 		return in, f
 	}
+	if in.Transit, f = x.transit(t, derived); f != nil {
+		return in, f
+	}
 	in.Period, f = x.rotation()
 	return in, f
+}
+
+// transit reads what only keys of this dialect have. Each of them has a MAC key beside it, so that hmac works on every type.
+func (x *exchange) transit(t *keyType, derived bool) (to kms.Transit, f *fault) {
+	to.Mac = true
+	for _, m := range []struct {
+		name string
+		to   *bool
+	}{{"derived", &to.Derived}, {"convergent_encryption", &to.Convergent}, {"allow_plaintext_backup", &to.Backup}} {
+		if *m.to, f = x.in.yes(m.name); f != nil {
+			return to, f
+		}
+	}
+	to.Derived = to.Derived || derived
+	switch encrypts := t.algorithm.Layout(false) != kms.NoScheme; {
+	case encrypts && to.Convergent && !to.Derived:
+		return to, newFault(http.StatusBadRequest, "convergent encryption requires derivation to be enabled")
+	case encrypts || !to.Derived && !to.Convergent:
+		return to, nil
+	case t.algorithm != kms.Ed25519:
+		return to, newFault(http.StatusBadRequest, "key derivation and convergent encryption not supported for keys of type "+t.name)
+	case to.Convergent:
+		return to, newFault(http.StatusBadRequest, "convergent encryption not supported for keys of type "+t.name)
+	}
+	return to, nil
 }
 
 // rotation is the period that auto_rotate_period means; nil: none.
@@ -83,7 +100,7 @@ func (x *exchange) rotation() (*kms.Period, *fault) {
 // CreateKey makes a key. One that is there already stays as it is.
 func (x *exchange) CreateKey(ctx context.Context) *fault {
 	name := x.place.names[0]
-	in, f := x.create(name)
+	in, f := x.create(name, false)
 	if f != nil {
 		return f
 	}
@@ -157,25 +174,15 @@ func (x *exchange) SoftDeleteRestore(ctx context.Context) *fault {
 func (x *exchange) ConfigureKey(ctx context.Context) *fault {
 	name := x.place.names[0]
 	ref := x.place.ref(name)
-	for _, m := range []string{"min_decryption_version", "min_encryption_version"} {
-		if n, f := x.in.version(m); f != nil || n > 1 {
-			return orFault(f, m+" is not supported yet: suspend or deactivate versions instead (keyhold key version)")
-		}
-	}
-	plain, f := x.in.yes("allow_plaintext_backup")
-	if f != nil || plain {
-		return orFault(f, "keys never leave in plaintext: allow_plaintext_backup cannot be set")
-	}
-	export, f := x.in.yes("exportable")
-	if f != nil {
-		return f
-	}
 	was, err := x.engine.DescribeKey(ctx, x.call, engine.KeyInput{Key: ref})
 	if err != nil {
 		return noKey(faultOf(err), http.StatusBadRequest, "no existing key named "+clip(name)+" could be found")
 	}
-	if export && !was.Key.Exportable {
-		return newFault(http.StatusBadRequest, "exportable is decided when a key is made", told(kms.Errorf(kms.CodeNotExportable, "the key is not exportable")))
+	if f := x.minima(ctx, ref); f != nil {
+		return f
+	}
+	if f := x.letGo(ctx, ref, &was.Key); f != nil {
+		return f
 	}
 	if x.in.has("deletion_allowed") {
 		yes, f := x.in.yes("deletion_allowed")
@@ -233,14 +240,23 @@ func (x *exchange) writeKey(name string, k *kms.Key, versions []kms.Version) {
 		}
 	}
 	e.open()
-	e.yes("allow_plaintext_backup", false)
+	e.yes("allow_plaintext_backup", k.Transit.Backup)
 	e.number("auto_rotate_period", int64(k.Period.Every))
+	if k.Transit.Derived {
+		e.yes("convergent_encryption", k.Transit.Convergent)
+		if k.Transit.Convergent {
+			e.number("convergent_encryption_version", -1) // each version of the key has its own, and ours have the newest
+		}
+	}
 	e.yes("deletion_allowed", k.Labels[deletable] == "true")
-	e.yes("derived", false)
+	e.yes("derived", k.Transit.Derived)
 	e.yes("exportable", k.Exportable)
 	e.yes("imported_key", k.Origin == kms.Imported)
 	if k.Origin == kms.Imported {
 		e.yes("imported_key_allow_rotation", false)
+	}
+	if k.Transit.Derived {
+		e.text("kdf", "hkdf_sha256")
 	}
 	if t.name == "hmac" {
 		size := k.Bytes
@@ -252,23 +268,23 @@ func (x *exchange) writeKey(name string, k *kms.Key, versions []kms.Version) {
 	e.name("keys")
 	e.open()
 	for i := len(versions) - 1; i >= 0; i-- {
-		if v := &versions[i]; alive(v) {
+		if v := &versions[i]; alive(v) && v.Number >= k.MinProcess { // transit puts the others away
 			e.name(strconv.FormatUint(uint64(v.Number), 10))
 			writeVersion(e, t, v)
 		}
 	}
 	e.close()
 	e.number("latest_version", int64(k.Primary))
-	e.number("min_available_version", trimmed(first))
-	e.number("min_decryption_version", int64(max(first, 1)))
-	e.number("min_encryption_version", 0)
+	e.number("min_available_version", trimmed(max(first, k.MinKept)))
+	e.number("min_decryption_version", int64(max(first, k.MinProcess, 1)))
+	e.number("min_encryption_version", int64(k.MinProtect))
 	e.text("name", name)
 	if t.set != "" {
 		e.text("parameter_set", t.set)
 	}
 	e.yes("soft_deleted", k.Switch == kms.PendingDestruction)
 	e.yes("supports_decryption", encrypts)
-	e.yes("supports_derivation", false)
+	e.yes("supports_derivation", k.Algorithm.Layout(false) != kms.NoScheme || k.Algorithm == kms.Ed25519)
 	e.yes("supports_encryption", encrypts)
 	e.yes("supports_signing", signs)
 	e.text("type", t.name)

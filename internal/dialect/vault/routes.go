@@ -121,15 +121,15 @@ var routes = flat(
 )
 
 var transitRoutes = []route{
-	except("always to the latest version", route{method: "POST", pattern: "transit/rewrap/{name}", grants: may(canUpdate, kms.ReEncryptFrom, kms.ReEncryptTo), run: (*exchange).Rewrap}),
-	except("a key with `derived` or `convergent_encryption` cannot be made", route{method: "POST", pattern: "transit/encrypt/{name}", grants: join(may(canUpdate, kms.Encrypt), may(canCreate, kms.CreateKey)), run: (*exchange).Encrypt}),
+	{method: "POST", pattern: "transit/rewrap/{name}", grants: may(canUpdate, kms.ReEncryptFrom, kms.ReEncryptTo), run: (*exchange).Rewrap},
+	{method: "POST", pattern: "transit/encrypt/{name}", grants: join(may(canUpdate, kms.Encrypt), may(canCreate, kms.CreateKey)), run: (*exchange).Encrypt},
 	{method: "POST", pattern: "transit/decrypt/{name}", grants: may(canUpdate, kms.Decrypt), run: (*exchange).Decrypt},
-	except("always under the latest version", route{method: "POST", pattern: "transit/datakey/{plaintext}/{name}", grants: on(1, may(canUpdate, kms.GenerateDataKey, kms.GenerateDataKeyWithoutPlaintext)), run: (*exchange).DataKey}),
+	{method: "POST", pattern: "transit/datakey/{plaintext}/{name}", grants: on(1, may(canUpdate, kms.GenerateDataKey, kms.GenerateDataKeyWithoutPlaintext)), run: (*exchange).DataKey},
 	{method: "LIST", pattern: "transit/keys", grants: may(canList, kms.ListKeys), run: (*exchange).ListKeys},
 	except("without certificates", route{method: "GET", pattern: "transit/keys/{name}", grants: may(canRead, kms.DescribeKey), run: (*exchange).ReadKey}),
-	except("without `derived`, `convergent_encryption` and `allow_plaintext_backup`; an RSA key signs and does not encrypt", route{method: "POST", pattern: "transit/keys/{name}", grants: may(canUpdate, kms.CreateKey), run: (*exchange).CreateKey}),
+	except("an RSA key signs and does not encrypt", route{method: "POST", pattern: "transit/keys/{name}", grants: may(canUpdate, kms.CreateKey), run: (*exchange).CreateKey}),
 	{method: "DELETE", pattern: "transit/keys/{name}", grants: may(canDelete, kms.ScheduleKeyDestruction), run: (*exchange).DeleteKey},
-	except("without `min_decryption_version`, `min_encryption_version` and `allow_plaintext_backup`", route{method: "POST", pattern: "transit/keys/{name}/config", grants: may(canUpdate, kms.UpdateKey), run: (*exchange).ConfigureKey}),
+	{method: "POST", pattern: "transit/keys/{name}/config", grants: may(canUpdate, kms.UpdateKey, kms.AllowExport, kms.ScheduleRotation), run: (*exchange).ConfigureKey},
 	{method: "POST", pattern: "transit/keys/{name}/rotate", grants: may(canUpdate, kms.RotateKey), run: (*exchange).RotateKey},
 	{method: "DELETE", pattern: "transit/keys/{name}/soft-delete", grants: may(canDelete, kms.ScheduleKeyDestruction), run: (*exchange).SoftDelete},
 	{method: "POST", pattern: "transit/keys/{name}/soft-delete-restore", grants: may(canUpdate, kms.CancelKeyDestruction), run: (*exchange).SoftDeleteRestore},
