@@ -1,71 +1,14 @@
 package vault_test
 
 import (
-	"bytes"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hkdf"
-	"crypto/hmac"
-	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"net/http"
 	"strings"
 	"testing"
 
-	"golang.org/x/crypto/chacha20poly1305"
-
 	"github.com/keyhold/keyhold/internal/dialect/vault/vaulttest"
 )
-
-// reference is transit's own layout by the standard library: what a key of a version does with a context, or without one.
-type reference struct {
-	aead   cipher.AEAD
-	nonces []byte // what makes the nonces of convergent ciphertexts
-}
-
-func referenceOf(t testing.TB, kind string, material []byte, context string) reference {
-	t.Helper()
-	key, r := material, reference{}
-	if context != "" {
-		okm, err := hkdf.Key(sha256.New, material, nil, context, len(material)+32)
-		if err != nil {
-			t.Fatal(err)
-		}
-		key, r.nonces = okm[:len(material)], okm[len(material):]
-	}
-	var err error
-	switch kind {
-	case "chacha20-poly1305":
-		r.aead, err = chacha20poly1305.New(key)
-	case "xchacha20-poly1305":
-		r.aead, err = chacha20poly1305.NewX(key)
-	default:
-		var block cipher.Block
-		if block, err = aes.NewCipher(key); err == nil {
-			r.aead, err = cipher.NewGCM(block)
-		}
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r
-}
-
-func (r reference) open(ciphertext, aad []byte) ([]byte, error) {
-	n := r.aead.NonceSize()
-	if len(ciphertext) < n {
-		return nil, fmt.Errorf("a ciphertext of %d bytes", len(ciphertext))
-	}
-	return r.aead.Open(nil, ciphertext[:n], ciphertext[n:], aad)
-}
-
-func (r reference) converge(plaintext, aad []byte) []byte {
-	m := hmac.New(sha256.New, r.nonces)
-	m.Write(plaintext)
-	nonce := m.Sum(nil)[:r.aead.NonceSize()]
-	return r.aead.Seal(bytes.Clone(nonce), nonce, plaintext, aad)
-}
 
 var ciphers = []string{"aes128-gcm96", "aes256-gcm96", "chacha20-poly1305", "xchacha20-poly1305"}
 
