@@ -102,7 +102,7 @@ type Key struct {
 
 	Freeze             bool      `json:"freeze,omitempty"`              // preset: suspended, of key or version, stops processing too
 	ProcessDeactivated bool      `json:"process_deactivated,omitempty"` // deactivated versions go on processing (the default of KMIP)
-	Exportable         bool      `json:"exportable,omitempty"`          // its material may leave, wrapped; decided when it is made, for ever
+	Exportable         bool      `json:"exportable,omitempty"`          // its material may leave, wrapped; decided when it is made, for ever (of keys with Transit.Mac AllowExport turns it on later)
 	Class              string    `json:"class,omitempty"`               // classification of the data that it protects
 	Template           string    `json:"template,omitempty"`            // what it was made by
 	Period             Period    `json:"period,omitzero"`               // cryptoperiod of each version
