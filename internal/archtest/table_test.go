@@ -37,7 +37,7 @@ var table = []layer{
 		{path: "internal/dialect/aws", may: []string{"internal/authn", "internal/authn/oidc", "internal/engine", "internal/kms", "internal/secret"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/dialect/native", may: []string{"api/keyhold/v1", "api/keyhold/v1/keyholdv1connect", "internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"},
 			ext: []string{"connectrpc.com/connect", "google.golang.org/protobuf"}},
-		{path: "internal/dialect/vault", may: []string{"internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"}, ext: []string{"github.com/go-json-experiment/json"}},
+		{path: "internal/dialect/vault", may: []string{"internal/engine", "internal/kms", "internal/secret"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/authn", may: []string{"internal/authn/oidc", "internal/kms", "internal/secret", "internal/wire/token"}, ext: []string{"github.com/spiffe/go-spiffe/v2/spiffeid", "golang.org/x/time"}},
 		{path: "internal/authn/oidc", may: []string{"internal/kms"}, ext: []string{"github.com/go-jose/go-jose/v4"}},
 	}},
