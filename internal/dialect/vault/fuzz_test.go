@@ -10,6 +10,7 @@ import (
 	"unicode/utf8"
 
 	"github.com/keyhold/keyhold/internal/engine"
+	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/secret"
 )
 
@@ -173,6 +174,31 @@ func mergePatched(target, patch any) any {
 		}
 	}
 	return all
+}
+
+// FuzzSignatures: r and s of a JSON Web Signature are those of ASN.1, for each of their algorithms, and nothing else is touched.
+func FuzzSignatures(f *testing.F) {
+	for _, n := range []int{0, 63, 64, 96, 132} {
+		f.Add(bytes.Repeat([]byte{0x80}, n))
+		f.Add(make([]byte, n))
+	}
+	f.Fuzz(func(t *testing.T, sig []byte) {
+		for a, n := range halves {
+			structure := der(a, sig)
+			if len(sig) != 2*n {
+				if !bytes.Equal(structure, sig) {
+					t.Fatalf("%s: %x became %x", a, sig, structure)
+				}
+				continue
+			}
+			if again := (&signing{algorithm: a}).raw(structure); !bytes.Equal(again, sig) {
+				t.Fatalf("%s: got %x back of %x", a, again, sig)
+			}
+		}
+		if !bytes.Equal(der(kms.Ed25519, sig), sig) {
+			t.Fatalf("a signature of Ed25519 became %x", der(kms.Ed25519, sig))
+		}
+	})
 }
 
 // TestNothingStaysOfAnAnswerThatGrew: the buffers that an answer outgrew are erased.

@@ -31,20 +31,17 @@ func (s *signing) raw(sig []byte) []byte {
 	return out
 }
 
-// der is the other way round. Which algorithm the key has is not known yet: r and s are told by their length, which no other
-// algorithm's signatures have, and neither a key of ECDSA nor any other takes one for another.
-func (s *signing) der(sig []byte) []byte {
-	for a, n := range halves {
-		if len(sig) != 2*n || n == 32 && a != kms.ECDSAP256 {
-			continue
-		}
-		b, err := asn1.Marshal(ecdsaSignature{new(big.Int).SetBytes(sig[:n]), new(big.Int).SetBytes(sig[n:])})
-		if err != nil {
-			return nil
-		}
-		return b
+// der is the other way round: what is not a signature of the algorithm stays what it is, and is not valid.
+func der(a kms.Algorithm, sig []byte) []byte {
+	n, is := halves[a]
+	if !is || len(sig) != 2*n {
+		return sig
 	}
-	return sig
+	b, err := asn1.Marshal(ecdsaSignature{new(big.Int).SetBytes(sig[:n]), new(big.Int).SetBytes(sig[n:])})
+	if err != nil {
+		return sig
+	}
+	return b
 }
 
 // jws writes a signature in base64url without padding (RFC 7515 §2).

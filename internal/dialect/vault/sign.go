@@ -187,7 +187,6 @@ func (x *exchange) Verify(ctx context.Context) *fault {
 		var f *fault
 		if how.jws && what == "signature" {
 			it.version, in[i].Signature, f = x.jws(it.in, what)
-			in[i].Signature = how.der(in[i].Signature)
 		} else {
 			it.version, in[i].Signature, f = x.versioned(it.in, what, what)
 		}
@@ -206,7 +205,7 @@ func (x *exchange) Verify(ctx context.Context) *fault {
 		if macs > 0 {
 			out, err = x.verifyMACs(ctx, b.key, n, how, pick(in, which))
 		} else {
-			out, err = x.engine.Verify(ctx, x.call, engine.VerifyInput{Key: b.key, Version: n, Choose: how.choose, Salt: how.salt, Items: pick(in, which)})
+			out, err = x.verify(ctx, b.key, n, how, pick(in, which))
 		}
 		if wrong(err) && len(which) == 1 { // the answer to the question, and no failure
 			return nil, nil
@@ -220,6 +219,19 @@ func (x *exchange) Verify(ctx context.Context) *fault {
 		}
 		return errs, err
 	}, func(it *item) { x.e.yes("valid", valid[it.at]) })
+}
+
+// verify verifies signatures. What those of a JSON Web Signature are in ASN.1 is known with the algorithm: r and s of one are as long as a signature of another.
+func (x *exchange) verify(ctx context.Context, key kms.Ref, version uint32, how *signing, all []engine.VerifyItem) (engine.VerifyOutput, error) {
+	choose := func(a kms.Algorithm) (kms.Scheme, error) {
+		for i := range all {
+			if how.jws {
+				all[i].Signature = der(a, all[i].Signature)
+			}
+		}
+		return how.choose(a)
+	}
+	return x.engine.Verify(ctx, x.call, engine.VerifyInput{Key: key, Version: version, Choose: choose, Salt: how.salt, Items: all})
 }
 
 func wrong(err error) bool {
