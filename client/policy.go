@@ -84,7 +84,7 @@ func toPolicy(p *keyholdv1.Policy) Policy {
 // CanIInput asks whether a principal may do something.
 type CanIInput struct {
 	Action    string // for example "Encrypt"
-	Key       string // for actions on keys
+	Key       string // for actions on keys; for those on secrets the path of one, or of a folder, with / at its end
 	Principal string // empty: the caller; asking about others needs the permission TestPolicy
 	Roles     []string
 	Groups    []string

@@ -237,7 +237,8 @@ func (a *app) policyCanI() *cobra.Command {
 		Long: `Ask whether you, or with --as somebody else, may do something, and why. Nothing is done. Status 0 is yes, 1 is no. The
 answer comes from the same code that decides about requests. Asking about others needs the permission TestPolicy.`,
 		Example: "  keyhold policy can-i Encrypt orders\n" +
-			"  keyhold policy can-i Decrypt orders --as svc/orders --role user --context order=17",
+			"  keyhold policy can-i Decrypt orders --as svc/orders --role user --context order=17\n" +
+			"  keyhold policy can-i ReadSecret secret/kes/master --as svc/kes",
 		Args: cobra.RangeArgs(1, 2),
 		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
 			if err := oneOf("an action", args[0], actionNames()); err != nil {

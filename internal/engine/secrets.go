@@ -242,7 +242,7 @@ func checkListSecrets(in *ListSecretsInput) error {
 	if in.Limit == 0 || in.Limit > 2*MaxSecretsInFolder {
 		in.Limit = 2 * MaxSecretsInFolder
 	}
-	return checkSecretPath(in.Folder)
+	return checkFolder(in.Folder)
 }
 
 // doListSecrets reads the whole folder, which is bounded, since names are no part of where their records are.

@@ -240,7 +240,7 @@ func TestSecretsAreBoundedAndBadPathsRefused(t *testing.T) {
 	w.wantSecret("secret/big", 1, big)
 	_, err := w.put("secret/big", big+"x")
 	wantCode(t, err, kms.CodeTooLarge)
-	for _, path := range []string{"", "/a", "a/", "a//b", "a/../b", ".", "a\nb", "a\xff", strings.Repeat("a", engine.MaxSecretPath+1), strings.Repeat("a/", engine.MaxSecretDepth) + "a"} {
+	for _, path := range []string{"", "a", "/a", "a/", "a//b", "a/../b", "a/.", "a/\nb", "a/\xff", "a/" + strings.Repeat("a", engine.MaxSecretPath-1), strings.Repeat("a/", engine.MaxSecretDepth) + "a"} {
 		_, err := w.put(path, "v")
 		wantCode(t, err, kms.CodeBadName)
 	}
@@ -251,13 +251,13 @@ func TestSecretsAreBoundedAndBadPathsRefused(t *testing.T) {
 		custom[fmt.Sprint(i)] = strings.Repeat("x", 512)
 	}
 	keep := uint32(engine.MaxSecretVersions)
-	if _, err := w.e.UpdateSecretMetadata(t.Context(), admin, engine.UpdateSecretInput{Path: strings.Repeat("p", engine.MaxSecretPath), Custom: &custom, Keep: &keep}); err != nil {
+	if _, err := w.e.UpdateSecretMetadata(t.Context(), admin, engine.UpdateSecretInput{Path: "p/" + strings.Repeat("p", engine.MaxSecretPath-2), Custom: &custom, Keep: &keep}); err != nil {
 		t.Fatal(err)
 	}
 	for range engine.MaxSecretVersions + 1 { // the record with everything in it that can be
-		w.mustPut(strings.Repeat("p", engine.MaxSecretPath), "v")
+		w.mustPut("p/"+strings.Repeat("p", engine.MaxSecretPath-2), "v")
 	}
-	if _, err := w.e.DeleteSecretMetadata(t.Context(), admin, engine.SecretInput{Path: strings.Repeat("p", engine.MaxSecretPath)}); err != nil {
+	if _, err := w.e.DeleteSecretMetadata(t.Context(), admin, engine.SecretInput{Path: "p/" + strings.Repeat("p", engine.MaxSecretPath-2)}); err != nil {
 		t.Error(err)
 	}
 }

@@ -160,8 +160,16 @@ func (in *UpdateSecretSettingsInput) Tell(f *policy.Facts) { f.Secret = in.Folde
 // Tell says of which secret it is asked.
 func (in *CanIInput) Tell(f *policy.Facts) { f.Secret = in.Secret }
 
-// checkSecretPath checks the path of a secret, or of a folder, which has no slash at its end here either.
+// checkSecretPath checks the path of a secret, which is in a folder: how many of these there are at the top is the configuration's to say.
 func checkSecretPath(path string) error {
+	if err := checkFolder(path); err != nil || strings.Contains(path, "/") {
+		return err
+	}
+	return kms.Errorf(kms.CodeBadName, "the path of a secret is mount/name")
+}
+
+// checkFolder checks the path of a folder, without a slash at its end.
+func checkFolder(path string) error {
 	if path == "" || len(path) > MaxSecretPath {
 		return kms.Errorf(kms.CodeBadName, "the path of a secret has 1 to %d bytes, not %d", MaxSecretPath, len(path))
 	}

@@ -12,7 +12,7 @@ import (
 // change that.
 var (
 	readSecretSettings = op[SecretSettingsInput, SecretSettingsOutput]{
-		name: kms.ReadSecretMetadata, check: func(in *SecretSettingsInput) error { return checkSecretPath(in.Folder) },
+		name: kms.ReadSecretMetadata, check: func(in *SecretSettingsInput) error { return checkFolder(in.Folder) },
 		authorize: onSecret(func(in *SecretSettingsInput) string { return in.Folder + "/" }),
 		do: func(ctx context.Context, w *work, in *SecretSettingsInput) (SecretSettingsOutput, error) {
 			s, err := w.o.records.SecretSettings(ctx, w.call.Namespace, in.Folder)
@@ -25,7 +25,7 @@ var (
 			if err := checkSettings(in.Keep, in.DeleteAfter); err != nil {
 				return err
 			}
-			return checkSecretPath(in.Folder)
+			return checkFolder(in.Folder)
 		},
 		authorize: onSecret(func(in *UpdateSecretSettingsInput) string { return in.Folder + "/" }),
 		do:        doUpdateSecretSettings,

@@ -91,6 +91,7 @@ func TestNoFieldIsForgotten(t *testing.T) {
 	d := fullOf[DataKey]()
 	roundTrip(t, d, dataKeyPath(d.Parent, d.ID))
 	roundTrip(t, fullOf[Receipt](), nil)
+	roundTrip(t, fullOf[Sealed](), nil)
 }
 
 // TestAFieldKeepsItsNumber: records that were stored stay readable.
@@ -120,7 +121,7 @@ func TestAFieldKeepsItsNumber(t *testing.T) {
 			t.Errorf("%T: got %x, %v want %s", c.v, b, err, c.want)
 		}
 	}
-	for _, v := range []compact{fullOf[Key](), fullOf[Version](), fullOf[Name](), fullOf[Shred](), fullOf[Outbox](), fullOf[DataKey](), fullOf[Receipt]()} {
+	for _, v := range []compact{fullOf[Key](), fullOf[Version](), fullOf[Name](), fullOf[Shred](), fullOf[Outbox](), fullOf[DataKey](), fullOf[Receipt](), fullOf[Sealed]()} {
 		b, _ := encode(v)
 		var got []protowire.Number
 		if err := eachField(b[1:], func(n protowire.Number, _ value) { got = append(got, n) }); err != nil {
@@ -220,6 +221,7 @@ func FuzzParse(f *testing.F) {
 		again[Shred](t, b)
 		again[Outbox](t, b)
 		again[Archived](t, b)
+		again[Sealed](t, b)
 		again[DataKey](t, b)
 		again[Usage](t, b)
 	})

@@ -1067,7 +1067,7 @@ type CanIRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Action, for example `Encrypt`.
 	Action string `protobuf:"bytes,1,opt,name=action,proto3" json:"action,omitempty"`
-	// Key reference, for actions on keys.
+	// Key reference, for actions on keys. For actions on secrets, the path of one; a folder's ends in a slash.
 	Key string `protobuf:"bytes,2,opt,name=key,proto3" json:"key,omitempty"`
 	// Name of the principal. Empty: the caller.
 	Principal string `protobuf:"bytes,3,opt,name=principal,proto3" json:"principal,omitempty"`

@@ -61,10 +61,11 @@ func (s adminService) CanI(ctx context.Context, r *connect.Request[keyholdv1.Can
 	if r.Msg.GetPrincipal() == "" && len(r.Msg.GetRoles())+len(r.Msg.GetGroups()) > 0 {
 		return nil, kms.Errorf(kms.CodeBadRequest, "roles and groups are asked about together with a principal; the caller's own are known")
 	}
-	out, err := s.engine.CanI(ctx, callOf(ctx), engine.CanIInput{
-		Action: action, Key: kms.Ref(r.Msg.GetKey()), Principal: r.Msg.GetPrincipal(), Roles: rolesOf(r.Msg.GetRoles()), Groups: r.Msg.GetGroups(),
-		Context: r.Msg.GetContext(),
-	})
+	in := engine.CanIInput{Action: action, Principal: r.Msg.GetPrincipal(), Roles: rolesOf(r.Msg.GetRoles()), Groups: r.Msg.GetGroups(), Context: r.Msg.GetContext()}
+	if in.Key = kms.Ref(r.Msg.GetKey()); action.OnSecret() {
+		in.Secret = r.Msg.GetKey()
+	}
+	out, err := s.engine.CanI(ctx, callOf(ctx), in)
 	return explainAnswer("", &out, err)
 }
 

@@ -132,6 +132,10 @@ func FuzzMerge(f *testing.F) {
 			}
 			*b = bytes.TrimSpace(*b)
 		}
+		var e encoder
+		if err := e.subkeys(document, maxMergeDepth); err != nil || !json.Valid(e.b) || len(e.b) > 6*len(document) {
+			t.Fatalf("%s has the subkeys %s, %v", document, e.b, err)
+		}
 		got, err := merge(secret.Release(bytes.Clone(document)), patch)
 		if err != nil {
 			if !errors.Is(err, errDeepPatch) {

@@ -1,6 +1,7 @@
 package vault
 
 import (
+	"bytes"
 	"context"
 	"net/http"
 	"time"
@@ -78,13 +79,12 @@ func (x *exchange) Wrap(context.Context) *fault {
 	if ttl, f := x.wrapTTL(&route{}); f != nil || ttl == 0 {
 		return orFault(f, "endpoint requires response wrapping to be used")
 	}
-	x.e.open()
-	for _, m := range x.in {
-		x.e.comma()
-		x.e.room(len(m.name) + len(m.raw) + slack)
-		x.e.b = append(append(append(append(x.e.b, '"'), m.name...), '"', ':'), m.raw...)
+	sent := bytes.TrimSpace(x.body)
+	if len(sent) == 0 || sent[0] != '{' {
+		sent = []byte("{}")
 	}
-	x.e.close()
+	x.e.room(len(sent) + slack)
+	x.e.b = append(x.e.b, sent...)
 	return nil
 }
 

@@ -103,7 +103,7 @@ func TestAnAnswerIsWrappedAndFetchedOnce(t *testing.T) {
 func TestWhatWasSentIsWrapped(t *testing.T) {
 	s := vaulttest.Open(t)
 	wantStatus(t, s.Ask(t, s.User, "POST", "sys/wrapping/wrap", `{"a":1}`), 400, "endpoint requires response wrapping to be used")
-	w := wrapped(t, s, s.User, "POST", "sys/wrapping/wrap", `{"a":{"b":[1,"x\u00e9"]},"c":"d"}`, "5m")
+	w := wrapped(t, s, s.User, "POST", "sys/wrapping/wrap", ` {"a":{"b":[1,"x\u00e9"]},"c":"d","n":null} `, "5m")
 	again := s.Ask(t, s.User, "POST", "sys/wrapping/rewrap", `{"token":"`+w.Token+`"}`)
 	var out struct {
 		Wrap wrapInfo `json:"wrap_info"`
@@ -113,7 +113,7 @@ func TestWhatWasSentIsWrapped(t *testing.T) {
 	}
 	wantStatus(t, s.Ask(t, s.User, "POST", "sys/wrapping/unwrap", `{"token":"`+w.Token+`"}`), 400, notValid)
 	a := s.Ask(t, s.User, "POST", "sys/wrapping/unwrap", `{"token":"`+out.Wrap.Token+`"}`)
-	if a.Status != 200 || !strings.Contains(string(a.Body), `"data":{"a":{"b":[1,"x\u00e9"]},"c":"d"}`) {
+	if a.Status != 200 || !strings.Contains(string(a.Body), `"data":{"a":{"b":[1,"x\u00e9"]},"c":"d","n":null},`) {
 		t.Errorf("got %d %s", a.Status, a.Body)
 	}
 }
