@@ -50,7 +50,7 @@ var table = []layer{
 	}},
 	{"engine: the path", []row{
 		{path: "internal/engine", may: []string{"internal/approval", "internal/audit", "internal/audit/receipt", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/datakey", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy", "internal/policy/iam",
-			"internal/provider", "internal/records", "internal/rotation", "internal/seal", "internal/secret", "internal/secret/arena", "internal/store", "internal/usage", "internal/wire/blob", "internal/wire/token",
+			"internal/provider", "internal/records", "internal/rotation", "internal/seal", "internal/seal/keyfile", "internal/secret", "internal/secret/arena", "internal/store", "internal/usage", "internal/wire/blob", "internal/wire/token",
 			"internal/transport"},
 			ext: []string{"github.com/go-json-experiment/json", "golang.org/x/mod/sumdb/note", "golang.org/x/time"}},
 	}},

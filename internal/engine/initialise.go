@@ -9,6 +9,7 @@ import (
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/records"
 	"github.com/keyhold/keyhold/internal/seal"
+	"github.com/keyhold/keyhold/internal/seal/keyfile"
 	"github.com/keyhold/keyhold/internal/secret"
 )
 
@@ -31,6 +32,17 @@ func (e *Engine) Init(ctx context.Context, c kms.Call, in InitInput) (out InitOu
 	now := e.now()
 	if r := e.clock.Look(); r.Wall.Before(clock.Floor) {
 		return out, kms.Errorf(kms.CodeClock, "the machine's clock says %s", spelt(r.Wall))
+	}
+	var recovery secret.Released
+	if in.Recovery && in.KeyFile.Len() == 0 {
+		in.KeyFile = secret.Random(keyfile.SeedSize)
+		recovery = keyfile.Text(in.KeyFile)
+		defer in.KeyFile.Zero()
+		defer func() {
+			if out.Recovery.Len() == 0 {
+				recovery.Zero()
+			}
+		}()
 	}
 	enrolled, shares, err := e.recipients(now, in)
 	if err != nil {
@@ -94,6 +106,7 @@ func (e *Engine) Init(ctx context.Context, c kms.Call, in InitInput) (out InitOu
 		out.Shares = append(out.Shares, text)
 	}
 	out.Cluster, out.AuditKey = config.Cluster(), chain.PublicKey()
+	out.Recovery = recovery
 	out.Enrollment = Enrollment{Code: code, Expires: enrollment.Expires}
 	return out, nil
 }

@@ -14,6 +14,7 @@ type InitInput struct {
 	Threshold  int           // k of them open the root key, 2 to n
 	Passphrase *secret.Bytes // a further recipient; nil: none
 	KeyFile    *secret.Bytes // the 32-byte seed of a key-file recipient; nil: none
+	Recovery   bool          // make a key file here, for callers that have none, and show it once
 	Dev        bool          // marks the store for ever as a development store
 }
 
@@ -21,6 +22,7 @@ type InitInput struct {
 type InitOutput struct {
 	Cluster    kms.ID
 	Shares     []secret.Released // printable text, one for each custodian
+	Recovery   secret.Released   // the text of the key file that was made: to be kept as a file, mode 0600
 	Enrollment Enrollment
 	AuditKey   string // verifier key of the audit log: pin it
 }

@@ -3,6 +3,7 @@ package vault
 import (
 	"context"
 	"crypto/rand"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -27,6 +28,8 @@ const (
 // Authenticator knows tokens; *authn.Authenticator is the real one.
 type Authenticator interface {
 	Token(ctx context.Context, text string, remote netip.AddrPort) (*kms.Principal, error)
+	// Authenticate knows who comes over the local socket, without headers and TLS.
+	Authenticate(ctx context.Context, h http.Header, state *tls.ConnectionState, remote netip.AddrPort) (*kms.Principal, error)
 }
 
 // Config is what a handler is made of.

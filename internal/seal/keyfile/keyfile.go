@@ -42,6 +42,9 @@ func Create(path string) (*secret.Bytes, error) {
 	return seed, nil
 }
 
+// Text is what a key file with a seed holds, for callers that keep it themselves.
+func Text(seed *secret.Bytes) secret.Released { return secret.Release(encode(seed)) }
+
 func write(path string, seed *secret.Bytes) (err error) {
 	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
