@@ -177,6 +177,9 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 	if err = kms.CheckTransit(p.algorithm, in.Transit); err != nil {
 		return err
 	}
+	if err = kms.CheckAlso(p.algorithm, p.usage, in.Also, in.Transit, w.e.cfg.Profile); err != nil {
+		return err
+	}
 	if in.Import && in.Bytes != 0 {
 		return kms.Errorf(kms.CodeBadRequest, "the length of a key that is imported is that of its material: ask for none instead of %d bytes", in.Bytes)
 	}
@@ -210,7 +213,7 @@ func (in *CreateKeyInput) key(w *work) kms.Key {
 	p := in.plan
 	k := kms.Key{
 		ID: in.made.key, Namespace: w.call.Namespace, Name: completed(in.Name, in.made.key), Region: w.call.Region, Aliases: slices.Clone(in.Aliases), Algorithm: p.algorithm,
-		Usage: p.usage, Bytes: p.bytes, Origin: kms.Generated, Switch: kms.Enabled, Primary: 1, Latest: 1, Description: in.Description,
+		Usage: p.usage, Also: in.Also, Bytes: p.bytes, Origin: kms.Generated, Switch: kms.Enabled, Primary: 1, Latest: 1, Description: in.Description,
 		Labels: maps.Clone(p.labels), Created: w.now.UTC(), Changed: w.now.UTC(),
 		Freeze: p.freeze, ProcessDeactivated: p.processDeactivated, Exportable: p.exportable, Class: p.class, Period: p.period, Transit: in.Transit,
 	}
@@ -236,6 +239,9 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 	}
 	w.rec.Resource = k.Name
 	w.rec.Detail = fmt.Sprintf("%s for %s", k.Algorithm, k.Usage)
+	if k.Also != 0 {
+		w.rec.Detail += " and " + k.Also.String()
+	}
 	if in.MultiRegion {
 		w.rec.Detail += ", multi-Region, at home in " + k.Region
 	}

@@ -166,8 +166,9 @@ type SignInput struct {
 
 // SignItem is a message, or its digest by the scheme's hash.
 type SignItem struct {
-	Message  []byte
-	Digested bool
+	Message    []byte
+	Digested   bool
+	Derivation []byte `json:",omitzero"` // what a derived key is derived for; other keys pass over it
 }
 
 // SignOutput answers item by item.
@@ -198,9 +199,10 @@ type VerifyInput struct {
 
 // VerifyItem is a message (or digest) and its signature.
 type VerifyItem struct {
-	Message   []byte
-	Digested  bool
-	Signature []byte
+	Message    []byte
+	Digested   bool
+	Signature  []byte
+	Derivation []byte `json:",omitzero"`
 }
 
 // VerifyOutput answers item by item; Err is nil where the signature (or MAC) verifies.
@@ -258,8 +260,9 @@ type RandomOutput struct{ Bytes secret.Released }
 
 // PublicKeyInput asks for the public half of an asymmetric key's version.
 type PublicKeyInput struct {
-	Key     kms.Ref
-	Version uint32 // 0: the primary version
+	Key        kms.Ref
+	Version    uint32 // 0: the primary version
+	Derivation []byte `json:",omitzero"` // of a derived key: the public half of what is derived for it
 }
 
 // PublicKeyOutput is the public half.

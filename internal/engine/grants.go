@@ -161,7 +161,7 @@ func operationFits(k *kms.Key, a kms.Action) error {
 		kms.Sign: kms.SignVerify, kms.Verify: kms.SignVerify, kms.GenerateMAC: kms.MAC, kms.VerifyMAC: kms.MAC,
 		kms.DeriveSharedSecret: kms.KeyAgreement, kms.Encapsulate: kms.Encapsulation, kms.Decapsulate: kms.Encapsulation,
 	}
-	if want, some := usages[a]; some && want != k.Usage || a == kms.GetPublicKey && !k.Algorithm.Facts().Asymmetric {
+	if want, some := usages[a]; some && !k.Serves(want) || a == kms.GetPublicKey && !k.Algorithm.Facts().Asymmetric {
 		return kms.Errorf(kms.CodeUsage, "%s cannot be granted on this key, which is for %s with %s", a, k.Usage, k.Algorithm)
 	}
 	return nil

@@ -76,7 +76,7 @@ func (w *work) under(version uint32) {
 	}
 }
 
-// scheme settles which scheme is used with a version and asks the algorithm table whether it may be. A key serves one purpose, and its versions may have
+// scheme settles which scheme is used with a version and asks the algorithm table whether it may be. A key serves one purpose, or at most two, and its versions may have
 // different algorithms.
 func (w *work) scheme(k admitted, a kms.Algorithm, u kms.Usage, s kms.Scheme, protect bool) (kms.Scheme, error) {
 	if u == kms.MAC && k.Transit.Mac {
@@ -87,10 +87,10 @@ func (w *work) scheme(k admitted, a kms.Algorithm, u kms.Usage, s kms.Scheme, pr
 	if u == kms.EncryptDecrypt && k.Transit.Derived {
 		return 0, unfit(&k, kms.Errorf(kms.CodeUsage, "a key is derived from it for the context of each request: only the Vault dialect uses it"))
 	}
-	if k.Usage != u {
+	if !k.Serves(u) {
 		return 0, unfit(&k, kms.Errorf(kms.CodeUsage, "the key is for %s, and this operation needs a key for %s", k.Usage, u))
 	}
-	s, err := kms.CheckScheme(a, k.Usage, s, w.e.cfg.Profile, protect)
+	s, err := kms.CheckScheme(a, u, s, w.e.cfg.Profile, protect)
 	w.rec.Scheme = s
 	return s, unfit(&k, err)
 }

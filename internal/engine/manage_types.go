@@ -28,6 +28,7 @@ type CreateKeyInput struct {
 	Period   *kms.Period `json:",omitzero"` // nil: the template's; none if it has none
 
 	Transit kms.Transit `json:",omitzero"` // what only keys of the Vault dialect have
+	Also    kms.Usage   `json:",omitzero"` // a second purpose, which only they have too; 0: none
 
 	MultiRegion bool `json:",omitzero"` // it may have replicas in other regions than that of the call, which becomes its home
 

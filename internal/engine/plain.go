@@ -25,7 +25,7 @@ func checkItem(c kms.Context, aad, derivation []byte) error {
 // cipherScheme settles by which scheme a version encrypts or decrypts: that of transit's layout where that is wanted and the key has it.
 func (w *work) cipherScheme(k admitted, a kms.Algorithm, s kms.Scheme, plain, protect bool) (kms.Scheme, error) {
 	layout := kms.NoScheme
-	if plain && k.Transit.Plain && k.Usage == kms.EncryptDecrypt {
+	if plain && k.Transit.Plain && k.Serves(kms.EncryptDecrypt) {
 		layout = a.Layout(k.Transit.Convergent)
 	}
 	if layout == kms.NoScheme {

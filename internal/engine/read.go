@@ -122,14 +122,36 @@ func doPublicKey(ctx context.Context, w *work, in *PublicKeyInput) (PublicKeyOut
 	if err := lifecycle.Permits(w.switchOf(&k.Key.Key), lifecycle.StateAt(&v.Version, w.now), lifecycle.Publish, lifecycle.TermsAt(&k.Key.Key, &v.Version, w.now)); err != nil {
 		return PublicKeyOutput{}, err
 	}
-	w.hold(holding{role: 0, number: n})
-	out := PublicKeyOutput{Key: k.ID, Version: n, Algorithm: v.Algorithm, Usage: k.Usage, DER: v.Public, Created: v.Created}
+	der := v.Public
+	if len(in.Derivation) > 0 && k.Transit.Derived {
+		if der, err = w.derivedPublic(ctx, n, in.Derivation); err != nil {
+			return PublicKeyOutput{}, err
+		}
+	} else {
+		w.hold(holding{role: 0, number: n})
+	}
+	out := PublicKeyOutput{Key: k.ID, Version: n, Algorithm: v.Algorithm, Usage: k.Usage, DER: der, Created: v.Created}
 	for _, s := range v.Algorithm.Facts().Schemes {
-		if s.Usage == k.Usage {
+		if k.Serves(s.Usage) {
 			out.Schemes = append(out.Schemes, s.Scheme)
 		}
 	}
 	return out, nil
+}
+
+// derivedPublic is the public half of what is derived from a version.
+func (w *work) derivedPublic(ctx context.Context, n uint32, derivation []byte) ([]byte, error) {
+	v, err := w.version(ctx, 0, n)
+	if err != nil {
+		return nil, err
+	}
+	var d derivations
+	defer d.close()
+	h, err := d.of(w.keys[0], v, derivation)
+	if err != nil {
+		return nil, err
+	}
+	return h.PublicKey()
 }
 
 // doListKeys shows only keys that the caller may describe: what it may not see does not exist for it.

@@ -63,6 +63,9 @@ func (w *work) successor(ctx context.Context, a kms.Algorithm) (*newVersion, err
 		if err := kms.CheckTransit(a, k.Transit); err != nil {
 			return nil, err
 		}
+		if err := kms.CheckAlso(a, k.Usage, k.Also, k.Transit, w.e.cfg.Profile); err != nil {
+			return nil, err
+		}
 		bytes = 0
 	}
 	if err := w.provePrimary(ctx); err != nil {

@@ -17,7 +17,10 @@ var (
 		roles: []role[SignInput]{{action: kms.Sign, need: lifecycle.Protect,
 			key: func(in *SignInput) (kms.Ref, error) { return in.Key, nil }}},
 		check: func(in *SignInput) error {
-			return checkItems(len(in.Items), MaxMessage, func(i int) (int, error) { return len(in.Items[i].Message), nil })
+			return checkItems(len(in.Items), MaxMessage, func(i int) (int, error) {
+				it := &in.Items[i]
+				return len(it.Message), checkItem(nil, nil, it.Derivation)
+			})
 		},
 		do: doSign,
 	}
@@ -27,7 +30,8 @@ var (
 			key: func(in *VerifyInput) (kms.Ref, error) { return in.Key, nil }}},
 		check: func(in *VerifyInput) error {
 			return checkItems(len(in.Items), MaxMessage+MaxPlaintext, func(i int) (int, error) {
-				return len(in.Items[i].Message) + len(in.Items[i].Signature), nil
+				it := &in.Items[i]
+				return len(it.Message) + len(it.Signature), checkItem(nil, nil, it.Derivation)
 			})
 		},
 		do: doVerify,
@@ -68,8 +72,14 @@ func doSign(ctx context.Context, w *work, in *SignInput) (SignOutput, error) {
 		return SignOutput{}, err
 	}
 	out := SignOutput{Key: k.ID, Version: v.Number, Scheme: s, Items: make([]SignedItem, len(in.Items))}
+	var derived derivations
+	defer derived.close()
 	for i, it := range in.Items {
-		sig, err := v.Handle.Sign(it.Message, kms.Form{Digested: it.Digested, Salt: in.Salt}, s)
+		var sig []byte
+		h, err := derived.of(k, v, it.Derivation)
+		if err == nil {
+			sig, err = h.Sign(it.Message, kms.Form{Digested: it.Digested, Salt: in.Salt}, s)
+		}
 		out.Items[i].Signature = sig
 		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(it.Message), err); err != nil {
 			return out, err
@@ -89,8 +99,13 @@ func doVerify(ctx context.Context, w *work, in *VerifyInput) (VerifyOutput, erro
 		return VerifyOutput{}, err
 	}
 	out := VerifyOutput{Key: k.ID, Version: v.Number, Scheme: s, Items: make([]VerifiedItem, len(in.Items))}
+	var derived derivations
+	defer derived.close()
 	for i, it := range in.Items {
-		err := v.Handle.Verify(it.Message, it.Signature, kms.Form{Digested: it.Digested, Salt: in.Salt}, s)
+		h, err := derived.of(k, v, it.Derivation)
+		if err == nil {
+			err = h.Verify(it.Message, it.Signature, kms.Form{Digested: it.Digested, Salt: in.Salt}, s)
+		}
 		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(it.Message), err); err != nil {
 			return out, err
 		}
@@ -141,7 +156,7 @@ func doVerifyMAC(ctx context.Context, w *work, in *VerifyMACInput) (VerifyOutput
 
 // chosen is the scheme of a signature, by what the request named or by what it means for the key's algorithm.
 func (w *work) chosen(k admitted, a kms.Algorithm, s kms.Scheme, choose func(kms.Algorithm) (kms.Scheme, error), protect bool) (kms.Scheme, error) {
-	if choose != nil && k.Usage == kms.SignVerify {
+	if choose != nil && k.Serves(kms.SignVerify) {
 		var err error
 		if s, err = choose(a); err != nil {
 			return 0, err

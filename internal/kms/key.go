@@ -2,7 +2,7 @@ package kms
 
 import "time"
 
-// Usage is the one purpose of a key (SP 800-57 part 1 rev. 5 §5.2: a key serves a single purpose).
+// Usage is the one purpose of a key (SP 800-57 part 1 rev. 5 §5.2: a key serves a single purpose). Only keys of transit may have a second one (Key.Also).
 type Usage uint8
 
 // The purposes.
@@ -128,8 +128,13 @@ type Key struct {
 	MinProcess uint32  `json:"min_process,omitempty"` // versions below are not used at all; 0 and 1: none
 	MinKept    uint32  `json:"min_kept,omitempty"`    // versions below are destroyed
 
+	Also Usage `json:"also,omitempty"` // a second purpose, of keys of systems that know none: RSA keys of transit encrypt and sign; 0: none
+
 	Rev Rev `json:"-"` // the store's revision it was read at
 }
+
+// Serves tells whether a purpose is one of the key's.
+func (k *Key) Serves(u Usage) bool { return u != 0 && (u == k.Usage || u == k.Also) }
 
 // Version is one version of a key's material, without the material.
 type Version struct {

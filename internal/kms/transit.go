@@ -26,6 +26,19 @@ func CheckTransit(a Algorithm, t Transit) error {
 	return nil
 }
 
+// CheckAlso is the gate at the birth of a key with a second purpose: only transit's RSA keys, which sign and encrypt, have one. 0 stands for none.
+// CodeUsage, CodeProfile.
+func CheckAlso(a Algorithm, u, also Usage, t Transit, p Profile) error {
+	if also == 0 {
+		return nil
+	}
+	if u == also || !t.Mac {
+		return Errorf(CodeUsage, "a key serves one purpose: only RSA keys of the Vault dialect have two")
+	}
+	_, err := CheckCreate(a, also, p)
+	return err
+}
+
 // Settled is what a key of the Vault dialect has, once it is known what else it is: what may leave, came from elsewhere or is derived makes ciphertexts
 // that other Vaults can read.
 func (k *Key) Settled() Transit {

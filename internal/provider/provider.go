@@ -100,6 +100,9 @@ type Handle interface {
 	// derives. Of a symmetric key as many bytes as it has, and 32 more for the nonces of convergent encryption, which seals in transit's own
 	// layouts alone; of an Ed25519 key the seed. The caller closes it after use. CodeAlgorithm for other keys; CodeBadRequest without a context.
 	Derive(context []byte) (Handle, error)
+	// PublicKey is the public half of an Ed25519 key, also of one that Derive made, whose public half is kept nowhere: a DER
+	// SubjectPublicKeyInfo. CodeAlgorithm for other keys.
+	PublicKey() ([]byte, error)
 	// Close erases what can be erased. A closed handle fails.
 	Close()
 }

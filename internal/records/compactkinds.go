@@ -79,6 +79,7 @@ func (k Key) fields(w *writer) { // 1 and 2, id and namespace, are those of the 
 	w.num(38, uint64(k.MinProcess))
 	w.num(39, uint64(k.MinKept))
 	w.time(40, k.Irrecoverable)
+	w.num(41, uint64(k.Also))
 	w.flag(60, k.HasPolicy)
 	w.num(61, uint64(k.Grants))
 }
@@ -173,6 +174,8 @@ func (k *Key) field(n protowire.Number, v value) {
 		k.MinKept = v.u32()
 	case 40:
 		k.Irrecoverable = v.time()
+	case 41:
+		k.Also = kms.Usage(v.u8())
 	case 60:
 		k.HasPolicy = v.flag()
 	case 61:

@@ -47,7 +47,7 @@ func (x *exchange) create(name string, derived bool) (in engine.CreateKeyInput, 
 	case t.name == "hmac" && size != 0 && (size < 32 || size > 512):
 		return in, newFault(http.StatusBadRequest, "invalid key size "+strconv.Itoa(size)+", must be between 32 and 512")
 	}
-	in = engine.CreateKeyInput{Name: x.place.keyName(name), Algorithm: t.algorithm, Usage: t.usage, Bytes: size}
+	in = engine.CreateKeyInput{Name: x.place.keyName(name), Algorithm: t.algorithm, Usage: t.usage, Also: t.also, Bytes: size}
 	if in.Exportable, f = x.in.yes("exportable"); f != nil {
 		return in, f
 	}
@@ -226,13 +226,19 @@ func (x *exchange) showKey(ctx context.Context, name string) *fault {
 		}
 		versions = append(versions[:len(versions):len(versions)], page.Versions...)
 	}
+	if k.Transit.Derived && k.Algorithm.Facts().Asymmetric {
+		var f *fault
+		if versions, f = x.derivedPairs(ctx, k, versions); f != nil {
+			return f
+		}
+	}
 	x.writeKey(name, k, versions)
 	return nil
 }
 
 func (x *exchange) writeKey(name string, k *kms.Key, versions []kms.Version) {
 	e, t := &x.e, typeOf(k)
-	encrypts, signs := k.Usage == kms.EncryptDecrypt, k.Usage == kms.SignVerify
+	encrypts, signs := k.Serves(kms.EncryptDecrypt), k.Serves(kms.SignVerify)
 	first := k.Latest
 	for i := range versions {
 		if alive(&versions[i]) {
@@ -305,7 +311,7 @@ func alive(v *kms.Version) bool {
 
 // writeVersion writes a version: when it was made, in seconds since 1970, or its public key.
 func writeVersion(e *encoder, t keyType, v *kms.Version) {
-	if len(v.Public) == 0 {
+	if !v.Algorithm.Facts().Asymmetric {
 		e.b = strconv.AppendInt(e.b, v.Created.Unix(), 10)
 		return
 	}
@@ -317,8 +323,11 @@ func writeVersion(e *encoder, t keyType, v *kms.Version) {
 	e.close()
 }
 
-// publicKey is a public key as transit shows it: PEM, or the 32 bytes of an Ed25519 key in base64.
+// publicKey is a public key as transit shows it: PEM, or the 32 bytes of an Ed25519 key in base64. None is the empty text.
 func publicKey(t keyType, der []byte) string {
+	if len(der) == 0 {
+		return ""
+	}
 	const raw = 32 // RFC 8032 §5.1.5
 	if t.algorithm == kms.Ed25519 && len(der) >= raw {
 		if _, err := x509.ParsePKIXPublicKey(der); err == nil {

@@ -143,8 +143,11 @@ func (x *exchange) Sign(ctx context.Context) *fault {
 	}
 	for i := range b.items {
 		it := &b.items[i]
-		in[i] = engine.SignItem{Message: it.blob(x, "input", "missing input"), Digested: how.digested}
+		in[i] = engine.SignItem{Message: it.blob(x, "input", "missing input"), Digested: how.digested, Derivation: it.derivation(x, b)}
 		it.version = version
+	}
+	if f := b.contexts(); f != nil {
+		return f
 	}
 	return b.run(x, func(n uint32, which []int) ([]*kms.Error, error) {
 		out, err := x.engine.Sign(ctx, x.call, engine.SignInput{Key: b.key, Version: n, Choose: how.choose, Salt: how.salt, Items: pick(in, which)})
@@ -178,7 +181,7 @@ func (x *exchange) Verify(ctx context.Context) *fault {
 	in := make([]engine.VerifyItem, len(b.items))
 	for i := range b.items {
 		it := &b.items[i]
-		in[i] = engine.VerifyItem{Message: it.blob(x, "input", "missing input"), Digested: how.digested}
+		in[i] = engine.VerifyItem{Message: it.blob(x, "input", "missing input"), Digested: how.digested, Derivation: it.derivation(x, b)}
 		what := "signature"
 		if it.in.has("hmac") {
 			what = "hmac"
@@ -194,6 +197,9 @@ func (x *exchange) Verify(ctx context.Context) *fault {
 		if in[i].Signature == nil && it.fault == nil {
 			it.fail(newFault(http.StatusBadRequest, "missing signature or hmac to verify"))
 		}
+	}
+	if f := b.contexts(); f != nil {
+		return f
 	}
 	if macs != 0 && macs != len(b.items) {
 		return newFault(http.StatusBadRequest, "elements of batch_input must all provide either 'signature' or 'hmac'")

@@ -5,6 +5,7 @@ import (
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/hmac"
+	"crypto/rand"
 	"crypto/rsa"
 	"crypto/sha256"
 	_ "crypto/sha3"
@@ -265,5 +266,104 @@ func TestHashAndRandom(t *testing.T) {
 		if a := s.Ask(t, s.User, "POST", "transit/random", body); a.Status != want || !json.Valid(a.Body) {
 			t.Errorf("%s: got %d %s", body, a.Status, a.Body)
 		}
+	}
+}
+
+// TestAnRSAKeyEncryptsAndSigns: as those of transit do; its ciphertexts are what OAEP makes, and another's open too.
+func TestAnRSAKeyEncryptsAndSigns(t *testing.T) {
+	s := vaulttest.Open(t)
+	made(t, s, "both", `{"type":"rsa-2048"}`)
+	var k struct {
+		Encrypts bool `json:"supports_encryption"`
+		Decrypts bool `json:"supports_decryption"`
+		Signs    bool `json:"supports_signing"`
+	}
+	if s.Ask(t, s.Admin, "GET", "transit/keys/both", "").Into(t, &k); !k.Encrypts || !k.Decrypts || !k.Signs {
+		t.Errorf("got a key that shows %+v, want one that does all", k)
+	}
+	var c struct{ Ciphertext string }
+	s.Ask(t, s.User, "POST", "transit/encrypt/both", `{"plaintext":"c2VjcmV0"}`).Into(t, &c)
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(c.Ciphertext, "vault:v1:"))
+	if err != nil || len(raw) != 256 {
+		t.Fatalf("got %q, want 256 bytes of OAEP: %v", c.Ciphertext, err)
+	}
+	elsewhere, err := rsa.EncryptOAEP(sha256.New(), rand.Reader, publicKey(t, s, "both").(*rsa.PublicKey), []byte("secret"), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Ask(t, s.Admin, "POST", "transit/keys/both/rotate", "")
+	for _, sealed := range []string{c.Ciphertext, "vault:v1:" + base64.StdEncoding.EncodeToString(elsewhere)} {
+		var p struct{ Plaintext string }
+		if s.Ask(t, s.User, "POST", "transit/decrypt/both", `{"ciphertext":"`+sealed+`"}`).Into(t, &p); p.Plaintext != "c2VjcmV0" {
+			t.Errorf("got %q, want what was encrypted", p.Plaintext)
+		}
+		s.Ask(t, s.User, "POST", "transit/rewrap/both", `{"ciphertext":"`+sealed+`"}`).Into(t, &c)
+		if s.Ask(t, s.User, "POST", "transit/decrypt/both", `{"ciphertext":"`+c.Ciphertext+`"}`).Into(t, &p); p.Plaintext != "c2VjcmV0" || !strings.HasPrefix(c.Ciphertext, "vault:v2:") {
+			t.Errorf("got %q of %q, want what was encrypted, of version 2", p.Plaintext, c.Ciphertext)
+		}
+	}
+	var sig struct{ Signature string }
+	s.Ask(t, s.User, "POST", "transit/sign/both", `{"input":"aGk="}`).Into(t, &sig)
+	var v struct{ Valid bool }
+	if s.Ask(t, s.User, "POST", "transit/verify/both", `{"input":"aGk=","signature":"`+sig.Signature+`"}`).Into(t, &v); !v.Valid {
+		t.Error("a signature of the key is not valid")
+	}
+	made(t, s, "curve", `{"type":"ecdsa-p256"}`)
+	if a := s.Ask(t, s.User, "POST", "transit/encrypt/curve", `{"plaintext":"aGk="}`); a.Status != 400 {
+		t.Errorf("a key that only signs: got %d %s", a.Status, a.Body)
+	}
+}
+
+// TestADerivedKeySignsForItsContext: what signs is derived for the context, its public key is shown for the context, and of the key that it is derived from there is no signature.
+func TestADerivedKeySignsForItsContext(t *testing.T) {
+	s := vaulttest.Open(t)
+	made(t, s, "d", `{"type":"ed25519","derived":true}`)
+	public := func(context string) string {
+		var k struct {
+			Keys map[string]struct {
+				Name   string
+				Public string `json:"public_key"`
+			}
+		}
+		if s.Ask(t, s.Admin, "GET", "transit/keys/d?context="+context, "").Into(t, &k); k.Keys["1"].Name != "ed25519" {
+			t.Fatalf("got the versions %+v", k.Keys)
+		}
+		return k.Keys["1"].Public
+	}
+	if got := public(""); got != "" {
+		t.Errorf("without a context: got the public key %q, want none", got)
+	}
+	one, other := public("b25l"), public("dHdv")
+	if one == other {
+		t.Error("two contexts have one key")
+	}
+	var sig struct{ Signature string }
+	s.Ask(t, s.User, "POST", "transit/sign/d", `{"input":"aGk=","context":"b25l"}`).Into(t, &sig)
+	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(sig.Signature, "vault:v1:"))
+	key, _ := base64.StdEncoding.DecodeString(one)
+	if err != nil || len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, []byte("hi"), raw) {
+		t.Errorf("%q does not verify with the public key %q of its context", sig.Signature, one)
+	}
+	for _, w := range []struct {
+		context string
+		valid   bool
+	}{{"b25l", true}, {"dHdv", false}} {
+		var v struct{ Valid bool }
+		if s.Ask(t, s.User, "POST", "transit/verify/d", `{"input":"aGk=","context":"`+w.context+`","signature":"`+sig.Signature+`"}`).Into(t, &v); v.Valid != w.valid {
+			t.Errorf("context %s: got valid %v, want %v", w.context, v.Valid, w.valid)
+		}
+	}
+	for _, w := range []struct{ path, body, want string }{
+		{"sign/d", `{"input":"aGk="}`, "missing 'context' for key derivation"},
+		{"verify/d", `{"input":"aGk=","signature":"` + sig.Signature + `"}`, "missing 'context' for key derivation"},
+		{"sign/d", `{"batch_input":[{"input":"aGk=","context":"b25l"},{"input":"aGk="}]}`, "context should be set either in all the request blocks or in none"},
+		{"sign/d", `{"input":"aGk=","context":"?"}`, "illegal base64 data"},
+	} {
+		if a := s.Ask(t, s.User, "POST", "transit/"+w.path, w.body); a.Status != 400 || !strings.HasPrefix(a.Errors()[0], w.want) {
+			t.Errorf("%s %s: got %d %s, want %q", w.path, w.body, a.Status, a.Body, w.want)
+		}
+	}
+	if a := s.Ask(t, s.Admin, "GET", "transit/keys/d?context=!", ""); a.Status != 400 || a.Errors()[0] != "failed to base64-decode context" {
+		t.Errorf("a context that is no base64: got %d %s", a.Status, a.Body)
 	}
 }

@@ -136,7 +136,7 @@ func TestKeysAreShownAsTransitShowsThem(t *testing.T) {
 	}{
 		{"aes256-gcm96", "", true, false, "", ""}, {"hmac", `,"key_size":64`, false, false, "", ""},
 		{"ecdsa-p256", "", false, true, "P-256", ""}, {"ecdsa-p384", "", false, true, "P-384", ""}, {"ecdsa-p521", "", false, true, "P-521", ""}, {"ed25519", "", false, true, "ed25519", ""},
-		{"rsa-2048", "", false, true, "rsa-2048", ""}, {"ml-dsa", `,"parameter_set":"65"`, false, true, "ml-dsa-65", "65"},
+		{"rsa-2048", "", true, true, "rsa-2048", ""}, {"ml-dsa", `,"parameter_set":"65"`, false, true, "ml-dsa-65", "65"},
 	} {
 		var out struct {
 			Name, Type         string

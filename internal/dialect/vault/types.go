@@ -12,7 +12,8 @@ type keyType struct {
 	set       string // parameter_set; empty: there is none to choose
 	algorithm kms.Algorithm
 	usage     kms.Usage
-	curve     string // what keys show as their name, where they show their public key
+	also      kms.Usage // a second purpose; 0: none
+	curve     string    // what keys show as their name, where they show their public key
 }
 
 var keyTypes = []keyType{
@@ -24,9 +25,9 @@ var keyTypes = []keyType{
 	{name: "ecdsa-p256", algorithm: kms.ECDSAP256, usage: kms.SignVerify, curve: "P-256"},
 	{name: "ecdsa-p384", algorithm: kms.ECDSAP384, usage: kms.SignVerify, curve: "P-384"},
 	{name: "ecdsa-p521", algorithm: kms.ECDSAP521, usage: kms.SignVerify, curve: "P-521"},
-	{name: "rsa-2048", algorithm: kms.RSA2048, usage: kms.SignVerify, curve: "rsa-2048"},
-	{name: "rsa-3072", algorithm: kms.RSA3072, usage: kms.SignVerify, curve: "rsa-3072"},
-	{name: "rsa-4096", algorithm: kms.RSA4096, usage: kms.SignVerify, curve: "rsa-4096"},
+	{name: "rsa-2048", algorithm: kms.RSA2048, usage: kms.SignVerify, also: kms.EncryptDecrypt, curve: "rsa-2048"},
+	{name: "rsa-3072", algorithm: kms.RSA3072, usage: kms.SignVerify, also: kms.EncryptDecrypt, curve: "rsa-3072"},
+	{name: "rsa-4096", algorithm: kms.RSA4096, usage: kms.SignVerify, also: kms.EncryptDecrypt, curve: "rsa-4096"},
 	{name: "hmac", algorithm: kms.HMAC, usage: kms.MAC},
 	{name: "ml-dsa", set: "44", algorithm: kms.MLDSA44, usage: kms.SignVerify, curve: "ml-dsa-44"},
 	{name: "ml-dsa", set: "65", algorithm: kms.MLDSA65, usage: kms.SignVerify, curve: "ml-dsa-65"},
@@ -58,7 +59,7 @@ func typeNamed(name, set string) (*keyType, *fault) {
 func typeOf(k *kms.Key) keyType {
 	for _, t := range keyTypes {
 		if t.algorithm == k.Algorithm {
-			t.usage = k.Usage // an RSA key that was made elsewhere may encrypt
+			t.usage, t.also = k.Usage, k.Also // an RSA key that was made elsewhere has one purpose
 			return t
 		}
 	}

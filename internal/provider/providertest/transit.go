@@ -117,6 +117,13 @@ func (o Options) derivedSigns(t *testing.T, m made, derived provider.Handle) {
 	if err := derived.Verify(message, signature, kms.Form{}, kms.NoScheme); err != nil {
 		t.Errorf("verify with the derived key: %v", err)
 	}
+	public, err := derived.PublicKey()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if own, err := m.PublicKey(); err != nil || bytes.Equal(own, public) || !bytes.Equal(own, m.Public) {
+		t.Errorf("got the public keys %x, derived, and %x, the key's own, %v, want the latter to be %x", public, own, err, m.Public)
+	}
 	wantCode(t, "verify with the key itself", m.Verify(message, signature, kms.Form{}, kms.NoScheme), kms.CodeBadSignature)
 }
 

@@ -2,6 +2,7 @@ package soft
 
 import (
 	"crypto/ed25519"
+	"crypto/x509"
 
 	"github.com/keyhold/keyhold/internal/kdf"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -28,6 +29,24 @@ func (h *handle) Derive(context []byte) (provider.Handle, error) {
 		return nil, err
 	}
 	return &handle{algorithm: h.algorithm, profile: h.profile, key: k}, nil
+}
+
+// PublicKey is the public half of an Ed25519 key.
+func (h *handle) PublicKey() ([]byte, error) {
+	h.mu.RLock()
+	defer h.mu.RUnlock()
+	if h.closed {
+		return nil, kms.Errorf(kms.CodeInternal, "the key was put away while it was asked for")
+	}
+	private, ok := h.key.private.(ed25519.PrivateKey)
+	if !ok {
+		return nil, kms.Errorf(kms.CodeAlgorithm, "no key pair is derived from %s keys", h.algorithm)
+	}
+	der, err := x509.MarshalPKIXPublicKey(private.Public())
+	if err != nil {
+		return nil, kms.Errorf(kms.CodeInternal, "the public key could not be written").Because(err)
+	}
+	return der, nil
 }
 
 func (k *key) derive(a kms.Algorithm, context []byte) (*key, error) {
