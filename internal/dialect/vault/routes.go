@@ -92,7 +92,7 @@ var routes = flat(
 	transitRoutes,
 	absent("GET", notYet, "transit/backup/{name}", "transit/byok-export/{destination}/{source}", "transit/byok-export/{destination}/{source}/{version}", "transit/cache-config", "transit/config/keys",
 		"transit/export/{type}/{name}", "transit/export/{type}/{name}/{version}", "transit/wrapping_key"),
-	absent("POST", notYet, "transit/cache-config", "transit/config/keys", "transit/derive-key/{name}", "transit/keys/{name}/csr", "transit/keys/{name}/import", "transit/keys/{name}/import_version",
+	absent("POST", notYet, "transit/cache-config", "transit/config/keys", "transit/derive-key/{name}", "transit/keys/{name}/import", "transit/keys/{name}/import_version",
 		"transit/keys/{name}/set-certificate", "transit/keys/{name}/trim", "transit/restore", "transit/restore/{name}"),
 
 	tokenRoutes,
@@ -131,6 +131,7 @@ var transitRoutes = []route{
 	{method: "POST", pattern: "transit/keys/{name}", grants: may(canUpdate, kms.CreateKey), run: (*exchange).CreateKey},
 	{method: "DELETE", pattern: "transit/keys/{name}", grants: may(canDelete, kms.ScheduleKeyDestruction), run: (*exchange).DeleteKey},
 	{method: "POST", pattern: "transit/keys/{name}/config", grants: may(canUpdate, kms.UpdateKey, kms.AllowExport, kms.ScheduleRotation), run: (*exchange).ConfigureKey},
+	{method: "POST", pattern: "transit/keys/{name}/csr", grants: may(canUpdate, kms.Sign, kms.GetPublicKey), run: (*exchange).CSR},
 	{method: "POST", pattern: "transit/keys/{name}/rotate", grants: may(canUpdate, kms.RotateKey), run: (*exchange).RotateKey},
 	{method: "DELETE", pattern: "transit/keys/{name}/soft-delete", grants: may(canDelete, kms.ScheduleKeyDestruction), run: (*exchange).SoftDelete},
 	{method: "POST", pattern: "transit/keys/{name}/soft-delete-restore", grants: may(canUpdate, kms.CancelKeyDestruction), run: (*exchange).SoftDeleteRestore},
