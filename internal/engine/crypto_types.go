@@ -182,6 +182,7 @@ type SignOutput struct {
 // SignedItem is a signature or an error.
 type SignedItem struct {
 	Signature []byte
+	Public    []byte // of a derived key, what verifies it: a DER SubjectPublicKeyInfo
 	Err       *kms.Error
 }
 

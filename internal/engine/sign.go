@@ -80,6 +80,9 @@ func doSign(ctx context.Context, w *work, in *SignInput) (SignOutput, error) {
 		if err == nil {
 			sig, err = h.Sign(it.Message, kms.Form{Digested: it.Digested, Salt: in.Salt}, s)
 		}
+		if err == nil && k.Transit.Derived {
+			out.Items[i].Public, err = h.PublicKey()
+		}
 		out.Items[i].Signature = sig
 		if out.Items[i].Err, err = w.note(len(in.Items), v.Number, len(it.Message), err); err != nil {
 			return out, err

@@ -13,6 +13,7 @@ type item struct {
 	in      fields
 	version uint32 // that is asked for, then the one that did it
 	made    []byte
+	public  []byte // of a derived key that signed
 	fault   *fault // why it was not done
 }
 

@@ -154,6 +154,7 @@ func (x *exchange) Sign(ctx context.Context) *fault {
 		errs := make([]*kms.Error, len(out.Items))
 		for i, o := range out.Items {
 			b.items[which[i]].made, b.items[which[i]].version, errs[i] = o.Signature, out.Version, o.Err
+			b.items[which[i]].public = o.Public
 		}
 		return errs, err
 	}, func(it *item) {
@@ -163,6 +164,9 @@ func (x *exchange) Sign(ctx context.Context) *fault {
 			x.e.versioned("signature", it.version, it.made)
 		}
 		x.e.number("key_version", int64(it.version))
+		if it.public != nil {
+			x.e.text("public_key", publicKey(keyType{algorithm: how.algorithm}, it.public))
+		}
 	})
 }
 

@@ -337,8 +337,13 @@ func TestADerivedKeySignsForItsContext(t *testing.T) {
 	if one == other {
 		t.Error("two contexts have one key")
 	}
-	var sig struct{ Signature string }
-	s.Ask(t, s.User, "POST", "transit/sign/d", `{"input":"aGk=","context":"b25l"}`).Into(t, &sig)
+	var sig struct {
+		Signature string
+		Public    string `json:"public_key"`
+	}
+	if s.Ask(t, s.User, "POST", "transit/sign/d", `{"input":"aGk=","context":"b25l"}`).Into(t, &sig); sig.Public != one {
+		t.Errorf("got the public key %q with the signature, want %q", sig.Public, one)
+	}
 	raw, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(sig.Signature, "vault:v1:"))
 	key, _ := base64.StdEncoding.DecodeString(one)
 	if err != nil || len(key) != ed25519.PublicKeySize || !ed25519.Verify(key, []byte("hi"), raw) {
