@@ -35,8 +35,12 @@ func CheckAlso(a Algorithm, u, also Usage, t Transit, p Profile) error {
 	if u == also || !t.Mac {
 		return Errorf(CodeUsage, "a key serves one purpose: only RSA keys of the Vault dialect have two")
 	}
-	_, err := CheckCreate(a, also, p)
-	return err
+	for _, each := range []Usage{u, also} {
+		if _, err := CheckCreate(a, each, p); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // Settled is what a key of the Vault dialect has, once it is known what else it is: what may leave, came from elsewhere or is derived makes ciphertexts
