@@ -192,30 +192,30 @@ func (w *work) openItem(ctx context.Context, share *shared, it *DecryptItem, raw
 	var header []byte
 	sealed := it.Ciphertext
 	aad := it.AAD
-	var bare error // why it is no Keyhold ciphertext of the key; nil: it is one
-	if !raw {
+	bare := plain && !raw && (k.Transit.Plain || k.Algorithm.Facts().Asymmetric) && !blob.Names(it.Ciphertext, k.ID) // it is of transit's layout, or RSA's
+	switch {
+	case bare:
+		n = it.Version
+	case !raw:
 		h, rest, err := blob.Parse(it.Ciphertext)
-		if err == nil && h.Key != k.ID {
-			err = kms.Errorf(kms.CodeWrongKey, "the ciphertext was made by key %s, not by the key named", h.Key)
-		}
-		switch {
-		case err == nil && it.Version != 0 && it.Version != h.Version:
-			return nil, 0, kms.Errorf(kms.CodeDecryptFailed, "the ciphertext was made by another version than the one named")
-		case err == nil:
-			header, sealed, n = it.Ciphertext[:len(it.Ciphertext)-len(rest)], rest, h.Version
-			share.aad = appendAAD(share.aad[:0], k.ID, it.Context, it.AAD)
-			aad = share.aad
-		case plain && (k.Transit.Plain || k.Algorithm.Facts().Asymmetric):
-			bare, n = err, it.Version
-		default:
+		if err != nil {
 			return nil, 0, err
 		}
+		if h.Key != k.ID {
+			return nil, 0, kms.Errorf(kms.CodeWrongKey, "the ciphertext was made by key %s, not by the key named", h.Key)
+		}
+		if it.Version != 0 && it.Version != h.Version {
+			return nil, 0, kms.Errorf(kms.CodeDecryptFailed, "the ciphertext was made by another version than the one named")
+		}
+		header, sealed, n = it.Ciphertext[:len(it.Ciphertext)-len(rest)], rest, h.Version
+		share.aad = appendAAD(share.aad[:0], k.ID, it.Context, it.AAD)
+		aad = share.aad
 	}
 	if n == 0 {
 		n = lifecycle.PrimaryAt(&k.Key.Key, w.now)
 	}
 	if n > k.Latest {
-		if bare != nil {
+		if bare {
 			return nil, 0, kms.Errorf(kms.CodeVersionNotFound, "the key has no version %d", n)
 		}
 		return nil, 0, kms.Errorf(kms.CodeDecryptFailed, "the ciphertext does not open with this key and context")
@@ -228,7 +228,7 @@ func (w *work) openItem(ctx context.Context, share *shared, it *DecryptItem, raw
 		}
 		share.version = v
 	}
-	s, err := w.cipherScheme(k, v.Algorithm, s, bare != nil, false)
+	s, err := w.cipherScheme(k, v.Algorithm, s, bare, false)
 	if err != nil {
 		return nil, n, err
 	}
@@ -237,8 +237,8 @@ func (w *work) openItem(ctx context.Context, share *shared, it *DecryptItem, raw
 		return opened, n, err
 	}
 	switch boxed := blob.Of(s).Boxed(); {
-	case bare != nil && boxed:
-		return nil, n, bare
+	case bare && boxed:
+		return nil, n, kms.Errorf(kms.CodeBadCiphertext, "the ciphertext cannot be read: it names no key, and the key's own do")
 	case raw && boxed:
 		return nil, n, kms.Errorf(kms.CodeAlgorithm, "only RSA ciphertexts have a raw form")
 	}

@@ -126,6 +126,11 @@ func Parse(blob []byte) (Header, []byte, error) {
 	return h, body, nil
 }
 
+// Names tells whether what may be a blob names a key as the one that made it. What does not is no blob of that key.
+func Names(blob []byte, key kms.ID) bool {
+	return len(blob) >= HeaderSize && blob[0] == version1 && kms.ID(blob[2:18]) == key
+}
+
 func bad(format string, args ...any) error {
 	return kms.Errorf(kms.CodeBadCiphertext, "the ciphertext cannot be read: "+format, args...)
 }
