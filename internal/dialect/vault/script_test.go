@@ -326,7 +326,7 @@ func (p *player) matchText(path, want string, have any) error {
 	name, kind, size := m[1], m[2], m[3]
 	text, isText := have.(string)
 	number, isNumber := have.(float64)
-	ok := isText
+	var ok bool
 	switch kind {
 	case "any":
 		ok = true
