@@ -204,6 +204,9 @@ func (w *work) openItem(ctx context.Context, share *shared, it *DecryptItem, raw
 		if h.Key != k.ID {
 			return nil, 0, kms.Errorf(kms.CodeWrongKey, "the ciphertext was made by key %s, not by the key named", h.Key)
 		}
+		if it.Version > k.Latest {
+			return nil, 0, kms.Errorf(kms.CodeVersionNotFound, "the key has no version %d", it.Version)
+		}
 		if it.Version != 0 && it.Version != h.Version {
 			return nil, 0, kms.Errorf(kms.CodeDecryptFailed, "the ciphertext was made by another version than the one named")
 		}

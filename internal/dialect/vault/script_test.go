@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/keyhold/keyhold/internal/dialect/vault/vaulttest"
+	"github.com/keyhold/keyhold/internal/engine"
+	"github.com/keyhold/keyhold/internal/kms"
 )
 
 // TestScripts plays testdata/scripts: requests of every family of routes, and the answers as they were captured on OpenBao's wire or as its
@@ -119,6 +121,8 @@ func (p *player) play(file string, x step) {
 		switch d[0] {
 		case "sealed":
 			p.s = vaulttest.Start(p.t)
+		case "policy":
+			p.policy(value)
 		case "as":
 			token = value
 		case "header":
@@ -150,6 +154,16 @@ func (p *player) play(file string, x step) {
 	for range times {
 		a := p.s.Ask(p.t, token, x.method, p.fill(strings.TrimPrefix(x.path, "/")), p.fill(x.body), headers...)
 		p.check(x, a)
+	}
+}
+
+// policy puts a policy, as an administrator does.
+func (p *player) policy(text string) {
+	p.t.Helper()
+	p.s = vaulttest.Open(p.t)
+	by := kms.Call{Principal: &kms.Principal{Name: "alice", Namespace: kms.DefaultNamespace, Roles: []kms.Role{kms.RoleAdmin}, Method: kms.AuthToken}, Namespace: kms.DefaultNamespace}
+	if _, err := p.s.Engine.PutPolicy(p.t.Context(), by, engine.PutPolicyInput{ID: "script", Text: text}); err != nil {
+		p.t.Fatalf("%s: %v", p.at, err)
 	}
 }
 
