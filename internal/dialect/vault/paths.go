@@ -45,7 +45,7 @@ func Paths(mounts, kv []string) []kms.Path {
 
 // words is a pattern with what its variables mean for a grant.
 func (r *route) words(pattern string, g grant) string {
-	parts := strings.Split(pattern, "/")
+	parts := strings.Split(strings.TrimSuffix(pattern, "/"), "/")
 	n := 0
 	for i, part := range parts {
 		if part[0] != '{' {

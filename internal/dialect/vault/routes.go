@@ -107,10 +107,10 @@ var routes = flat(
 	sysRoutes,
 	wrappingRoutes,
 	kvRoutes,
-	absent("GET", notYet, "sys/auth", "sys/auth/{path}", "sys/auth/{path}/tune", "sys/internal/ui/namespaces", "sys/internal/ui/resultant-acl", "sys/leases", "sys/leases/count"),
-	absent("LIST", notYet, "sys/leases/lookup/", "sys/leases/lookup/{prefix}"),
-	absent("POST", notYet, "sys/capabilities", "sys/capabilities-accessor", "sys/leases/lookup", "sys/leases/renew", "sys/leases/renew/{url_lease_id}", "sys/leases/revoke", "sys/leases/revoke-force/{prefix}",
-		"sys/leases/revoke-prefix/{prefix}", "sys/leases/revoke/{url_lease_id}", "sys/leases/tidy"),
+	absent("GET", notYet, "sys/auth", "sys/auth/{path}", "sys/auth/{path}/tune"),
+	capabilityRoutes,
+	leaseRoutes,
+	namespaceRoutes,
 	absent("POST", noMounts, "sys/mounts/{path}/tune", "sys/auth/{path}", "sys/auth/{path}/tune"),
 	absent("DELETE", noMounts, "sys/mounts/{path}", "sys/auth/{path}"),
 	policyRoutes,
@@ -177,7 +177,6 @@ var sysRoutes = []route{
 	except("of a mount that the configuration names, which is there already", route{method: "POST", pattern: "sys/mounts/{path}", run: (*exchange).AddMount}),
 	{method: "GET", pattern: "sys/internal/ui/mounts", run: (*exchange).UIMounts},
 	{method: "GET", pattern: "sys/internal/ui/mounts/{path}", run: (*exchange).UIMount},
-	{method: "POST", pattern: "sys/capabilities-self", echo: true, run: (*exchange).Capabilities},
 }
 
 func flat(all ...[]route) []route {
@@ -212,7 +211,12 @@ func indexed(all []route) index {
 	return m
 }
 
-// match compares segments with a route's and answers what stands for its variables. A {path} is of one segment or several.
+// deep tells whether what stands for a variable is of one segment or several.
+func deep(part string) bool {
+	return part == "{path}" || part == "{prefix}" || part == "{url_lease_id}"
+}
+
+// match compares segments with a route's and answers what stands for its variables.
 func (r *route) match(segments []string) (names [3]string, ok bool) {
 	n := 0
 	for i, part := range r.parts {
@@ -221,12 +225,12 @@ func (r *route) match(segments []string) (names [3]string, ok bool) {
 			more++
 		}
 		switch {
-		case more == 0 && part == "{path}" && r.whole:
+		case more == 0 && deep(part) && r.whole:
 			n++
 			continue
 		case more < 1:
 			return names, false
-		case part == "{path}":
+		case deep(part):
 			names[n] = strings.Join(segments[:more], "/")
 			n, segments = n+1, segments[more:]
 			continue

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/keyhold/keyhold/internal/engine"
-	"github.com/keyhold/keyhold/internal/kms"
 )
 
 // apiVersion is the version of OpenBao that is followed, marked as not being it (SemVer 2.0 §10): clients ask which features there are by it.
@@ -266,97 +265,4 @@ func (x *exchange) UIMount(ctx context.Context) *fault {
 	x.e.text("path", m.path+"/")
 	x.e.close()
 	return nil
-}
-
-// maxPaths of one question about capabilities.
-const maxPaths = 64
-
-// Capabilities answers what the caller may do with paths, from the policies that decide it.
-func (x *exchange) Capabilities(ctx context.Context) *fault {
-	var paths []string
-	if raw := x.in.raw("paths"); raw != nil && raw[0] == '[' {
-		values, f := x.j.list(raw)
-		if f != nil {
-			return f
-		}
-		for _, v := range values {
-			s, f := fields{{name: []byte("paths"), raw: v}}.text("paths")
-			if f != nil {
-				return f
-			}
-			paths = append(paths, s)
-		}
-	}
-	for _, name := range []string{"path", "paths"} {
-		if raw := x.in.raw(name); raw != nil && raw[0] == '"' && len(paths) == 0 {
-			s, f := x.in.text(name)
-			if f != nil {
-				return f
-			}
-			paths = append(paths, s)
-		}
-	}
-	if len(paths) == 0 {
-		return newFault(http.StatusBadRequest, "paths must be supplied")
-	}
-	if len(paths) > maxPaths {
-		return newFault(http.StatusBadRequest, "at most "+strconv.Itoa(maxPaths)+" paths can be asked about at once")
-	}
-	x.e.open()
-	for i, path := range paths {
-		can, err := x.can(ctx, path)
-		if err != nil {
-			return faultOf(err)
-		}
-		if i == 0 && len(paths) == 1 {
-			x.e.name("capabilities")
-			x.e.texts(can)
-		}
-		if path != "capabilities" {
-			x.e.key(path)
-			x.e.texts(can)
-		}
-	}
-	x.e.close()
-	return nil
-}
-
-// can are the capabilities of the caller on a path.
-func (x *exchange) can(ctx context.Context, path string) ([]string, error) {
-	p, f := x.locate("/v1/" + strings.TrimPrefix(strings.TrimPrefix(path, "/"), "v1/"))
-	if f != nil || len(p.rest) == 0 {
-		return []string{"deny"}, nil
-	}
-	var can []string
-	for _, r := range x.index[p.group][p.rest[0]] {
-		names, ok := r.match(p.rest)
-		if !ok {
-			continue
-		}
-		for _, g := range r.grants {
-			in := engine.CanIInput{Action: g.action}
-			switch {
-			case g.action.OnKey():
-				in.Key = p.ref(names[g.on])
-			case g.action == kms.ListSecrets, g.action.OnSecret() && names[g.on] == "":
-				in.Secret = p.secret(names[g.on]) + "/"
-			case g.action.OnSecret():
-				in.Secret = p.secret(names[g.on])
-			}
-			out, err := x.engine.CanI(ctx, x.call, in)
-			switch {
-			case err != nil && kms.AsError(err).Kind() == kms.KindInvalid: // no key can have such a name
-				continue
-			case err != nil:
-				return nil, err
-			case out.Explanation.Allowed && !slices.Contains(can, g.capability):
-				can = append(can, g.capability)
-			}
-		}
-	}
-	if len(can) == 0 {
-		return []string{"deny"}, nil
-	}
-	slices.Sort(can)
-	return can, nil
 }
