@@ -43,6 +43,7 @@ type Identity struct {
 	Secret *secret.Bytes // of an access key or a session: the receiver erases it; nil: it does not sign
 	Parent string        // of a session: the public id of the credential that began it; empty: none of the server's
 	Role   kms.ID        // of a session
+	Line   []kms.ID      // of a token: those that it comes from; forgetting one of them forgets it
 }
 
 // Identities looks credentials up. Its methods answer CodeUnauthenticated if there is no such credential; any other
@@ -97,6 +98,7 @@ type Authenticator struct {
 	dates      func() time.Time
 
 	tokens     shelf[kms.ID, *entry]
+	lines      atomic.Bool // a token with a line was read: before, forgetting one need not look for others
 	subjects   shelf[string, *entry]
 	named      shelf[string, named]    // by the raw bytes of a certificate
 	accessKeys shelf[string, *entry]   // by id

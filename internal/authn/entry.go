@@ -3,6 +3,7 @@ package authn
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -27,13 +28,14 @@ type entry struct {
 	signing *signing // nil: it does not sign
 	parent  string   // of a session
 	role    kms.ID   // of a session
+	line    []kms.ID // of a token
 
 	condition atomic.Uint32
 	again     func(context.Context) (Identity, error) // looks the credential up anew
 }
 
 func newEntry(id Identity, b *bucket, again func(context.Context) (Identity, error)) *entry {
-	e := &entry{digest: id.Digest, rev: id.Rev, bucket: b, again: again, parent: id.Parent, role: id.Role}
+	e := &entry{digest: id.Digest, rev: id.Rev, bucket: b, again: again, parent: id.Parent, role: id.Role, line: id.Line}
 	if id.Secret != nil {
 		e.signing = &signing{secret: id.Secret}
 	}
@@ -94,7 +96,11 @@ func (e *entry) erase() {
 // tokenEntry reads a token's record. A nil entry without an error: there is none, or it is revoked.
 func (a *Authenticator) tokenEntry(ctx context.Context, id kms.ID, from netip.Addr, now time.Time) (*entry, *kms.Error) {
 	return read(ctx, a, &a.tokens, id, from, now, func(ctx context.Context) (Identity, error) {
-		return a.identities.Token(ctx, id)
+		i, err := a.identities.Token(ctx, id)
+		if len(i.Line) > 0 && !a.lines.Load() {
+			a.lines.Store(true) // before it is on the shelf: who forgets one after that looks
+		}
+		return i, err
 	})
 }
 
@@ -153,6 +159,9 @@ func read[K comparable](ctx context.Context, a *Authenticator, s *shelf[K, *entr
 // The store's change must be readable before it is called.
 func (a *Authenticator) ForgetToken(id kms.ID) {
 	a.tokens.withdraw(id, (*entry).end)
+	if a.lines.Load() {
+		a.tokens.withdrawIf(func(e *entry) bool { return slices.Contains(e.line, id) }, (*entry).end)
+	}
 	a.forgetSessionsOf(id.String())
 }
 

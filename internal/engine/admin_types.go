@@ -121,6 +121,13 @@ type CreateTokenInput struct {
 	Groups    []string
 	Scope     []kms.Action  // empty: everything its roles and policies permit
 	TTL       time.Duration // 0: 24 hours; at most a year
+
+	Renewable bool              // it can be renewed, for 32 days from now on, or as Most and Period say
+	Most      time.Duration     // all that it lives, with renewals; 0: 32 days, or with a Period for ever
+	Period    time.Duration     // every renewal gives it so much, in the place of TTL
+	Child     bool              // of the token that the call came with: it ends with that one
+	Path      string            // of the request, in words of its dialect; at most 255 bytes
+	Meta      map[string]string // at most 16 names of 64 bytes with values of 512 bytes
 }
 
 // TokenInfo describes a token; it never holds the token itself.
@@ -135,6 +142,27 @@ type TokenInfo struct {
 	By        string
 	Expires   time.Time
 	Revoked   time.Time // zero: it stands
+
+	Renewable bool
+	TTL       time.Duration // that it was made with; 0: not known
+	Period    time.Duration
+	Most      time.Duration // all that it may live, as was asked for; 0: nothing was
+	Renewed   time.Time     // zero: never
+	Line      []kms.ID      // the tokens that it comes from, the first one first
+	Path      string
+	Meta      map[string]string
+}
+
+// RenewTokenInput names a token and says for how long it is to live from now on.
+type RenewTokenInput struct {
+	ID  kms.ID        // zero: the caller's own
+	TTL time.Duration // 0: as long as it was made for
+}
+
+// RenewTokenOutput is the token as it is now.
+type RenewTokenOutput struct {
+	Token  TokenInfo
+	Capped bool // it lives shorter than was asked for
 }
 
 // CreateTokenOutput shows the token, this once.

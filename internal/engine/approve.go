@@ -167,6 +167,11 @@ func stillStands(tx *records.Tx, v *approval.Vote) (bool, error) {
 			return false, nil
 		}
 		t, there, err := tx.Token(id)
+		for _, id := range t.Line {
+			if from, is, err := tx.Token(id); err != nil || !is || !from.Revoked.IsZero() {
+				return false, err
+			}
+		}
 		return there && t.Revoked.IsZero() && t.Namespace == v.By.Home && t.Principal == v.By.Name, err
 	case kms.AuthCertificate:
 		c, there, err := tx.Credential(v.By.Credential)

@@ -103,20 +103,28 @@ func checkToken(in *CreateTokenInput) error {
 	if len(in.Scope) > maxScope {
 		return kms.Errorf(kms.CodeTooLarge, "the scope has more actions than there are")
 	}
+	if err := checkLife(in); err != nil {
+		return err
+	}
 	return checkIdentity(in.Principal, in.Roles, in.Groups)
 }
 
 func tokenInfo(t records.Token) TokenInfo {
 	return TokenInfo{ID: t.ID, Namespace: t.Namespace, Principal: t.Principal, Roles: t.Roles, Groups: t.Groups, Scope: t.Scope,
-		Created: t.Created, By: t.By, Expires: t.Expires, Revoked: t.Revoked}
+		Created: t.Created, By: t.By, Expires: t.Expires, Revoked: t.Revoked,
+		Renewable: t.Renewable, TTL: t.TTL.Duration(), Period: t.Period.Duration(), Most: t.Limit.Duration(), Renewed: t.Renewed, Line: t.Line, Path: t.Path, Meta: t.Meta}
 }
 
 func doCreateToken(_ context.Context, w *work, tx *records.Tx, in *CreateTokenInput) (CreateTokenOutput, error) {
 	if err := w.checkHome(in.Roles); err != nil {
 		return CreateTokenOutput{}, err
 	}
-	t := records.Token{Namespace: w.call.Namespace, Principal: in.Principal, Roles: in.Roles, Groups: in.Groups, Scope: in.Scope}
-	return w.putToken(tx, t, in.TTL)
+	t := records.Token{Namespace: w.call.Namespace, Principal: in.Principal, Roles: in.Roles, Groups: in.Groups, Scope: in.Scope, Path: in.Path, Meta: in.Meta}
+	ttl, err := w.lifeOf(tx, &t, in)
+	if err != nil {
+		return CreateTokenOutput{}, err
+	}
+	return w.putToken(tx, t, ttl)
 }
 
 func doRevokeToken(_ context.Context, w *work, tx *records.Tx, in *IDInput) (TokenOutput, error) {
@@ -125,9 +133,14 @@ func doRevokeToken(_ context.Context, w *work, tx *records.Tx, in *IDInput) (Tok
 		return TokenOutput{}, err
 	}
 	if !there || t.Namespace != w.call.Namespace {
-		return TokenOutput{}, kms.Errorf(kms.CodeNotFound, "there is no token %s in this namespace", in.ID)
+		return TokenOutput{}, noTokenHere(in.ID)
 	}
-	w.rec.Resource = in.ID.String()
+	return w.endToken(tx, t)
+}
+
+// endToken revokes a token. What comes from it ends with it: see Identities.Token.
+func (w *work) endToken(tx *records.Tx, t records.Token) (TokenOutput, error) {
+	w.rec.Resource = t.ID.String()
 	if !t.Revoked.IsZero() {
 		w.rec.Detail = "nothing to do"
 		return TokenOutput{tokenInfo(t)}, nil

@@ -247,6 +247,31 @@ func (e *Engine) RevokeCredential(ctx context.Context, c kms.Call, in SubjectInp
 	return alter(ctx, e, c, &revokeCredential, &in)
 }
 
+// Token tells of a token of the call's namespace.
+func (e *Engine) Token(ctx context.Context, c kms.Call, in IDInput) (TokenOutput, error) {
+	return use(ctx, e, c, &readToken, &in)
+}
+
+// OwnToken tells the caller of the token that the call came with. CodeNotFound: it came with none.
+func (e *Engine) OwnToken(ctx context.Context, c kms.Call) (TokenOutput, error) {
+	return use(ctx, e, c, &ownToken, &struct{}{})
+}
+
+// RenewToken lets a token live longer. CodeExpired: it ended. CodeBadRequest: it was not made to be renewed.
+func (e *Engine) RenewToken(ctx context.Context, c kms.Call, in RenewTokenInput) (RenewTokenOutput, error) {
+	return alter(ctx, e, c, &renewToken, &in)
+}
+
+// RenewOwnToken lets the token that the call came with live longer.
+func (e *Engine) RenewOwnToken(ctx context.Context, c kms.Call, in RenewTokenInput) (RenewTokenOutput, error) {
+	return alter(ctx, e, c, &renewOwnToken, &in)
+}
+
+// RevokeOwnToken ends the token that the call came with.
+func (e *Engine) RevokeOwnToken(ctx context.Context, c kms.Call) (TokenOutput, error) {
+	return alter(ctx, e, c, &revokeOwnToken, &struct{}{})
+}
+
 // WhoAmI tells the caller who the server takes it for.
 func (e *Engine) WhoAmI(ctx context.Context, c kms.Call) (WhoAmIOutput, error) {
 	return use(ctx, e, c, &whoAmI, &struct{}{})

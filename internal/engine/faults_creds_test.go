@@ -1,6 +1,8 @@
 package engine_test
 
 import (
+	"time"
+
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
 )
@@ -10,6 +12,16 @@ func newAccessKey(w *world, n string) (engine.CreateAccessKeyOutput, error) {
 }
 
 var credsTrials = map[kms.Action]trial{
+	kms.RenewToken: after(renewable, func(w *world, c kms.Call) (engine.RenewTokenOutput, error) {
+		id, _ := kms.ParseID(c.Principal.Credential)
+		return w.e.RenewToken(w.t.Context(), admin, engine.RenewTokenInput{ID: id, TTL: 2 * time.Hour})
+	}),
+	kms.RenewOwnToken: after(renewable, func(w *world, c kms.Call) (engine.RenewTokenOutput, error) {
+		return w.e.RenewOwnToken(w.t.Context(), c, engine.RenewTokenInput{TTL: 2 * time.Hour})
+	}),
+	kms.RevokeOwnToken: after(renewable, func(w *world, c kms.Call) (engine.TokenOutput, error) {
+		return w.e.RevokeOwnToken(w.t.Context(), c)
+	}),
 	kms.CreateAccessKey: plain(newAccessKey),
 	kms.ReadAccessKey: plain(func(w *world, _ string) (engine.AccessKeysOutput, error) {
 		return w.e.ListAccessKeys(w.t.Context(), admin, engine.ListAccessKeysInput{})
@@ -30,6 +42,20 @@ var credsTrials = map[kms.Action]trial{
 	kms.AssumeRole: after(newRole, func(w *world, in engine.RoleOutput) (engine.SessionOutput, error) {
 		return w.e.AssumeRole(w.t.Context(), signer(), engine.AssumeRoleInput{Role: in.Role.Name, Session: "test"})
 	}),
+}
+
+// renewable makes a token that can be renewed, and answers a call that comes with it.
+func renewable(w *world, n string) (kms.Call, error) {
+	out, err := w.e.CreateToken(w.t.Context(), admin, engine.CreateTokenInput{Principal: "svc/" + n, Roles: []kms.Role{kms.RoleUser}, TTL: time.Hour, Renewable: true})
+	return withToken(user, out.Info.ID), err
+}
+
+// withToken is a call that came with a token.
+func withToken(c kms.Call, id kms.ID) kms.Call {
+	p := *c.Principal
+	p.Method, p.Credential = kms.AuthToken, id.String()
+	c.Principal = &p
+	return c
 }
 
 var credsElsewhere = map[kms.Action]string{}

@@ -23,6 +23,7 @@ type Identity struct {
 	Secret *secret.Bytes // of an access key or a session: the receiver erases it
 	Parent string        // of a session: the public id of the credential that began it
 	Role   kms.ID        // of a session
+	Line   []kms.ID      // of a token: those that it comes from, whose end or renewal changes what it is
 }
 
 // Identities looks up credentials for authn.
@@ -54,8 +55,20 @@ func (i Identities) Token(ctx context.Context, id kms.ID) (Identity, error) {
 	}
 	p := kms.Principal{Name: t.Principal, Namespace: t.Namespace, Roles: t.Roles, Groups: t.Groups, Method: kms.AuthToken,
 		Credential: t.ID.String(), Expires: t.Expires, Scope: t.Scope}
+	revoked := !t.Revoked.IsZero()
+	for _, id := range t.Line {
+		from, err := o.records.Token(ctx, id)
+		if err != nil {
+			return Identity{}, err
+		}
+		if from.Rev == 0 || !from.Revoked.IsZero() {
+			revoked = true
+		} else if from.Expires.Before(p.Expires) {
+			p.Expires = from.Expires
+		}
+	}
 	o.identify(&p)
-	return Identity{Principal: p, Digest: t.Digest, Revoked: !t.Revoked.IsZero(), Rev: t.Rev}, nil
+	return Identity{Principal: p, Digest: t.Digest, Revoked: revoked, Rev: t.Rev, Line: t.Line}, nil
 }
 
 // Certificate finds the identity that a certificate's subject is bound to. CodeUnauthenticated: there is none.
@@ -105,6 +118,7 @@ func (w *work) putToken(tx *records.Tx, t records.Token, ttl time.Duration) (Cre
 	defer clear(random)
 	t.ID = w.e.orderedID(w.now)
 	t.Digest = token.Digest(random)
+	t.TTL = wholeSeconds(ttl)
 	t.Created, t.Expires, t.By = w.now.UTC(), w.now.Add(ttl).UTC(), w.call.Principal.Name
 	w.rec.Resource = t.ID.String()
 	w.rec.Detail = "for " + t.Principal

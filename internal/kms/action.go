@@ -148,7 +148,10 @@ const (
 	LookUpAnswer         // tells how long it waits, and does not give it out
 	RewrapAnswer         // under another token
 
-	AllowExport // a key of the Vault dialect may leave from now on, wrapped or in the clear
+	AllowExport   // a key of the Vault dialect may leave from now on, wrapped or in the clear
+	RenewToken    // lets somebody's token live longer
+	RenewOwnToken // the caller's
+	RevokeOwnToken
 
 	actionEnd
 )
@@ -318,6 +321,9 @@ var actions = [...]actionFacts{
 	LookUpAnswer:         {"LookUpAnswer", SelfGroup, false},
 	RewrapAnswer:         {"RewrapAnswer", SelfGroup, false},
 	AllowExport:          {"AllowExport", ManageGroup, true},
+	RenewToken:           {"RenewToken", AdminGroup, false},
+	RenewOwnToken:        {"RenewOwnToken", SelfGroup, false},
+	RevokeOwnToken:       {"RevokeOwnToken", SelfGroup, false},
 }
 
 // AllActions lists every action, for tables and tests that range over them.

@@ -89,6 +89,17 @@ type Token struct {
 	Revoked   time.Time     `json:"revoked,omitzero"`
 	Change    [32]byte      `json:"change"`
 
+	// Of a token that may live longer than it was made for, or ends with others.
+	Renewable bool              `json:"renewable,omitzero"`
+	TTL       kms.Seconds       `json:"ttl,omitzero"`    // what a renewal gives it; 0: not kept
+	Period    kms.Seconds       `json:"period,omitzero"` // in the place of TTL, without an end of its own
+	Until     time.Time         `json:"until,omitzero"`  // it cannot be renewed beyond this; zero: as long as it is renewed
+	Limit     kms.Seconds       `json:"limit,omitzero"`  // the most that was asked for when it was made; 0: nothing was
+	Renewed   time.Time         `json:"renewed,omitzero"`
+	Line      []kms.ID          `json:"line,omitempty"` // the tokens that it comes from, the first one first: it ends with each of them
+	Path      string            `json:"path,omitempty"` // of the request that made it
+	Meta      map[string]string `json:"meta,omitempty"`
+
 	Rev kms.Rev `json:"-"`
 }
 

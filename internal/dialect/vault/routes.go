@@ -96,12 +96,6 @@ var routes = flat(
 		"transit/keys/{name}/set-certificate", "transit/keys/{name}/trim", "transit/restore", "transit/restore/{name}"),
 
 	tokenRoutes,
-	absent("LIST", notYet, "auth/token/accessors", "auth/token/roles"),
-	absent("GET", notYet, "auth/token/lookup", "auth/token/roles/{role_name}"),
-	absent("DELETE", notYet, "auth/token/roles/{role_name}"),
-	absent("POST", notYet, "auth/token/create/{role_name}", "auth/token/lookup", "auth/token/lookup-accessor", "auth/token/renew", "auth/token/renew-accessor", "auth/token/revoke",
-		"auth/token/revoke-orphan", "auth/token/roles/{role_name}", "auth/token/tidy"),
-
 	absent("GET", notYet, "auth/approle/{path}"), absent("LIST", notYet, "auth/approle/{path}"), absent("POST", notYet, "auth/approle/{path}"), absent("DELETE", notYet, "auth/approle/{path}"),
 
 	sysRoutes,
@@ -155,16 +149,6 @@ const (
 	ownMAC    = "of keys of type `hmac`"
 	ownRandom = "at most 65,536 bytes; every `source` is the server's own"
 )
-
-var tokenRoutes = []route{
-	{method: "GET", pattern: "auth/token/lookup-self", grants: may(canRead, kms.WhoAmI), run: (*exchange).LookUpSelf},
-	{method: "POST", pattern: "auth/token/lookup-self", grants: may(canUpdate, kms.WhoAmI), run: (*exchange).LookUpSelf},
-	except("answers how long the token lives still, which cannot be extended", route{method: "POST", pattern: "auth/token/renew-self", grants: may(canUpdate, kms.WhoAmI), run: (*exchange).RenewSelf}),
-	except("policies are the roles of the token, or its groups", route{method: "POST", pattern: "auth/token/create", grants: may(canUpdate, kms.CreateToken), run: (*exchange).CreateToken}),
-	except("as auth/token/create: there are no children of tokens", route{method: "POST", pattern: "auth/token/create-orphan", grants: may(canUpdate, kms.CreateToken), run: (*exchange).CreateToken}),
-	{method: "POST", pattern: "auth/token/revoke-accessor", grants: may(canUpdate, kms.RevokeToken), run: (*exchange).RevokeAccessor},
-	except("needs the permission to revoke tokens", route{method: "POST", pattern: "auth/token/revoke-self", grants: may(canUpdate, kms.RevokeToken), run: (*exchange).RevokeSelf}),
-}
 
 var sysRoutes = []route{
 	{method: "GET", pattern: "sys/health", open: true, bare: true, run: (*exchange).Health},

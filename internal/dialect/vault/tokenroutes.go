@@ -1,0 +1,38 @@
+package vault
+
+import "github.com/keyhold/keyhold/internal/kms"
+
+const (
+	noTokenRoles = "not built yet: a token's policies are named when it is made"
+	noOrphans    = "not built yet: what comes from a token ends with it"
+	noTidy       = "the server removes tokens that ended by itself"
+)
+
+// tokenRoutes are those of tokens.
+var tokenRoutes = flat(
+	[]route{
+		{method: "GET", pattern: "auth/token/lookup-self", grants: may(canRead, kms.WhoAmI), run: (*exchange).LookUpSelf},
+		{method: "POST", pattern: "auth/token/lookup-self", grants: may(canUpdate, kms.WhoAmI), run: (*exchange).LookUpSelf},
+		{method: "GET", pattern: "auth/token/lookup", grants: may(canRead, kms.ReadToken), run: (*exchange).LookUp},
+		{method: "POST", pattern: "auth/token/lookup", grants: may(canUpdate, kms.ReadToken), run: (*exchange).LookUp},
+		{method: "POST", pattern: "auth/token/lookup-accessor", grants: may(canUpdate, kms.ReadToken), run: (*exchange).LookUpAccessor},
+		{method: "LIST", pattern: "auth/token/accessors", grants: may(canList, kms.ReadToken), run: (*exchange).ListAccessors},
+		{method: "POST", pattern: "auth/token/renew-self", grants: may(canUpdate, kms.RenewOwnToken), run: (*exchange).RenewSelf},
+		{method: "POST", pattern: "auth/token/renew", grants: may(canUpdate, kms.RenewToken), run: (*exchange).Renew},
+		{method: "POST", pattern: "auth/token/renew-accessor", grants: may(canUpdate, kms.RenewToken), run: (*exchange).RenewAccessor},
+		except(onlyTimed, route{method: "POST", pattern: "auth/token/create", grants: may(canUpdate, kms.CreateToken), run: (*exchange).CreateToken}),
+		except(onlyTimed, route{method: "POST", pattern: "auth/token/create-orphan", grants: may(canUpdate, kms.CreateToken), run: (*exchange).CreateOrphan}),
+		{method: "POST", pattern: "auth/token/revoke", grants: may(canUpdate, kms.RevokeToken), run: (*exchange).Revoke},
+		{method: "POST", pattern: "auth/token/revoke-accessor", grants: may(canUpdate, kms.RevokeToken), run: (*exchange).RevokeAccessor},
+		{method: "POST", pattern: "auth/token/revoke-self", grants: may(canUpdate, kms.RevokeOwnToken), run: (*exchange).RevokeSelf},
+	},
+	absent("LIST", noTokenRoles, "auth/token/roles"),
+	absent("GET", noTokenRoles, "auth/token/roles/{role_name}"),
+	absent("DELETE", noTokenRoles, "auth/token/roles/{role_name}"),
+	absent("POST", noTokenRoles, "auth/token/create/{role_name}", "auth/token/roles/{role_name}"),
+	absent("POST", noOrphans, "auth/token/revoke-orphan"),
+	absent("POST", noTidy, "auth/token/tidy"),
+)
+
+// onlyTimed is what is missing of making tokens.
+const onlyTimed = "without `num_uses`, `id` and batch tokens; policies are the roles of the token, or its groups; a token comes from 8 others at most"
