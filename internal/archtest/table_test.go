@@ -37,7 +37,7 @@ var table = []layer{
 		{path: "internal/dialect/aws", may: []string{"internal/authn", "internal/authn/oidc", "internal/engine", "internal/kms", "internal/secret"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/dialect/native", may: []string{"api/keyhold/v1", "api/keyhold/v1/keyholdv1connect", "internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"},
 			ext: []string{"connectrpc.com/connect", "google.golang.org/protobuf"}},
-		{path: "internal/dialect/vault", may: []string{"internal/engine", "internal/kms", "internal/secret"}, ext: []string{"github.com/go-json-experiment/json"}},
+		{path: "internal/dialect/vault", may: []string{"internal/engine", "internal/kms", "internal/secret", "internal/wire/transit"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/authn", may: []string{"internal/authn/oidc", "internal/kms", "internal/secret", "internal/wire/token"}, ext: []string{"github.com/spiffe/go-spiffe/v2/spiffeid", "golang.org/x/time"}},
 		{path: "internal/authn/oidc", may: []string{"internal/kms"}, ext: []string{"github.com/go-jose/go-jose/v4"}},
 	}},
@@ -51,7 +51,7 @@ var table = []layer{
 	{"engine: the path", []row{
 		{path: "internal/engine", may: []string{"internal/approval", "internal/audit", "internal/audit/receipt", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/datakey", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy", "internal/policy/iam",
 			"internal/provider", "internal/records", "internal/rotation", "internal/seal", "internal/seal/keyfile", "internal/secret", "internal/secret/arena", "internal/store", "internal/usage", "internal/wire/blob", "internal/wire/token",
-			"internal/transport"},
+			"internal/wire/transit", "internal/transport"},
 			ext: []string{"github.com/go-json-experiment/json", "golang.org/x/mod/sumdb/note", "golang.org/x/time"}},
 	}},
 	{"domain: keys, decisions, the trail", []row{
@@ -94,6 +94,7 @@ var table = []layer{
 		{path: "internal/transfer", may: []string{"internal/kms", "internal/secret", "internal/transport"},
 			ext: []string{"golang.org/x/crypto/scrypt", "software.sslmate.com/src/go-pkcs12"}},
 		{path: "internal/transport", may: []string{"internal/kdf", "internal/kms", "internal/mode", "internal/secret"}},
+		{path: "internal/wire/transit", may: []string{"internal/kms", "internal/secret"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/wire/blob", may: []string{"internal/box", "internal/kms"}},
 		{path: "internal/wire/token", may: []string{"internal/kms"}},
 		{path: "internal/box", may: []string{"internal/kdf", "internal/secret"}, ext: []string{"golang.org/x/crypto/chacha20poly1305"}},
@@ -139,6 +140,7 @@ var readers = map[string]string{
 	"internal/box":             "hands keys to the ciphers",
 	"internal/provider/soft":   "uses keys",
 	"internal/transport":       "wraps material for other systems, and opens what they wrapped",
+	"internal/wire/transit":    "writes material as a backup or an export in the clear has it",
 	"internal/seal":            "opens and closes the root key and what stands below it",
 	"internal/seal/keyfile":    "writes a seed to its file",
 	"internal/seal/passphrase": "stretches a passphrase",
@@ -191,7 +193,7 @@ var bans = []ban{
 
 // clockless packages are told what time it is.
 var clockless = []string{"internal/usage", "internal/kms", "internal/lifecycle", "internal/rotation", "internal/policy", "internal/box", "internal/mode", "internal/records", "internal/keyring", "internal/provider", "internal/provider/soft", "internal/transport",
-	"internal/seal", "internal/seal/shares", "internal/seal/passphrase", "internal/seal/keyfile", "internal/wire/blob", "internal/wire/token", "internal/cache", "internal/datakey",
+	"internal/seal", "internal/seal/shares", "internal/seal/passphrase", "internal/seal/keyfile", "internal/wire/blob", "internal/wire/token", "internal/wire/transit", "internal/cache", "internal/datakey",
 	"internal/transfer"}
 
 // leanPrograms must not link what they do not need, even indirectly.

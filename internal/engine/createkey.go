@@ -40,6 +40,7 @@ type newVersion struct {
 	shred     records.Shred
 
 	imported bool      // the material came from elsewhere
+	created  time.Time // when, elsewhere; zero: now
 	expires  time.Time // when it is forgotten; zero: never
 	note     string    // what was said of it
 }
@@ -83,6 +84,9 @@ func (w *work) putVersion(tx *records.Tx, k *kms.Key, m *newVersion, d Dates) (k
 	if m.imported {
 		v.Origin = kms.Imported
 	}
+	if !m.created.IsZero() {
+		v.Created = m.created
+	}
 	return v, tx.InsertVersion(records.Version{Version: v, Wrapped: m.gen.Wrapped, Canary: m.canary}, m.shred)
 }
 
@@ -122,14 +126,16 @@ func completed(name string, id kms.ID) string {
 const maxAliases = 50 // as many as the AWS dialect promises
 
 // authorizeCreate decides first and says what is wrong with the plan afterwards: who may not make keys learns nothing of templates.
-func authorizeCreate(w *work, in *CreateKeyInput) error {
+func authorizeCreate(w *work, in *CreateKeyInput) error { return authorizeNew(w, in, kms.CreateKey) }
+
+func authorizeNew(w *work, in *CreateKeyInput, a kms.Action) error {
 	var unfit error
 	in.plan, unfit = w.planKey(in)
 	w.rec.Resource = in.Name
 	in.made = &newVersion{key: in.id(w.e.newID(w.now))}
 	k := in.key(w)
 	in.made = nil
-	if err := w.verdict(w.decide(policy.PrepareKey(&k), kms.CreateKey, nil), kms.CreateKey); err != nil {
+	if err := w.verdict(w.decide(policy.PrepareKey(&k), a, nil), a); err != nil {
 		return err
 	}
 	if unfit != nil {
@@ -194,6 +200,9 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 		in.made = &newVersion{key: in.id(w.e.orderedID(w.now))}
 		return nil
 	}
+	if in.came != nil {
+		return in.came.take(ctx, w, in)
+	}
 	if in.made == nil {
 		in.made, err = w.newVersion(ctx, in.id(w.e.orderedID(w.now)), 1, provider.Spec{Algorithm: p.algorithm, Bytes: p.bytes, MAC: in.Transit.Mac}, p.usage)
 	}
@@ -222,6 +231,9 @@ func (in *CreateKeyInput) key(w *work) kms.Key {
 	}
 	if in.Import {
 		k.Origin, k.Switch, k.Primary, k.Latest = kms.Imported, kms.PendingImport, 0, 0
+	}
+	if in.came != nil {
+		in.came.settle(&k)
 	}
 	k.Transit = k.Settled()
 	return k
@@ -273,7 +285,13 @@ func doCreate(_ context.Context, w *work, tx *records.Tx, in *CreateKeyInput) (K
 		}
 	}
 	out := KeyOutput{Key: k}
-	if !in.Import {
+	switch {
+	case in.came != nil:
+		var err error
+		if out.Versions, err = in.came.put(w, tx, &k); err != nil {
+			return KeyOutput{}, err
+		}
+	case !in.Import:
 		v, err := w.putVersion(tx, &k, in.made, in.Dates)
 		if err != nil {
 			return KeyOutput{}, err

@@ -7,6 +7,8 @@ import (
 
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/secret/release"
+	"github.com/keyhold/keyhold/internal/wire/transit"
 )
 
 // exportReceiver is the public key of P-256 whose private key is 1.
@@ -59,9 +61,51 @@ var transferTrials = map[kms.Action]trial{
 	}, func(w *world, in engine.KeyOutput) (engine.KeyOutput, error) {
 		return w.e.AllowExport(w.t.Context(), admin, engine.AllowExportInput{Key: kms.RefTo(in.Key.ID), Exportable: true, Backup: true})
 	}),
+	kms.RestoreKey: after(backup, func(w *world, in engine.RestoreInput) (engine.KeyOutput, error) {
+		return w.e.RestoreKey(w.t.Context(), admin, in)
+	}),
+	kms.ReleaseKey: after(newBackedUp, func(w *world, in engine.KeyOutput) (engine.ReleaseOutput, error) {
+		return w.e.ReleaseKey(w.t.Context(), admin, engine.ReleaseInput{Key: kms.RefTo(in.Key.ID), As: engine.AsBackup})
+	}),
+	kms.TrimKey: after(oldOnes, func(w *world, in engine.KeyOutput) (engine.KeyOutput, error) {
+		return w.e.TrimKey(w.t.Context(), admin, engine.TrimInput{Key: kms.RefTo(in.Key.ID), Kept: 2})
+	}),
 	kms.ExportKey: after(arrived, func(w *world, in engine.ImportMaterialOutput) (engine.ExportOutput, error) {
 		return w.e.ExportKey(w.t.Context(), admin, engine.ExportInput{Key: kms.RefTo(in.Key.ID), Public: exportReceiver})
 	}),
+}
+
+var backedUp = engine.CreateKeyInput{Algorithm: kms.AES256GCM, Exportable: true, Transit: kms.Transit{Mac: true, Backup: true}}
+
+func newBackedUp(w *world, n string) (engine.KeyOutput, error) {
+	in := backedUp
+	in.Name = n
+	return w.e.CreateKey(w.t.Context(), admin, in)
+}
+
+func backup(w *world, n string) (engine.RestoreInput, error) {
+	out, err := newBackedUp(w, n+"-origin")
+	if err != nil {
+		return engine.RestoreInput{}, err
+	}
+	given, err := w.e.ReleaseKey(w.t.Context(), admin, engine.ReleaseInput{Key: kms.RefTo(out.Key.ID), As: engine.AsBackup})
+	if err != nil {
+		return engine.RestoreInput{}, err
+	}
+	b, err := transit.Parse(given.Backup.Wire(release.Wire{}))
+	return engine.RestoreInput{Backup: b, CreateKeyInput: engine.CreateKeyInput{Name: n}}, err
+}
+
+func oldOnes(w *world, n string) (engine.KeyOutput, error) {
+	out, err := newBackedUp(w, n)
+	if err != nil {
+		return out, err
+	}
+	ref, two := kms.RefTo(out.Key.ID), uint32(2)
+	if _, err := w.e.RotateKey(w.t.Context(), admin, engine.RotateKeyInput{Key: ref}); err != nil {
+		return out, err
+	}
+	return w.e.UpdateKey(w.t.Context(), admin, engine.UpdateKeyInput{Key: ref, MinProcess: &two, MinProtect: &two})
 }
 
 var transferElsewhere = map[kms.Action]string{}

@@ -38,6 +38,7 @@ type CreateKeyInput struct {
 	policy *policy.KeyPolicy
 	plan   *plan       // what is made of all that, filled when it is admitted
 	made   *newVersion // filled by prepare, outside the transaction
+	came   *restored   // all versions, of a key that is restored; nil: made is the only one
 }
 
 // KeyOutput is a key after a change, or as described.

@@ -152,6 +152,9 @@ const (
 	RenewToken    // lets somebody's token live longer
 	RenewOwnToken // the caller's
 	RevokeOwnToken
+	RestoreKey // a key is made of a backup, or of material that came in by the Vault dialect
+	ReleaseKey // material leaves in the clear, in a backup or an export of the Vault dialect
+	TrimKey    // the oldest versions are destroyed for good
 
 	actionEnd
 )
@@ -324,6 +327,9 @@ var actions = [...]actionFacts{
 	RenewToken:           {"RenewToken", AdminGroup, false},
 	RenewOwnToken:        {"RenewOwnToken", SelfGroup, false},
 	RevokeOwnToken:       {"RevokeOwnToken", SelfGroup, false},
+	RestoreKey:           {"RestoreKey", ManageGroup, true},
+	ReleaseKey:           {"ReleaseKey", ManageGroup, true},
+	TrimKey:              {"TrimKey", ManageGroup, true},
 }
 
 // AllActions lists every action, for tables and tests that range over them.

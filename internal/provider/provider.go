@@ -31,6 +31,8 @@ type Parcel struct {
 	Transport kms.Transport
 	Info      []byte // what HPKE binds it to; else empty
 	Bytes     []byte
+	Clear     *secret.Bytes // instead of Transport and Bytes: nobody wrapped it, it came in a backup. Whoever hands it over erases it
+	ClearMAC  *secret.Bytes // the MAC key beside it, where Spec says that it is given
 }
 
 // Imported is a version made of material that came from elsewhere.
@@ -47,12 +49,15 @@ type Receiver struct {
 	By        Handle // a wrapping key of this provider
 	MAC       bool   // the MAC key that stands beside the key follows it; CodeNotFound where there is none
 	Info      []byte // what HPKE binds it to; else empty
+	Clear     bool   // nobody: the material leaves as it is, with the MAC key that stands beside it, for a backup or an export in the clear
 }
 
-// Exported is wrapped material on its way out.
+// Exported is material on its way out.
 type Exported struct {
-	Bytes []byte
+	Bytes []byte        // wrapped
 	KCV   transport.KCV // of AES keys
+
+	Clear, MAC *secret.Bytes // instead: in the clear. Whoever gets them erases them. MAC is nil where none stands beside the key, or the key is its own
 }
 
 // Sealed is a version's material as it is kept.
@@ -75,7 +80,7 @@ type Provider interface {
 	GeneratePair(a kms.Algorithm) (public []byte, private *secret.Bytes, err error)
 	// Open unwraps material and verifies its check value. The errors are kms.Errors.
 	Open(a kms.Algorithm, wrapped []byte, wrap *box.Key, place, check []byte) (Handle, error)
-	// Import opens a parcel with by, a handle of this provider whose private or wrapping key the transport is for, checks that it
+	// Import opens a parcel with by, a handle of this provider whose private or wrapping key the transport is for (nil where it is in the clear), checks that it
 	// holds a good key of the algorithm, and wraps that as Generate wraps a new one. Source is empty. CodeDecryptFailed for every reason not
 	// to open; CodeKeyFile for what is not a key of the algorithm, or a weak one; those of kms.CheckTransport.
 	Import(s Spec, by Handle, p Parcel, wrap *box.Key, place []byte) (Imported, error)

@@ -174,6 +174,22 @@ func (e *encoder) plain(name string, r secret.Released) {
 	e.b = append(append(append(e.b, '"'), r.Wire(release.Wire{})...), '"')
 }
 
+// pem writes what an operation gives out, which is base64 or PEM: nothing of it needs an escape but ends of lines. It is erased with the answer.
+func (e *encoder) pem(name string, r secret.Released) {
+	e.out = append(e.out, r)
+	e.name(name)
+	e.room(2*r.Len() + slack)
+	e.b = append(e.b, '"')
+	for _, c := range r.Wire(release.Wire{}) {
+		if c == '\n' {
+			e.b = append(e.b, '\\')
+			c = 'n'
+		}
+		e.b = append(e.b, c)
+	}
+	e.b = append(e.b, '"')
+}
+
 // whole writes what an operation gives out, in the place of everything. It is erased with the answer.
 func (e *encoder) whole(r secret.Released) {
 	e.out = append(e.out, r)

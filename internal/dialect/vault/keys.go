@@ -215,25 +215,33 @@ func (x *exchange) showKey(ctx context.Context, name string) *fault {
 	if !k.Destroyed.IsZero() {
 		return missing()
 	}
-	versions := out.Versions
-	for len(versions) > 0 && len(versions) < maxVersions && versions[len(versions)-1].Number > 1 {
-		page, err := x.engine.ListVersions(ctx, x.call, engine.VersionsInput{Key: kms.RefTo(k.ID), Before: versions[len(versions)-1].Number, Limit: pageSize})
-		if err != nil {
-			return faultOf(err)
-		}
-		if len(page.Versions) == 0 {
-			break
-		}
-		versions = append(versions[:len(versions):len(versions)], page.Versions...)
+	versions, f := x.versions(ctx, &out)
+	if f != nil {
+		return f
 	}
 	if k.Transit.Derived && k.Algorithm.Facts().Asymmetric {
-		var f *fault
 		if versions, f = x.derivedPairs(ctx, k, versions); f != nil {
 			return f
 		}
 	}
 	x.writeKey(name, k, versions)
 	return nil
+}
+
+// versions are all of a key's, newest first.
+func (x *exchange) versions(ctx context.Context, of *engine.KeyOutput) ([]kms.Version, *fault) {
+	versions := of.Versions
+	for len(versions) > 0 && len(versions) < maxVersions && versions[len(versions)-1].Number > 1 {
+		page, err := x.engine.ListVersions(ctx, x.call, engine.VersionsInput{Key: kms.RefTo(of.Key.ID), Before: versions[len(versions)-1].Number, Limit: pageSize})
+		if err != nil {
+			return nil, faultOf(err)
+		}
+		if len(page.Versions) == 0 {
+			break
+		}
+		versions = append(versions[:len(versions):len(versions)], page.Versions...)
+	}
+	return versions, nil
 }
 
 func (x *exchange) writeKey(name string, k *kms.Key, versions []kms.Version) {

@@ -107,8 +107,8 @@ func (x *exchange) namespace(n *engine.NamespaceInfo) {
 	x.e.close()
 }
 
-// describe answers the namespace that the path names.
-func (x *exchange) describe(ctx context.Context, ns kms.Namespace) *fault {
+// describeNamespace answers the one that the path names.
+func (x *exchange) describeNamespace(ctx context.Context, ns kms.Namespace) *fault {
 	c := x.call
 	c.Namespace = ns
 	out, err := x.engine.DescribeNamespace(ctx, c, engine.NamespaceInput{Name: ns})
@@ -128,7 +128,7 @@ func (x *exchange) ReadNamespace(ctx context.Context) *fault {
 	if err != nil {
 		return missing() // none has such a name
 	}
-	return x.describe(ctx, ns)
+	return x.describeNamespace(ctx, ns)
 }
 
 // MakeNamespace makes one. Who asks for one that is there is told what it is like.
@@ -145,7 +145,7 @@ func (x *exchange) MakeNamespace(ctx context.Context) *fault {
 	out, err := x.engine.CreateNamespace(ctx, x.call, engine.NamespaceInput{Name: ns})
 	switch {
 	case kms.CodeOf(err) == kms.CodeExists:
-		return x.describe(ctx, ns)
+		return x.describeNamespace(ctx, ns)
 	case err != nil:
 		return faultOf(err)
 	}

@@ -90,10 +90,8 @@ const (
 // routes is the table.
 var routes = flat(
 	transitRoutes,
-	absent("GET", notYet, "transit/backup/{name}", "transit/byok-export/{destination}/{source}", "transit/byok-export/{destination}/{source}/{version}", "transit/cache-config", "transit/config/keys",
-		"transit/export/{type}/{name}", "transit/export/{type}/{name}/{version}", "transit/wrapping_key"),
-	absent("POST", notYet, "transit/cache-config", "transit/config/keys", "transit/derive-key/{name}", "transit/keys/{name}/import", "transit/keys/{name}/import_version",
-		"transit/keys/{name}/set-certificate", "transit/keys/{name}/trim", "transit/restore", "transit/restore/{name}"),
+	moveRoutes,
+	absent("POST", notYet, "transit/derive-key/{name}", "transit/keys/{name}/set-certificate"),
 
 	tokenRoutes,
 	absent("GET", notYet, "auth/approle/{path}"), absent("LIST", notYet, "auth/approle/{path}"), absent("POST", notYet, "auth/approle/{path}"), absent("DELETE", notYet, "auth/approle/{path}"),

@@ -29,6 +29,27 @@ func (a arrival) Zero() {
 	a.mac.Zero()
 }
 
+// arrive opens a parcel; one in the clear is copied.
+func arrive(s provider.Spec, by *handle, p provider.Parcel) (arrival, error) {
+	if p.Clear == nil {
+		arrived, err := by.unwrap(p)
+		if err != nil {
+			return arrival{}, err
+		}
+		defer arrived.Zero()
+		return splitMAC(s, arrived)
+	}
+	given := arrival{key: secret.Copy(p.Clear.Reveal(reveal.Key{}))}
+	if s.MAC && s.GivenMAC && !ownMAC(s.Algorithm) {
+		if p.ClearMAC.Len() != kms.MACKeyBytes {
+			given.Zero()
+			return arrival{}, kms.Errorf(kms.CodeKeyFile, "the MAC key beside the key has %d bytes: want %d", p.ClearMAC.Len(), kms.MACKeyBytes)
+		}
+		given.mac = secret.Copy(p.ClearMAC.Reveal(reveal.Key{}))
+	}
+	return given, nil
+}
+
 // splitMAC takes a MAC key off the end of what arrived, where one is said to be there.
 func splitMAC(s provider.Spec, arrived *secret.Bytes) (arrival, error) {
 	b := arrived.Reveal(reveal.Key{})

@@ -25,12 +25,17 @@ func (p *Provider) Export(s provider.Sealed, to provider.Receiver) (provider.Exp
 	if s.Algorithm.Facts().Asymmetric && kind.form != pkcs8Form && kind.pkcs8 == nil {
 		return provider.Exported{}, kms.Errorf(kms.CodeAlgorithm, "there is no standard form in which an %s private key could be exported", s.Algorithm)
 	}
-	under, release, err := p.receiver(s.Algorithm, to)
-	if err != nil {
-		return provider.Exported{}, err
+	var under any
+	if !to.Clear {
+		with, release, err := p.receiver(s.Algorithm, to)
+		if err != nil {
+			return provider.Exported{}, err
+		}
+		defer release()
+		under = with
 	}
-	defer release()
 	var out provider.Exported
+	var err error
 	secret.Do(func() { out, err = p.give(kind, s, to, under) })
 	return out, err
 }
@@ -77,6 +82,13 @@ func (p *Provider) give(kind *kind, s provider.Sealed, to provider.Receiver, und
 	}
 	if m.public == nil {
 		out.KCV = transport.KCVOf(s.Algorithm, m.secret)
+	}
+	if to.Clear {
+		out.Clear = secret.Copy(leaves.Reveal(reveal.Key{}))
+		if m.mac != nil {
+			out.MAC = secret.Copy(m.mac.Reveal(reveal.Key{}))
+		}
+		return out, nil
 	}
 	if to.MAC {
 		if m.mac == nil {

@@ -25,11 +25,14 @@ func (p *Provider) Import(s provider.Spec, by provider.Handle, parcel provider.P
 		return provider.Imported{}, err
 	}
 	h, ok := by.(*handle)
-	if !ok {
+	switch {
+	case parcel.Clear != nil:
+	case !ok:
 		return provider.Imported{}, kms.Errorf(kms.CodeInternal, "the key that opens the parcel is of another provider")
-	}
-	if err := kms.CheckTransport(parcel.Transport, h.algorithm, a, p.profile); err != nil {
-		return provider.Imported{}, err
+	default:
+		if err := kms.CheckTransport(parcel.Transport, h.algorithm, a, p.profile); err != nil {
+			return provider.Imported{}, err
+		}
 	}
 	if a.Facts().SlowSign { // the self-test signs
 		leave, err := p.pool.enter()
@@ -44,17 +47,12 @@ func (p *Provider) Import(s provider.Spec, by provider.Handle, parcel provider.P
 }
 
 func (p *Provider) take(kind *kind, s provider.Spec, by *handle, parcel provider.Parcel, wrap *box.Key, place []byte) (provider.Imported, error) {
-	arrived, err := by.unwrap(parcel)
-	if err != nil {
-		return provider.Imported{}, err
-	}
-	defer arrived.Zero()
-	a := s.Algorithm
-	given, err := splitMAC(s, arrived)
+	given, err := arrive(s, by, parcel)
 	if err != nil {
 		return provider.Imported{}, err
 	}
 	defer given.Zero()
+	a := s.Algorithm
 	m, err := p.read(kind, a, given.key)
 	if err != nil {
 		return provider.Imported{}, err

@@ -1,0 +1,259 @@
+package vault
+
+import (
+	"context"
+	"crypto/sha256"
+	"net/http"
+	"slices"
+	"strconv"
+
+	"github.com/keyhold/keyhold/internal/engine"
+	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/wire/transit"
+)
+
+// moveRoutes are how keys come and go.
+var moveRoutes = append([]route{
+	{method: "GET", pattern: "transit/backup/{name}", grants: may(canRead, kms.ReleaseKey), run: (*exchange).Backup},
+	except(noForce, route{method: "POST", pattern: "transit/restore", grants: may(canUpdate, kms.RestoreKey), run: (*exchange).Restore}),
+	except(noForce, route{method: "POST", pattern: "transit/restore/{name}", grants: may(canUpdate, kms.RestoreKey), run: (*exchange).Restore}),
+	except(noChains, route{method: "GET", pattern: "transit/export/{type}/{name}", grants: on(1, may(canRead, kms.ReleaseKey)), run: (*exchange).Export}),
+	except(noChains, route{method: "GET", pattern: "transit/export/{type}/{name}/{version}", grants: on(1, may(canRead, kms.ReleaseKey)), run: (*exchange).Export}),
+	except("at most 40 versions at once", route{method: "POST", pattern: "transit/keys/{name}/trim", grants: may(canUpdate, kms.TrimKey), run: (*exchange).Trim}),
+	{method: "GET", pattern: "transit/cache-config", grants: may(canRead, kms.WhoAmI), run: (*exchange).CacheConfig},
+	except("the cache has the size that the server gives it: `size` is read and not used", route{method: "POST", pattern: "transit/cache-config", grants: may(canUpdate, kms.WhoAmI), run: (*exchange).SetCacheConfig}),
+}, slices.Concat(
+	absent("GET", notYet, "transit/config/keys", "transit/wrapping_key"),
+	absent("POST", notYet, "transit/config/keys", "transit/keys/{name}/import", "transit/keys/{name}/import_version"),
+	absent("GET", notYet, "transit/byok-export/{destination}/{source}", "transit/byok-export/{destination}/{source}/{version}"))...)
+
+// What is missing of several routes.
+const (
+	noForce  = "at most 40 versions; `force` does not replace a key that is there: it says whether that is the same key"
+	noChains = "without `certificate-chain`; as an action of its own, `ReleaseKey`, which a policy and approvals can guard"
+)
+
+// Backup gives a key out in the clear, if it was made for that.
+func (x *exchange) Backup(ctx context.Context) *fault {
+	name := x.place.names[0]
+	ref := x.place.ref(name)
+	was, err := x.engine.DescribeKey(ctx, x.call, engine.KeyInput{Key: ref})
+	if err != nil {
+		return noKey(faultOf(err), http.StatusBadRequest, "no existing key named "+clip(name)+" could be found")
+	}
+	out, err := x.engine.ReleaseKey(ctx, x.call, engine.ReleaseInput{Key: ref, As: engine.AsBackup, Name: name, Deletable: was.Key.Labels[deletable] == "true"})
+	if err != nil {
+		f := faultOf(err)
+		if kms.CodeOf(err) == kms.CodeNotExportable {
+			f.status, f.texts = http.StatusBadRequest, []string{"plaintext backup is disallowed on the policy", told(kms.AsError(err))}
+		}
+		return f
+	}
+	x.e.open()
+	x.e.plain("backup", out.Backup)
+	x.e.close()
+	return nil
+}
+
+// Restore makes a key of a backup.
+func (x *exchange) Restore(ctx context.Context) *fault {
+	text, f := x.in.text("backup")
+	if f != nil {
+		return f
+	}
+	if text == "" {
+		return newFault(http.StatusBadRequest, "'backup' must be supplied")
+	}
+	force, f := x.in.yes("force")
+	if f != nil {
+		return f
+	}
+	raw := []byte(text)
+	defer clear(raw)
+	b, err := transit.Parse(raw)
+	if err != nil {
+		return faultOf(err)
+	}
+	defer b.Zero()
+	name := x.place.names[0]
+	if name == "" {
+		name = b.Name
+	}
+	in := engine.RestoreInput{Backup: b, Digest: sha256.Sum256(raw), CreateKeyInput: engine.CreateKeyInput{Name: x.place.keyName(name)}}
+	for _, t := range keyTypes {
+		if t.algorithm == b.Algorithm {
+			in.Usage, in.Also = t.usage, t.also
+		}
+	}
+	if b.Deletable {
+		in.Labels = map[string]string{deletable: "true"}
+	}
+	_, err = x.engine.RestoreKey(ctx, x.call, in)
+	if kms.CodeOf(err) == kms.CodeExists {
+		text := "key " + strconv.Quote(clip(name)) + " already exists"
+		if force {
+			text += ": it is not replaced; restore under another name, or destroy it first"
+		}
+		return newFault(http.StatusBadRequest, text, told(kms.AsError(err)))
+	}
+	if err != nil {
+		return faultOf(err)
+	}
+	x.status = http.StatusNoContent
+	return nil
+}
+
+// exportKinds are what can be asked for. of says which keys have it, and refusal what is told of others.
+var exportKinds = []struct {
+	name    string
+	as      engine.ReleaseAs
+	of      func(*kms.Key) bool
+	refusal string
+}{
+	{"encryption-key", engine.AsKeys, func(k *kms.Key) bool { return k.Serves(kms.EncryptDecrypt) }, "encryption not supported for the key"},
+	{"signing-key", engine.AsKeys, func(k *kms.Key) bool { return k.Serves(kms.SignVerify) }, "signing not supported for the key"},
+	{"hmac-key", engine.AsMACs, func(k *kms.Key) bool { return k.Transit.Mac }, "hmac not supported for the key"},
+	{"public-key", 0, func(k *kms.Key) bool { return k.Algorithm.Facts().Asymmetric }, "the key has no public key"},
+}
+
+// Export gives keys out in the clear, or shows public ones.
+func (x *exchange) Export(ctx context.Context) *fault {
+	kind, name := x.place.names[0], x.place.names[1]
+	ref := x.place.ref(name)
+	was, err := x.engine.DescribeKey(ctx, x.call, engine.KeyInput{Key: ref})
+	if err != nil {
+		return faultOf(err)
+	}
+	version, f := exportVersion(x.place.names[2], &was.Key)
+	if f != nil {
+		return f
+	}
+	for _, e := range exportKinds {
+		if e.name != kind {
+			continue
+		}
+		if !e.of(&was.Key) {
+			return newFault(http.StatusBadRequest, e.refusal)
+		}
+		if e.as == 0 {
+			return x.exportPublic(ctx, name, &was, version)
+		}
+		out, err := x.engine.ReleaseKey(ctx, x.call, engine.ReleaseInput{Key: ref, As: e.as, Version: version})
+		if err != nil {
+			return exportFault(err)
+		}
+		x.exported(name, &was.Key, func() {
+			for _, v := range out.Versions {
+				x.e.pem(strconv.FormatUint(uint64(v.Number), 10), v.Text)
+			}
+		})
+		return nil
+	}
+	if kind == "certificate-chain" {
+		return newFault(http.StatusBadRequest, "selected key version does not have a certificate chain imported")
+	}
+	return newFault(http.StatusBadRequest, "invalid export type: "+clip(kind))
+}
+
+// exportVersion reads which version is meant; 0: all.
+func exportVersion(s string, k *kms.Key) (uint32, *fault) {
+	switch s {
+	case "":
+		return 0, nil
+	case "latest":
+		return k.Primary, nil
+	}
+	n, err := strconv.ParseUint(s, 10, 32)
+	if err != nil || n == 0 {
+		return 0, newFault(http.StatusBadRequest, "invalid key version")
+	}
+	return uint32(n), nil
+}
+
+func exportFault(err error) *fault {
+	f := faultOf(err)
+	switch kms.CodeOf(err) {
+	case kms.CodeNotExportable:
+		f.status, f.texts = http.StatusBadRequest, []string{"private key material is not exportable", told(kms.AsError(err))}
+	case kms.CodeTooOld:
+		f.status, f.texts = http.StatusBadRequest, []string{"version for export is below minimum decryption version"}
+	case kms.CodeVersionNotFound:
+		f.status, f.texts = http.StatusBadRequest, []string{"version does not exist or cannot be found"}
+	}
+	return f
+}
+
+// exportPublic shows public keys, which takes no more than to read the key.
+func (x *exchange) exportPublic(ctx context.Context, name string, k *engine.KeyOutput, version uint32) *fault {
+	all, f := x.versions(ctx, k)
+	if f != nil {
+		return f
+	}
+	found := false
+	t := typeOf(&k.Key)
+	x.exported(name, &k.Key, func() {
+		for i := len(all) - 1; i >= 0; i-- {
+			if v := &all[i]; alive(v) && len(v.Public) > 0 && (version == 0 && v.Number >= k.Key.MinProcess || version == v.Number) {
+				found = true
+				x.e.text(strconv.FormatUint(uint64(v.Number), 10), publicKey(t, v.Public))
+			}
+		}
+	})
+	if !found {
+		return newFault(http.StatusBadRequest, "version does not exist or cannot be found")
+	}
+	return nil
+}
+
+func (x *exchange) exported(name string, k *kms.Key, keys func()) {
+	x.e.open()
+	x.e.name("keys")
+	x.e.open()
+	keys()
+	x.e.close()
+	x.e.text("name", name)
+	x.e.text("type", typeOf(k).name)
+	x.e.close()
+}
+
+// Trim destroys the versions below one.
+func (x *exchange) Trim(ctx context.Context) *fault {
+	name := x.place.names[0]
+	n, f := x.in.number("min_available_version")
+	switch {
+	case f != nil:
+		return f
+	case !x.in.has("min_available_version"):
+		return newFault(http.StatusBadRequest, "missing min_available_version")
+	case n < 0:
+		return newFault(http.StatusBadRequest, "min available version cannot be negative")
+	case n == 0:
+		return newFault(http.StatusBadRequest, "min available version must be positive")
+	}
+	if _, err := x.engine.TrimKey(ctx, x.call, engine.TrimInput{Key: x.place.ref(name), Kept: uint32(n)}); err != nil { //nolint:gosec // G115: from 32 bits, positive
+		return noKey(faultOf(err), http.StatusBadRequest, "invalid key")
+	}
+	return x.showKey(ctx, name)
+}
+
+// CacheConfig tells the size of the cache: 0 stands for one without a limit that a mount could set.
+func (x *exchange) CacheConfig(context.Context) *fault {
+	x.e.open()
+	x.e.number("size", 0)
+	x.e.close()
+	return nil
+}
+
+// SetCacheConfig reads a size.
+func (x *exchange) SetCacheConfig(context.Context) *fault {
+	n, f := x.in.number("size")
+	if f != nil {
+		return f
+	}
+	const least = 10
+	if n != 0 && n < least {
+		return newFault(http.StatusBadRequest, "size must be 0 or a value greater or equal to 10")
+	}
+	x.status = http.StatusNoContent
+	return nil
+}
