@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	stdjson "encoding/json"
 	"errors"
+	"strconv"
+	"time"
 
 	"github.com/go-json-experiment/json"
 
@@ -284,12 +286,24 @@ func (w *work) replay(tx *records.Tx, digest [32]byte, isSecret bool, out any) (
 	if isSecret {
 		return false, kms.Errorf(kms.CodeAlreadyDone, "this request was carried out at %s; what it gave out is shown only once", was.Time.UTC().Format("2006-01-02T15:04:05Z"))
 	}
-	if err := json.Unmarshal(was.Output, out); err != nil {
+	if err := json.Unmarshal(was.Output, out, readDurations); err != nil {
 		return false, kms.Errorf(kms.CodeInternal, "the remembered answer could not be read").Because(err)
 	}
 	w.rec.Outcome = audit.Replayed
 	return true, nil
 }
+
+// A duration is kept in nanoseconds: the library has no form of its own for one.
+var (
+	writeDurations = json.WithMarshalers(json.MarshalFunc(func(d time.Duration) ([]byte, error) {
+		return strconv.AppendInt(nil, int64(d), 10), nil
+	}))
+	readDurations = json.WithUnmarshalers(json.UnmarshalFunc(func(b []byte, d *time.Duration) error {
+		n, err := strconv.ParseInt(string(b), 10, 64)
+		*d = time.Duration(n)
+		return err
+	}))
+)
 
 func (w *work) remember(tx *records.Tx, digest [32]byte, isSecret bool, out any) error {
 	if w.call.Token == "" {
@@ -297,7 +311,7 @@ func (w *work) remember(tx *records.Tx, digest [32]byte, isSecret bool, out any)
 	}
 	i := records.Idem{Request: digest, Time: w.now}
 	if !isSecret {
-		b, err := json.Marshal(out, json.Deterministic(true))
+		b, err := json.Marshal(out, json.Deterministic(true), writeDurations)
 		if err != nil {
 			return kms.Errorf(kms.CodeInternal, "the answer could not be remembered").Because(err)
 		}
