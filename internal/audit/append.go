@@ -16,6 +16,7 @@ type batch struct {
 	leaves []byte // leaf hashes
 	n      uint32
 	normal uint32 // records that may not use the reserve
+	calls  uint32 // groups
 	part   bool   // put the keys away after it
 	fresh  bool   // begin a segment with it
 
@@ -183,6 +184,7 @@ func (l *Log) join(g *group) (uint64, *kms.Error) {
 		if l.cur.n == 0 || len(l.cur.buf)+len(g.frames) <= MaxBatch {
 			break
 		}
+		l.gather.reached() // it is full
 		l.room.Wait()
 	}
 	b, index := l.cur, uint64(l.cur.n)
@@ -194,9 +196,11 @@ func (l *Log) join(g *group) (uint64, *kms.Error) {
 	}
 	b.part = b.part || g.part
 	b.fresh = b.fresh || g.fresh
+	b.calls++
 	if index == 0 {
 		l.work.Signal()
 	}
+	l.gather.joined(b.calls)
 	l.mu.Unlock()
 
 	<-b.done

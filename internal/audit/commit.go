@@ -32,7 +32,7 @@ func (f *fault) stop() {
 	}
 }
 
-// run is the committer: the one goroutine that writes records. There is no timer: while it waits for the disk, the next batch gathers.
+// run is the committer: the one goroutine that writes records. While it waits for the disk, the next batch gathers.
 func (l *Log) run() {
 	defer l.pub.finish()
 	for {
@@ -48,6 +48,7 @@ func (l *Log) run() {
 func (l *Log) take() (b *batch, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	waiting := l.cur.calls // came while the batch before was written
 	for {
 		if l.cur.n > 0 {
 			// Whoever can run now may join: this goroutine was woken by the first record, or has just answered a batch
@@ -56,6 +57,7 @@ func (l *Log) take() (b *batch, more bool) {
 			runtime.Gosched() // those who are ready
 			runtime.Gosched() // those whose requests came meanwhile
 			l.mu.Lock()
+			l.gatherMore(waiting)
 			b, l.cur = l.cur, newBatch(l.buffer())
 			l.room.Broadcast()
 			return b, true
@@ -116,7 +118,9 @@ func (l *Log) serve(b *batch) {
 		l.drop(b, l.broke("write a batch", err))
 		return
 	}
-	l.counters.committed(h, time.Since(began))
+	took := time.Since(began)
+	l.counters.committed(h, took)
+	l.gather.wrote(b.calls, took)
 	l.prev, l.next = sum, h.Next()
 	l.durable.Store(l.next)
 	if h.Flags&segment.Keyed != 0 {

@@ -42,6 +42,7 @@ type Log struct {
 	work    sync.Cond  // there is a record, a probe is due, or the log closes
 	room    sync.Cond  // the batch was taken
 	cur     *batch
+	gather  gathering
 	fault   *fault
 	probe   bool
 	closing bool
@@ -148,6 +149,7 @@ func (l *Log) begin() error {
 // start runs the log and writes the epoch's first record.
 func (l *Log) start() error {
 	l.cur = newBatch(nil)
+	l.gather.open()
 	l.work.L, l.room.L = &l.mu, &l.mu
 	l.shelf.init()
 	l.fill.init(l)

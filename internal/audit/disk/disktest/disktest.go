@@ -4,6 +4,7 @@ package disktest
 import (
 	"sync"
 	"syscall"
+	"time"
 
 	"github.com/keyhold/keyhold/internal/audit/disk"
 )
@@ -25,10 +26,11 @@ const (
 
 // Fault is how a call fails.
 type Fault struct {
-	Err     error // nil: EIO
-	Persist bool  // the call has its effect all the same
-	Half    bool  // of a write: the first half takes place
-	Skip    bool  // of a sync: it succeeds without being done; for tests of contents, not of durability
+	Err     error         // nil: EIO
+	Persist bool          // the call has its effect all the same
+	Half    bool          // of a write: the first half takes place
+	Skip    bool          // of a sync: it succeeds without being done; for tests of contents, not of durability
+	Delay   time.Duration // it succeeds, and takes that much longer
 }
 
 // FS fails when its Rule says so. The zero value with a Rule works on the operating system's file system.
@@ -65,6 +67,10 @@ func (f *Fault) error() error {
 func (fs *FS) do(op Op, path string, call func() error) error {
 	f := fs.fault(op, path)
 	if f == nil {
+		return call()
+	}
+	if f.Delay > 0 { // outside the mutex, for the clock of a test
+		time.Sleep(f.Delay)
 		return call()
 	}
 	if f.Skip {
