@@ -21,7 +21,7 @@ var table = []layer{
 		{path: "cmd/keyhold-verify", may: []string{"internal/audit/tree", "internal/audit/verify"}},
 	}},
 	{"assembly: the parts list of a server, the command line", []row{
-		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/authn/oidc", "internal/config", "internal/dialect/aws", "internal/dialect/native", "internal/dialect/vault", "internal/engine", "internal/kms",
+		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/authn/oidc", "internal/config", "internal/dialect/aws", "internal/dialect/native", "internal/dialect/vault", "internal/engine", "internal/kms", "internal/login", "internal/login/userpass",
 			"internal/provider/soft", "internal/records", "internal/seal", "internal/seal/keyfile", "internal/secret", "internal/secret/arena", "internal/server", "internal/store", "internal/store/pebble", "internal/tlsca"},
 			ext: []string{"golang.org/x/mod/sumdb/note"}},
 		{path: "internal/cli", may: []string{"client", "client/envelope", "internal/audit/verify", "internal/config", "internal/inventory", "internal/kms", "internal/seal/keyfile",
@@ -37,7 +37,7 @@ var table = []layer{
 		{path: "internal/dialect/aws", may: []string{"internal/authn", "internal/authn/oidc", "internal/engine", "internal/kms", "internal/secret"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/dialect/native", may: []string{"api/keyhold/v1", "api/keyhold/v1/keyholdv1connect", "internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"},
 			ext: []string{"connectrpc.com/connect", "google.golang.org/protobuf"}},
-		{path: "internal/dialect/vault", may: []string{"internal/engine", "internal/kms", "internal/secret", "internal/wire/transit"}, ext: []string{"github.com/go-json-experiment/json"}},
+		{path: "internal/dialect/vault", may: []string{"internal/engine", "internal/kms", "internal/login", "internal/secret", "internal/wire/transit"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/authn", may: []string{"internal/authn/oidc", "internal/kms", "internal/secret", "internal/wire/token"}, ext: []string{"github.com/spiffe/go-spiffe/v2/spiffeid", "golang.org/x/time"}},
 		{path: "internal/authn/oidc", may: []string{"internal/kms"}, ext: []string{"github.com/go-jose/go-jose/v4"}},
 	}},
@@ -49,7 +49,7 @@ var table = []layer{
 		{path: "api/keyhold/v1", ext: []string{"google.golang.org/protobuf"}},
 	}},
 	{"engine: the path", []row{
-		{path: "internal/engine", may: []string{"internal/approval", "internal/audit", "internal/audit/receipt", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/datakey", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/policy", "internal/policy/iam",
+		{path: "internal/engine", may: []string{"internal/approval", "internal/audit", "internal/audit/receipt", "internal/audit/tree", "internal/box", "internal/cache", "internal/clock", "internal/datakey", "internal/keyring", "internal/kms", "internal/lifecycle", "internal/login", "internal/policy", "internal/policy/iam",
 			"internal/provider", "internal/records", "internal/rotation", "internal/seal", "internal/seal/keyfile", "internal/secret", "internal/secret/arena", "internal/store", "internal/usage", "internal/wire/blob", "internal/wire/token",
 			"internal/wire/transit", "internal/transport"},
 			ext: []string{"github.com/go-json-experiment/json", "golang.org/x/mod/sumdb/note", "golang.org/x/time"}},
@@ -65,6 +65,8 @@ var table = []layer{
 		{path: "internal/lifecycle", may: []string{"internal/kms"}},
 		{path: "internal/datakey"},
 		{path: "internal/approval", may: []string{"internal/kms"}},
+		{path: "internal/login/userpass", may: []string{"internal/kms", "internal/login", "internal/secret"}, ext: []string{"golang.org/x/crypto/argon2"}},
+		{path: "internal/login", may: []string{"internal/secret"}},
 		{path: "internal/audit/sink", may: []string{"internal/audit", "internal/audit/segment", "internal/audit/tree", "internal/kms"},
 			ext: []string{"golang.org/x/sys", "google.golang.org/protobuf"}},
 		{path: "internal/audit/cosign", may: []string{"internal/audit", "internal/audit/tree"}},
@@ -136,6 +138,7 @@ const (
 var readers = map[string]string{
 	"internal/secret":          "defines the type that the permission is for",
 	"internal/secret/arena":    "moves secrets from the heap to memory of their own",
+	"internal/login/userpass":  "hashes passwords, to compare them with what is kept of them",
 	"internal/authn":           "derives signing keys from the secret of an access key",
 	"internal/box":             "hands keys to the ciphers",
 	"internal/provider/soft":   "uses keys",

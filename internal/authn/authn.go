@@ -40,10 +40,12 @@ type Identity struct {
 	Revoked   bool
 	Rev       kms.Rev // of the record: an identity of another revision is another identity
 
-	Secret *secret.Bytes // of an access key or a session: the receiver erases it; nil: it does not sign
-	Parent string        // of a session: the public id of the credential that began it; empty: none of the server's
-	Role   kms.ID        // of a session
-	Line   []kms.ID      // of a token: those that it comes from; forgetting one of them forgets it
+	Secret *secret.Bytes  // of an access key or a session: the receiver erases it; nil: it does not sign
+	Parent string         // of a session: the public id of the credential that began it; empty: none of the server's
+	Role   kms.ID         // of a session
+	Line   []kms.ID       // of a token: those that it comes from, and where it was given; forgetting one of them forgets it
+	Uses   uint32         // of a token: how often it can be used; 0: as often as one likes
+	Bound  []netip.Prefix // from where it is used; none: from anywhere
 }
 
 // Identities looks credentials up. Its methods answer CodeUnauthenticated if there is no such credential; any other

@@ -180,7 +180,7 @@ func stillStands(tx *records.Tx, v *approval.Vote) (bool, error) {
 		k, there, err := tx.AccessKey(v.By.Credential)
 		k.Erase()
 		return there && k.Revoked.IsZero() && k.Namespace == v.By.Home && k.Principal == v.By.Name, err
-	case kms.AuthNone, kms.AuthLocal, kms.AuthCode, kms.AuthShares, kms.AuthSystem, kms.AuthOIDC:
+	case kms.AuthNone, kms.AuthLocal, kms.AuthCode, kms.AuthShares, kms.AuthSystem, kms.AuthOIDC, kms.AuthLogin:
 	}
 	return false, nil
 }

@@ -38,6 +38,7 @@ type rules struct {
 	ns        records.Namespace
 	resource  *policy.Resource // the namespace itself
 	templates templates
+	logins    logins
 	ending    bool // it is destroyed, or is going to be
 	ended     atomic.Bool
 }
@@ -71,11 +72,15 @@ func (b *rulebook) get(ctx context.Context, ns kms.Namespace) (*rules, error) {
 		if err != nil {
 			return nil, err
 		}
+		at, err := b.logins(ctx, ns)
+		if err != nil {
+			return nil, err
+		}
 		compiled, err := policy.Compile(ns, policy.Settings{SeparationOfDuties: n.SeparationOfDuties, Development: n.Dev}, policies, n.Rev)
 		if err != nil {
 			return nil, err
 		}
-		return &rules{Rules: compiled, ns: n, resource: policy.PrepareNamespace(ns), templates: made, ending: ending(&n) != nil}, nil
+		return &rules{Rules: compiled, ns: n, resource: policy.PrepareNamespace(ns), templates: made, logins: at, ending: ending(&n) != nil}, nil
 	})
 }
 

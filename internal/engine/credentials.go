@@ -55,6 +55,11 @@ func checkIdentity(principal string, roles []kms.Role, groups []string) error {
 	if err := kms.CheckName(principal); err != nil {
 		return kms.Errorf(kms.CodeBadName, "%q is not a principal's name: it has the form of a key's name", principal)
 	}
+	return checkRights(roles, groups)
+}
+
+// checkRights checks roles and groups.
+func checkRights(roles []kms.Role, groups []string) error {
 	for _, r := range roles {
 		if !known(r) {
 			return kms.Errorf(kms.CodeBadRequest, "%q is not a role: want admin, user, auditor, or operator in the system namespace", r)

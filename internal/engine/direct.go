@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 
+	"golang.org/x/time/rate"
+
 	"github.com/keyhold/keyhold/internal/audit"
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/records"
@@ -93,7 +95,7 @@ func (w *work) fail(err error) error {
 	if cause := k.Unwrap(); cause != nil {
 		w.e.log.Error("operation_failed", "action", w.rec.Action.String(), "code", k.Code.String(), "error", cause)
 	}
-	if stranger(w.call.Principal) && !w.e.strangers.Allow() {
+	if limit := w.e.limitOf(w.call.Principal); limit != nil && !limit.Allow() {
 		w.e.counts.add(w.rec.Action, w.rec.Dialect, w.rec.Outcome)
 		return k // counted; strangers must not be able to fill the trail
 	}
@@ -103,9 +105,16 @@ func (w *work) fail(err error) error {
 	return k
 }
 
-// stranger tells whether a caller is nobody in particular: what it attempts is sampled into the trail.
-func stranger(p *kms.Principal) bool {
-	return p == nil || p.Method == kms.AuthNone || p.Method == kms.AuthCode
+// limitOf limits the records of what callers attempt who are nobody in particular: strangers, and those who say who they are and do not prove it. nil: there
+// is no limit.
+func (e *Engine) limitOf(p *kms.Principal) *rate.Limiter {
+	switch {
+	case p == nil || p.Method == kms.AuthNone || p.Method == kms.AuthCode:
+		return e.strangers
+	case p.Method == kms.AuthLogin:
+		return e.failures
+	}
+	return nil
 }
 
 // note records something that is neither an operation on a key nor a change: unsealing, sealing, stopping.

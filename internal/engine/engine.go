@@ -22,6 +22,7 @@ import (
 	"github.com/keyhold/keyhold/internal/clock"
 	"github.com/keyhold/keyhold/internal/keyring"
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/login"
 	"github.com/keyhold/keyhold/internal/provider"
 	"github.com/keyhold/keyhold/internal/records"
 	"github.com/keyhold/keyhold/internal/seal"
@@ -65,6 +66,9 @@ type Config struct {
 	// Accounts are the 12-digit numbers by which AWS's names mean namespaces. One that is not there has a number of its own all the same.
 	Accounts map[kms.Namespace]string
 
+	// Logins are the methods by which somebody without a token proves who it is, by type.
+	Logins map[login.Type]login.Method
+
 	// Paths are what paths of the Vault dialect stand for, in its ACL policies.
 	Paths []kms.Path
 
@@ -85,9 +89,12 @@ type Engine struct {
 	counts  counters
 	denials denialLimiter
 	works   works
+	methods map[login.Type]login.Method
 	stamp   atomic.Uint64 // milliseconds and count of the last ordered id
 	// strangers limits the records of what nobody in particular attempts: wrong shares, wrong enrolment codes.
 	strangers *rate.Limiter
+	// failures limits the records of logins that failed.
+	failures *rate.Limiter
 
 	mu        sync.Mutex // guards what follows, and serialises init, unseal, seal
 	collector *seal.Collector
@@ -142,7 +149,8 @@ func New(cfg Config) (*Engine, error) {
 	if cfg.EpochPeriod == 0 {
 		cfg.EpochPeriod = 24 * time.Hour
 	}
-	e := &Engine{cfg: cfg, rec: cfg.Recorder, log: cfg.Logger, strangers: rate.NewLimiter(1, 20)}
+	e := &Engine{cfg: cfg, rec: cfg.Recorder, log: cfg.Logger, strangers: rate.NewLimiter(1, 20),
+		failures: rate.NewLimiter(failedLogins, failedLoginsBurst), methods: cfg.Logins}
 	e.clock.Clock = clock.New(clock.Config{Wall: cfg.Now, Elapsed: cfg.Elapsed, Limit: cfg.MaxJump})
 	e.now = e.clock.Now
 	e.outbox.wake = make(chan struct{}, 1)

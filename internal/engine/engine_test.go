@@ -79,7 +79,7 @@ func (w *world) start(opts ...option) {
 		w.t.Fatal(err)
 	}
 	w.config = engine.Config{Cluster: cluster, Store: w.store, Log: w.log, Provider: p, ShredDir: filepath.Join(w.dir, "shred"),
-		EscrowDir: filepath.Join(w.dir, "escrow"), Now: func() time.Time { return w.now },
+		EscrowDir: filepath.Join(w.dir, "escrow"), Now: func() time.Time { return w.now }, Logins: testLogins,
 		Logger: slog.New(slog.NewTextHandler(w.output, nil))}
 	for _, o := range opts {
 		o(&w.config)

@@ -342,7 +342,7 @@ func joined[V any](tables ...map[kms.Action]V) map[kms.Action]V {
 // TestEveryActionUnderEveryFault does every action while the log or the store fails at each step: no output without its record, no record of a change
 // that is not there, no change without its record.
 func TestEveryActionUnderEveryFault(t *testing.T) {
-	trials, elsewhere := joined(trials, statesTrials, approvalTrials, rotationTrials, usageTrials, destructionTrials, transferTrials, datakeysTrials, inventoryTrials, regionTrials, credsTrials, keyPolicyTrials, secretTrials), joined(elsewhere, statesElsewhere, approvalElsewhere, rotationElsewhere, usageElsewhere, destructionElsewhere, transferElsewhere, datakeysElsewhere, regionElsewhere, credsElsewhere)
+	trials, elsewhere := joined(trials, statesTrials, approvalTrials, rotationTrials, usageTrials, destructionTrials, transferTrials, datakeysTrials, inventoryTrials, regionTrials, credsTrials, keyPolicyTrials, secretTrials, loginTrials), joined(elsewhere, statesElsewhere, approvalElsewhere, rotationElsewhere, usageElsewhere, destructionElsewhere, transferElsewhere, datakeysElsewhere, regionElsewhere, credsElsewhere)
 	for _, a := range kms.AllActions() {
 		_, tried := trials[a]
 		if _, not := elsewhere[a]; tried == not {

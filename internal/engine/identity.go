@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 	"crypto/rand"
+	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/audit"
@@ -20,10 +22,12 @@ type Identity struct {
 	Revoked   bool
 	Rev       kms.Rev
 
-	Secret *secret.Bytes // of an access key or a session: the receiver erases it
-	Parent string        // of a session: the public id of the credential that began it
-	Role   kms.ID        // of a session
-	Line   []kms.ID      // of a token: those that it comes from, whose end or renewal changes what it is
+	Secret *secret.Bytes  // of an access key or a session: the receiver erases it
+	Parent string         // of a session: the public id of the credential that began it
+	Role   kms.ID         // of a session
+	Line   []kms.ID       // of a token: those that it comes from, and the mount of its login: their end or renewal changes what it is
+	Uses   uint32         // of a token: how often it can be used, which Identities.Use counts; 0: as often as one likes
+	Bound  []netip.Prefix // from where a credential is used; none: from anywhere
 }
 
 // Identities looks up credentials for authn.
@@ -55,7 +59,12 @@ func (i Identities) Token(ctx context.Context, id kms.ID) (Identity, error) {
 	}
 	p := kms.Principal{Name: t.Principal, Namespace: t.Namespace, Roles: t.Roles, Groups: t.Groups, Method: kms.AuthToken,
 		Credential: t.ID.String(), Expires: t.Expires, Scope: t.Scope}
-	revoked := !t.Revoked.IsZero()
+	revoked, line := !t.Revoked.IsZero(), t.Line
+	if over, err := o.loginOver(ctx, &t, &line); err != nil {
+		return Identity{}, err
+	} else if over {
+		revoked = true
+	}
 	for _, id := range t.Line {
 		from, err := o.records.Token(ctx, id)
 		if err != nil {
@@ -66,9 +75,27 @@ func (i Identities) Token(ctx context.Context, id kms.ID) (Identity, error) {
 		} else if from.Expires.Before(p.Expires) {
 			p.Expires = from.Expires
 		}
+		if over, err := o.loginOver(ctx, &from, &line); err != nil {
+			return Identity{}, err
+		} else if over {
+			revoked = true
+		}
 	}
 	o.identify(&p)
-	return Identity{Principal: p, Digest: t.Digest, Revoked: revoked, Rev: t.Rev, Line: t.Line}, nil
+	return Identity{Principal: p, Digest: t.Digest, Revoked: revoked, Rev: t.Rev, Line: line, Uses: t.Uses, Bound: t.Bound}, nil
+}
+
+// loginOver tells whether the mount is gone at which a token was given, and adds it to what the token ends with.
+func (o *opened) loginOver(ctx context.Context, t *records.Token, line *[]kms.ID) (bool, error) {
+	if t.Login.Mount.IsZero() {
+		return false, nil
+	}
+	*line = append(slices.Clip(*line), t.Login.Mount)
+	r, err := o.rules.get(ctx, t.Namespace)
+	if err != nil {
+		return false, err
+	}
+	return r.logins[t.Login.Path].id != t.Login.Mount, nil
 }
 
 // Certificate finds the identity that a certificate's subject is bound to. CodeUnauthenticated: there is none.

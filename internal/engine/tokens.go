@@ -78,10 +78,15 @@ func checkLife(in *CreateTokenInput) error {
 		return kms.Errorf(kms.CodeBadRequest, "a token with a period is one that can be renewed")
 	case len(in.Path) > maxTokenPath:
 		return kms.Errorf(kms.CodeTooLarge, "the path has %d bytes, at most %d", len(in.Path), maxTokenPath)
-	case len(in.Meta) > maxMeta:
-		return kms.Errorf(kms.CodeTooLarge, "there are %d metadata, at most %d", len(in.Meta), maxMeta)
 	}
-	for name, value := range in.Meta {
+	return checkMeta(in.Meta)
+}
+
+func checkMeta(meta map[string]string) error {
+	if len(meta) > maxMeta {
+		return kms.Errorf(kms.CodeTooLarge, "there are %d metadata, at most %d", len(meta), maxMeta)
+	}
+	for name, value := range meta {
 		if name == "" || len(name) > maxMetaName || len(value) > maxMetaValue {
 			return kms.Errorf(kms.CodeTooLarge, "metadata have names of 1 to %d bytes and values of at most %d", maxMetaName, maxMetaValue)
 		}
@@ -189,6 +194,9 @@ func (w *work) renew(tx *records.Tx, t records.Token, ttl time.Duration) (RenewT
 	case !t.Renewable:
 		return RenewTokenOutput{}, kms.Errorf(kms.CodeBadRequest, "lease is not renewable: the token was made to end at %s", spelt(t.Expires))
 	}
+	if err := loginHolds(tx, &t); err != nil {
+		return RenewTokenOutput{}, err
+	}
 	if t.Period > 0 { // whatever was asked for
 		ttl = t.Period.Duration()
 	} else if ttl == 0 {
@@ -205,6 +213,35 @@ func (w *work) renew(tx *records.Tx, t records.Token, ttl time.Duration) (RenewT
 		return tx.PutToken(t)
 	})
 	return RenewTokenOutput{Token: tokenInfo(t), Capped: capped}, nil
+}
+
+// loginHolds tells whether the role that a token came by is there, and still gives what the token has: what was taken from a role must end with the tokens
+// that have it.
+func loginHolds(tx *records.Tx, t *records.Token) error {
+	l := &t.Login
+	if l.Mount.IsZero() {
+		return nil
+	}
+	m, there, err := tx.LoginMount(t.Namespace, l.Path)
+	if err != nil {
+		return err
+	}
+	m.Erase()
+	if !there || m.ID != l.Mount {
+		return noTokenHere(t.ID)
+	}
+	r, there, err := tx.LoginRole(l.Mount, l.Role)
+	if err != nil {
+		return err
+	}
+	r.Erase()
+	if !there || r.ID != l.RoleID {
+		return kms.Errorf(kms.CodeBadRequest, "role %q does not exist during renewal: log in anew", l.Role)
+	}
+	if !slices.Equal(r.Terms.Roles, t.Roles) || !slices.Equal(r.Terms.Groups, l.Groups) {
+		return kms.Errorf(kms.CodeBadRequest, "policies have changed, not renewing: log in anew")
+	}
+	return nil
 }
 
 // wholeSeconds is how a length of time is kept: rounded up, so that none becomes nothing.

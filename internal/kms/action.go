@@ -156,6 +156,16 @@ const (
 	ReleaseKey // material leaves in the clear, in a backup or an export of the Vault dialect
 	TrimKey    // the oldest versions are destroyed for good
 
+	EnableAuth // a mount at which one logs in
+	TuneAuth
+	DisableAuth // ends the tokens that it gave
+	ReadAuth
+	ConfigureAuth
+	PutAuthRole // who can log in at a mount, and what for: a role, a user, a certificate
+	ReadAuthRole
+	DeleteAuthRole
+	Login // somebody without a token proves who it is, and is given one
+
 	actionEnd
 )
 
@@ -330,6 +340,16 @@ var actions = [...]actionFacts{
 	RestoreKey:           {"RestoreKey", ManageGroup, true},
 	ReleaseKey:           {"ReleaseKey", ManageGroup, true},
 	TrimKey:              {"TrimKey", ManageGroup, true},
+
+	EnableAuth:     {"EnableAuth", AdminGroup, false},
+	TuneAuth:       {"TuneAuth", AdminGroup, false},
+	DisableAuth:    {"DisableAuth", AdminGroup, false},
+	ReadAuth:       {"ReadAuth", AdminGroup, false},
+	ConfigureAuth:  {"ConfigureAuth", AdminGroup, false},
+	PutAuthRole:    {"PutAuthRole", AdminGroup, false},
+	ReadAuthRole:   {"ReadAuthRole", AdminGroup, false},
+	DeleteAuthRole: {"DeleteAuthRole", AdminGroup, false},
+	Login:          {"Login", SelfGroup, false},
 }
 
 // AllActions lists every action, for tables and tests that range over them.

@@ -33,12 +33,13 @@ const (
 	AuthSystem                 // the server itself: scheduled work, recovery
 	AuthSignature              // a request signed with an access key (AWS Signature Version 4)
 	AuthOIDC                   // a token that an OpenID Connect issuer signed
+	AuthLogin                  // a login, which gives a token: a role id and a secret id, a user's password, …
 
 	authEnd
 )
 
 func (m AuthMethod) String() string {
-	return [...]string{"none", "token", "certificate", "local", "code", "shares", "system", "signature", "oidc"}[m%authEnd]
+	return [...]string{"none", "token", "certificate", "local", "code", "shares", "system", "signature", "oidc", "login"}[m%authEnd]
 }
 
 // Standing tells whether a credential that admitted a call still stands. It is asked once more

@@ -132,7 +132,7 @@ func Open(ctx context.Context, opt Options) (n *Node, err error) {
 	n.engine, err = engine.New(engine.Config{
 		Cluster: cluster, Store: n.store, Log: n.log, Provider: provider, Profile: profile, Dev: opt.Dev, Restore: opt.AcceptRestore,
 		ShredDir: filepath.Join(set.DataDir, shredDir), EscrowDir: filepath.Join(set.DataDir, escrowDir),
-		Keys: set.Keyring.Entries, Versions: set.Keyring.Entries, EpochPeriod: set.Shred.Epoch, MaxJump: set.Clock.MaxJump, Accounts: set.AWS.Accounts, Paths: vault.Paths(set.Vault.Mounts, set.Vault.KV), Memory: n.memory, Logger: opt.Log,
+		Keys: set.Keyring.Entries, Versions: set.Keyring.Entries, EpochPeriod: set.Shred.Epoch, MaxJump: set.Clock.MaxJump, Accounts: set.AWS.Accounts, Logins: logins(), Paths: vault.Paths(set.Vault.Mounts, set.Vault.KV), Memory: n.memory, Logger: opt.Log,
 		Observe: metrics.Observe, Sinks: n.sinkStatus, Witnesses: n.cosign.States,
 		Forget: []func(engine.Touch){func(t engine.Touch) { forget(auth, t) }},
 	})

@@ -3,6 +3,7 @@ package records
 import (
 	"bytes"
 	"encoding/hex"
+	"net/netip"
 	"reflect"
 	"slices"
 	"strings"
@@ -24,6 +25,8 @@ func full(v reflect.Value, n *int64) {
 	switch {
 	case v.Type() == reflect.TypeFor[time.Time]():
 		v.Set(reflect.ValueOf(time.Unix(1_700_000_000+*n, *n).UTC()))
+	case v.Type() == reflect.TypeFor[netip.Prefix]():
+		v.Set(reflect.ValueOf(netip.PrefixFrom(netip.AddrFrom4([4]byte{10, 0, 0, byte(*n)}), 32)))
 	case v.Kind() == reflect.Struct:
 		for i := range v.NumField() {
 			if v.Type().Field(i).Tag.Get("json") != "-" {

@@ -1,6 +1,7 @@
 package records
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/kms"
@@ -100,7 +101,21 @@ type Token struct {
 	Path      string            `json:"path,omitempty"` // of the request that made it
 	Meta      map[string]string `json:"meta,omitempty"`
 
+	// Of a token that a login gave, or whose use is limited otherwise.
+	Login TokenLogin     `json:"login,omitzero"`
+	Uses  uint32         `json:"uses,omitzero"`   // how often it can be used; 0: as often as one likes
+	Bound []netip.Prefix `json:"bound,omitempty"` // from where it is used; none: from anywhere
+
 	Rev kms.Rev `json:"-"`
+}
+
+// TokenLogin is the login that gave a token: the token ends with the mount, and is renewed as long as the role is there. The zero value: none.
+type TokenLogin struct {
+	Mount  kms.ID   `json:"mount"`
+	Path   string   `json:"path"`
+	Role   string   `json:"role"`
+	RoleID kms.ID   `json:"role_id"`
+	Groups []string `json:"groups,omitempty"` // those of the token's that the role gave
 }
 
 // Credential binds a certificate's subject to a principal.

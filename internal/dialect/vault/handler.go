@@ -30,6 +30,8 @@ type Authenticator interface {
 	Token(ctx context.Context, text string, remote netip.AddrPort) (*kms.Principal, error)
 	// Authenticate knows who comes over the local socket, without headers and TLS.
 	Authenticate(ctx context.Context, h http.Header, state *tls.ConnectionState, remote netip.AddrPort) (*kms.Principal, error)
+	// Attempt has a login tried, and counts it if it proves nothing.
+	Attempt(of string, remote netip.AddrPort, do func() error) error
 }
 
 // Config is what a handler is made of.
@@ -151,8 +153,11 @@ func (x *exchange) serve(ctx context.Context) *fault {
 		return f
 	}
 	x.place = p
+	if f := x.enterAuth(ctx, method); f != nil {
+		return f
+	}
 	rt, allowed := x.find(&x.place, method)
-	if rt == nil || !rt.open {
+	if (rt == nil || !rt.open) && x.call.Principal == nil {
 		if f := x.identify(ctx); f != nil {
 			return f
 		}
@@ -240,7 +245,13 @@ func (x *exchange) identifyAs(ctx context.Context, token string) *fault {
 		}
 		return faultOf(err)
 	}
-	x.call.Principal, x.call.Namespace = p, p.Namespace
+	x.call.Principal = p
+	return x.enterNamespace(p.Namespace)
+}
+
+// enterNamespace finds out for which namespace the request is: that of the caller, or a default one, unless it names another.
+func (x *exchange) enterNamespace(home kms.Namespace) *fault {
+	x.call.Namespace = home
 	ns := strings.Trim(x.r.Header.Get("X-Vault-Namespace"), "/")
 	switch {
 	case x.place.namespace != "" && ns != "" && ns != "root":
@@ -248,9 +259,11 @@ func (x *exchange) identifyAs(ctx context.Context, token string) *fault {
 	case x.place.namespace != "":
 		x.call.Namespace = x.place.namespace
 	case ns != "" && ns != "root":
-		if x.call.Namespace, err = kms.ParseNamespace(ns); err != nil {
+		named, err := kms.ParseNamespace(ns)
+		if err != nil {
 			return namespaceNotFound()
 		}
+		x.call.Namespace = named
 	}
 	return nil
 }

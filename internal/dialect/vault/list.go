@@ -91,6 +91,11 @@ func (x *exchange) ListKeys(ctx context.Context) *fault {
 			break
 		}
 	}
+	return x.listed(p)
+}
+
+// listed answers names.
+func (x *exchange) listed(p *listing) *fault {
 	names, warning := p.end()
 	if len(names) == 0 {
 		return missing()

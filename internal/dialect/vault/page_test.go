@@ -144,7 +144,7 @@ func TestEveryRouteOfTheAPIIsPlaced(t *testing.T) {
 			t.Errorf("%s has two rows", key)
 		}
 		ours[key] = true
-		if !theirs[key] && r.method != http.MethodPatch { // of which the description says nothing
+		if !theirs[key] && r.method != http.MethodPatch && !undescribed(r.pattern) {
 			t.Errorf("%s is not in the API", key)
 		}
 		if (r.run == nil) != (r.works == notAtAll) || (r.how == "") != (r.works == wholly) {
@@ -156,6 +156,16 @@ func TestEveryRouteOfTheAPIIsPlaced(t *testing.T) {
 			t.Errorf("%s is not placed", key)
 		}
 	}
+}
+
+// undescribed tells whether the description says nothing of a path: it was made while these logins were not mounted. It says nothing of PATCH either.
+func undescribed(pattern string) bool {
+	for _, mount := range []string{"auth/jwt/", "auth/kubernetes/", "auth/cert/"} {
+		if strings.HasPrefix(pattern, mount) {
+			return true
+		}
+	}
+	return false
 }
 
 // listsToo are the paths of the API that can be read as well as listed, and stand once in its description.

@@ -18,7 +18,7 @@ type place struct {
 	path      string // without /v1/, cleaned
 	namespace kms.Namespace
 	group     string // the first segment of a route's pattern: "transit", "secret", "sys" or "auth"
-	mount     string // of transit, or of secrets
+	mount     string // of transit, of secrets, or of logins
 	rest      []string
 	names     [3]string // what stands for the variables of the route that was found
 }
@@ -54,7 +54,7 @@ func (h *handler) enter(p *place, segments []string) bool {
 	if len(segments) == 0 {
 		return false
 	}
-	if s := segments[0]; s == "sys" || s == "auth" {
+	if s := segments[0]; s == "sys" || s == authGroup {
 		p.group, p.rest = s, segments[1:]
 		return true
 	}

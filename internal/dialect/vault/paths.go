@@ -22,6 +22,10 @@ func Paths(mounts, kv []string) []kms.Path {
 		group, rest, _ := strings.Cut(r.pattern, "/")
 		at := []string{group}
 		switch group {
+		case authGroup:
+			if kind, below, _ := strings.Cut(rest, "/"); kind != tokenMount { // of whichever mount: the action is for all of them
+				at, rest = []string{group + "/{any}"}, below
+			}
 		case defaultMount:
 			at = mounts
 		case kvGroup:

@@ -351,7 +351,7 @@ func (x *exchange) policiesOf(raw []byte, in *engine.CreateTokenInput) *fault {
 			return f
 		case s == "default": // every token has it, and it permits nothing of its own here
 		case s == "root":
-			return newFault(http.StatusBadRequest, "root tokens may not be created: no token may do everything here; an administrator's has the policy admin")
+			return newFault(http.StatusBadRequest, noRoot)
 		case slices.Contains(kms.AllRoles(), kms.Role(s)):
 			in.Roles = append(in.Roles, kms.Role(s))
 		default:
@@ -402,18 +402,7 @@ func (x *exchange) ListAccessors(ctx context.Context) *fault {
 			break
 		}
 	}
-	names, warning := p.end()
-	if len(names) == 0 {
-		return missing()
-	}
-	if warning != "" {
-		x.warnings = append(x.warnings, warning)
-	}
-	x.e.open()
-	x.e.name("keys")
-	x.e.texts(names)
-	x.e.close()
-	return nil
+	return x.listed(p)
 }
 
 // Revoke ends a token, and what comes from it.

@@ -16,6 +16,8 @@ import (
 	"github.com/keyhold/keyhold/internal/dialect/native/nativetest"
 	"github.com/keyhold/keyhold/internal/dialect/vault"
 	"github.com/keyhold/keyhold/internal/engine"
+	"github.com/keyhold/keyhold/internal/login"
+	"github.com/keyhold/keyhold/internal/login/userpass"
 )
 
 // Where things are mounted.
@@ -32,7 +34,10 @@ type Server struct {
 // Open starts a server that is unsealed, with the tokens of package nativetest, transit at "transit" and "team/t", and secrets at "secret" and "team/kv".
 func Open(t testing.TB, opts ...func(*engine.Config)) *Server {
 	t.Helper()
-	return serve(t, nativetest.Open(t, append(opts, func(c *engine.Config) { c.Paths = vault.Paths(mounts, kv) })...))
+	return serve(t, nativetest.Open(t, append([]func(*engine.Config){func(c *engine.Config) {
+		c.Paths = vault.Paths(mounts, kv)
+		c.Logins = map[login.Type]login.Method{login.Userpass: userpass.New()}
+	}}, opts...)...))
 }
 
 // Start starts a server that is not initialised yet.

@@ -1,0 +1,13 @@
+package node
+
+import (
+	"github.com/keyhold/keyhold/internal/login"
+	"github.com/keyhold/keyhold/internal/login/userpass"
+)
+
+// logins are the methods by which somebody without a token proves who it is.
+func logins() map[login.Type]login.Method {
+	return map[login.Type]login.Method{
+		login.Userpass: userpass.New(),
+	}
+}
