@@ -101,6 +101,13 @@ func (k *keeper) build(s sealed, from uint64) (data []byte, next uint64, err err
 
 func addBatch(b *index.Builder, batch *segment.Batch) error {
 	rest := batch.Raw[segment.HeaderSize:]
+	see := func(kind byte, value []byte) {
+		if kind == byRequest {
+			b.Unique(kind, value)
+			return
+		}
+		b.Term(kind, value)
+	}
 	for range batch.Count {
 		f, tail, err := segment.Cut(rest)
 		if err != nil {
@@ -111,7 +118,7 @@ func addBatch(b *index.Builder, batch *segment.Batch) error {
 			return err
 		}
 		b.Add(r.Time.UnixNano())
-		eachTerm(&r, b.Term)
+		eachTerm(&r, see)
 		rest = tail
 	}
 	b.Batch(batch.Offset, segment.HashOf(batch.Raw))

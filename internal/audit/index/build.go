@@ -14,7 +14,11 @@ type Builder struct {
 	rows   []row
 	terms  []entry
 	recent map[uint64]struct{} // hashes of the present block, so that each is noted once
+	hashes map[string]uint64   // of terms, by kind and value: most records have the terms of one before
 }
+
+// maxHashes that are remembered: what a busy hour's keys and callers have, in a few megabytes.
+const maxHashes = 1 << 14
 
 type row struct {
 	first          uint64
@@ -30,7 +34,7 @@ type entry struct {
 
 // NewBuilder begins an index at a record of an epoch.
 func NewBuilder(tag [8]byte, first uint64) *Builder {
-	b := &Builder{recent: map[uint64]struct{}{}}
+	b := &Builder{recent: map[uint64]struct{}{}, hashes: map[string]uint64{}}
 	b.h.Tag, b.h.First, b.h.Next = tag, first, first
 	b.h.Oldest, b.h.Newest = math.MaxInt64, math.MinInt64
 	rand.Read(b.h.salt[:]) //nolint:errcheck // never fails since Go 1.24
@@ -60,9 +64,25 @@ func (b *Builder) Add(at int64) {
 	b.h.Next++
 }
 
-// Term adds a property of the record that was added last.
+// Term adds a property of the record that was added last, which others may have too.
 func (b *Builder) Term(kind byte, value []byte) {
-	hash := b.h.hash(kind, value)
+	var room [64]byte
+	term := append(append(room[:0], kind), value...)
+	hash, known := b.hashes[string(term)]
+	if !known {
+		hash = b.h.hash(kind, value)
+		if len(b.hashes) == maxHashes {
+			clear(b.hashes)
+		}
+		b.hashes[string(term)] = hash
+	}
+	b.note(hash)
+}
+
+// Unique adds a property that no other record is likely to have.
+func (b *Builder) Unique(kind byte, value []byte) { b.note(b.h.hash(kind, value)) }
+
+func (b *Builder) note(hash uint64) {
 	if _, known := b.recent[hash]; known {
 		return
 	}

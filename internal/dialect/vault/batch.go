@@ -22,6 +22,7 @@ type batch struct {
 	key     kms.Ref
 	single  bool
 	items   []item
+	only    [1]item // of a request without a batch
 	partial int // status where some items failed; 0: 400
 	missing string
 	derived int // items that have a context
@@ -31,10 +32,12 @@ type batch struct {
 
 // batch reads the items of a request: batch_input, or else the request itself.
 func (x *exchange) batch() (*batch, *fault) {
-	b := &batch{key: x.place.ref(x.place.names[0]), missing: "encryption key not found"}
+	b := &x.items
+	b.key, b.missing = x.place.ref(x.place.names[0]), "encryption key not found"
 	raw := x.in.raw("batch_input")
 	if raw == nil {
-		b.single, b.items = true, []item{{in: x.in}}
+		b.only[0].in = x.in
+		b.single, b.items = true, b.only[:]
 		return b, nil
 	}
 	var f *fault
@@ -153,9 +156,18 @@ func (b *batch) run(x *exchange, do func(version uint32, which []int) ([]*kms.Er
 	return nil
 }
 
+// first is the only item's place. Nobody writes to it.
+var first = []int{0}
+
 // byVersion are the items without a fault, by the version that they ask for, in the order in which those are asked for.
 func (b *batch) byVersion() func(func(uint32, []int) bool) {
 	return func(yield func(uint32, []int) bool) {
+		if len(b.items) == 1 {
+			if b.items[0].fault == nil {
+				yield(b.items[0].version, first)
+			}
+			return
+		}
 		var order []uint32
 		groups := map[uint32][]int{}
 		for i := range b.items {

@@ -37,7 +37,16 @@ func (f fields) raw(name string) []byte {
 func (f fields) has(name string) bool { return f.raw(name) != nil }
 
 // decoder reads JSON (RFC 8259). Names that stand twice and text that is not UTF-8 are errors.
-type decoder struct{ j jsontext.Decoder }
+type decoder struct {
+	j   jsontext.Decoder
+	buf bytes.Buffer
+}
+
+// read begins with b.
+func (d *decoder) read(b []byte) {
+	d.buf = *bytes.NewBuffer(b)
+	d.j.Reset(&d.buf)
+}
 
 func badJSON(err error) *fault {
 	var syntax *jsontext.SyntacticError
@@ -58,7 +67,7 @@ func (d *decoder) object(b []byte, into fields) (fields, *fault) {
 	if trimmed := bytes.TrimSpace(b); len(trimmed) == 0 || string(trimmed) == "null" {
 		return into, nil
 	}
-	d.j.Reset(bytes.NewBuffer(b))
+	d.read(b)
 	if d.j.PeekKind() != '{' {
 		_, err := d.j.ReadToken()
 		if c := bytes.TrimSpace(b)[0]; err != nil && c < 0x80 {
@@ -112,7 +121,7 @@ func (d *decoder) value(b []byte) ([]byte, error) {
 
 // list reads an array of at most engine.MaxItems values.
 func (d *decoder) list(b []byte) ([][]byte, *fault) {
-	d.j.Reset(bytes.NewBuffer(b))
+	d.read(b)
 	if d.j.PeekKind() != '[' {
 		return nil, badField("batch_input")
 	}

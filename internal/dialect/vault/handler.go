@@ -73,6 +73,7 @@ type exchange struct {
 	token string // as it was presented; empty: the route needs none
 	place place
 	in    fields
+	items batch
 
 	j     decoder
 	e     encoder
@@ -92,7 +93,8 @@ func (x *exchange) release() {
 	clear(x.in)
 	clear(x.auth[:cap(x.auth)])
 	body, plain, out, in, held := erased(x.body), erased(x.plain), erased(x.e.b), x.in[:0], x.e.out[:0]
-	*x = exchange{body: body, plain: plain, in: in, e: encoder{b: out, out: held}}
+	x.j.read(nil) // it lets go of the body, and keeps its room for names
+	*x = exchange{body: body, plain: plain, in: in, j: x.j, e: encoder{b: out, out: held}}
 	exchanges.Put(x)
 }
 

@@ -57,29 +57,20 @@ func (x *exchange) Backup(ctx context.Context) *fault {
 
 // Restore makes a key of a backup.
 func (x *exchange) Restore(ctx context.Context) *fault {
-	text, f := x.in.text("backup")
-	if f != nil {
-		return f
-	}
-	if text == "" {
-		return newFault(http.StatusBadRequest, "'backup' must be supplied")
-	}
 	force, f := x.in.yes("force")
 	if f != nil {
 		return f
 	}
-	raw := []byte(text)
-	defer clear(raw)
-	b, err := transit.Parse(raw)
-	if err != nil {
-		return faultOf(err)
+	b, digest, f := x.backup()
+	if f != nil {
+		return f
 	}
 	defer b.Zero()
 	name := x.place.names[0]
 	if name == "" {
 		name = b.Name
 	}
-	in := engine.RestoreInput{Backup: b, Digest: sha256.Sum256(raw), CreateKeyInput: engine.CreateKeyInput{Name: x.place.keyName(name)}}
+	in := engine.RestoreInput{Backup: b, Digest: digest, CreateKeyInput: engine.CreateKeyInput{Name: x.place.keyName(name)}}
 	for _, t := range keyTypes {
 		if t.algorithm == b.Algorithm {
 			in.Usage, in.Also = t.usage, t.also
@@ -88,7 +79,7 @@ func (x *exchange) Restore(ctx context.Context) *fault {
 	if b.Deletable {
 		in.Labels = map[string]string{deletable: "true"}
 	}
-	_, err = x.engine.RestoreKey(ctx, x.call, in)
+	_, err := x.engine.RestoreKey(ctx, x.call, in)
 	if kms.CodeOf(err) == kms.CodeExists {
 		text := "key " + strconv.Quote(clip(name)) + " already exists"
 		if force {
@@ -101,6 +92,26 @@ func (x *exchange) Restore(ctx context.Context) *fault {
 	}
 	x.status = http.StatusNoContent
 	return nil
+}
+
+// backup reads the backup that was sent. It is in the body alone, which is erased, and in what this answers.
+func (x *exchange) backup() (b *transit.Backup, digest [32]byte, f *fault) {
+	raw := x.in.raw("backup")
+	switch {
+	case raw == nil || string(raw) == `""`:
+		return nil, digest, newFault(http.StatusBadRequest, "'backup' must be supplied")
+	case raw[0] != '"':
+		return nil, digest, badField("backup")
+	}
+	_, f = x.unquoted(raw, func(text []byte) ([]byte, *fault) {
+		digest = sha256.Sum256(text)
+		var err error
+		if b, err = transit.Parse(text); err != nil {
+			return nil, faultOf(err)
+		}
+		return nil, nil
+	})
+	return b, digest, f
 }
 
 // exportKinds are what can be asked for. of says which keys have it, and refusal what is told of others.

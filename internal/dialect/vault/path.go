@@ -29,9 +29,10 @@ func (h *handler) locate(path string) (place, *fault) {
 	if !ok {
 		return place{}, noRoute(path)
 	}
-	segments := make([]string, 0, 8)
+	segments, clean := make([]string, 0, 8), true
 	for s := range strings.SplitSeq(path, "/") {
 		if s == "" {
+			clean = false
 			continue
 		}
 		if len(segments) == maxSegments || s == "." || s == ".." {
@@ -39,7 +40,10 @@ func (h *handler) locate(path string) (place, *fault) {
 		}
 		segments = append(segments, s)
 	}
-	p := place{path: strings.Join(segments, "/")}
+	p := place{path: path}
+	if !clean {
+		p.path = strings.Join(segments, "/")
+	}
 	if h.enter(&p, segments) || len(segments) < 2 {
 		return p, nil
 	}
