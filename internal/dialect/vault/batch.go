@@ -23,7 +23,7 @@ type batch struct {
 	single  bool
 	items   []item
 	only    [1]item // of a request without a batch
-	partial int // status where some items failed; 0: 400
+	partial int     // status where some items failed; 0: 400
 	missing string
 	derived int // items that have a context
 
