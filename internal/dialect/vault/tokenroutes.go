@@ -3,9 +3,9 @@ package vault
 import "github.com/keyhold/keyhold/internal/kms"
 
 const (
-	noRolesOfTokens = "not built yet: a token's policies are named when it is made"
-	noOrphans    = "not built yet: what comes from a token ends with it"
-	noTidy       = "the server removes tokens that ended by itself"
+	noRolesYet = "not built yet: a token's policies are named when it is made"
+	noOrphans  = "not built yet: what comes from a token ends with it"
+	noTidy     = "the server removes tokens that ended by itself"
 )
 
 // tokenRoutes are those of tokens.
@@ -26,10 +26,10 @@ var tokenRoutes = flat(
 		{method: "POST", pattern: "auth/token/revoke-accessor", grants: may(canUpdate, kms.RevokeToken), run: (*exchange).RevokeAccessor},
 		{method: "POST", pattern: "auth/token/revoke-self", grants: may(canUpdate, kms.RevokeOwnToken), run: (*exchange).RevokeSelf},
 	},
-	absent("LIST", noRolesOfTokens, "auth/token/roles"),
-	absent("GET", noRolesOfTokens, "auth/token/roles/{role_name}"),
-	absent("DELETE", noRolesOfTokens, "auth/token/roles/{role_name}"),
-	absent("POST", noRolesOfTokens, "auth/token/create/{role_name}", "auth/token/roles/{role_name}"),
+	absent("LIST", noRolesYet, "auth/token/roles"),
+	absent("GET", noRolesYet, "auth/token/roles/{role_name}"),
+	absent("DELETE", noRolesYet, "auth/token/roles/{role_name}"),
+	absent("POST", noRolesYet, "auth/token/create/{role_name}", "auth/token/roles/{role_name}"),
 	absent("POST", noOrphans, "auth/token/revoke-orphan"),
 	absent("POST", noTidy, "auth/token/tidy"),
 )
