@@ -24,9 +24,10 @@ var table = []layer{
 		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/authn/oidc", "internal/config", "internal/dialect/aws", "internal/dialect/native", "internal/dialect/vault", "internal/engine", "internal/kms", "internal/login", "internal/login/userpass",
 			"internal/provider/soft", "internal/records", "internal/seal", "internal/seal/keyfile", "internal/secret", "internal/secret/arena", "internal/server", "internal/store", "internal/store/pebble", "internal/tlsca"},
 			ext: []string{"golang.org/x/mod/sumdb/note"}},
-		{path: "internal/cli", may: []string{"client", "client/envelope", "internal/audit/verify", "internal/config", "internal/inventory", "internal/kms", "internal/seal/keyfile",
+		{path: "internal/cli", may: []string{"client", "client/envelope", "internal/audit/verify", "internal/config", "internal/inventory", "internal/kms", "internal/migrate", "internal/seal/keyfile", "internal/secret",
 			"internal/transfer", "internal/transport", "internal/wire/blob"},
 			ext: []string{"github.com/spf13/cobra", "github.com/spf13/pflag", "golang.org/x/sys", "golang.org/x/term"}},
+		{path: "internal/migrate", may: []string{"internal/kms", "internal/secret", "internal/wire/transit"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/inventory", may: []string{"client", "internal/kms"}},
 		{path: "internal/server", may: []string{"internal/authn", "internal/config", "internal/kms", "internal/tlsca"},
 			ext: []string{"github.com/prometheus/client_golang", "golang.org/x/sys", "golang.org/x/time"}},
@@ -150,6 +151,7 @@ var readers = map[string]string{
 	"internal/seal/shares":     "splits a seed and reads shares",
 	"internal/engine":          "hashes a one-time code, to compare it with its digest; derives from an agreed value; copies out what an operation releases",
 	"internal/cli":             "sends a key file's seed to the server that it unseals",
+	"internal/migrate":         "carries keys from one server to another, and shows both a token",
 }
 
 // releasers may read what an operation gives out by design.
@@ -158,6 +160,7 @@ var releasers = map[string]string{
 	"internal/dialect/aws":    "writes answers to their callers",
 	"internal/dialect/native": "writes answers to their callers",
 	"internal/dialect/vault":  "writes answers to their callers",
+	"internal/migrate":        "carries a backup, made of what another server exported, to the server that restores it",
 	"internal/node":           "writes the shares and the credentials of a development server to its files",
 }
 
@@ -166,6 +169,7 @@ var jitter = map[string]string{
 	"client":                "spreads retries",
 	"internal/audit/cosign": "spreads retries",
 	"internal/audit/sink":   "spreads retries",
+	"internal/migrate":      "spreads retries",
 	"internal/server":       "makes request ids, which name and protect nothing",
 }
 

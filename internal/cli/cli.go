@@ -126,7 +126,7 @@ func (a *app) root(more []*cobra.Command) *cobra.Command {
 		a.signCommand(), a.verifyCommand(), a.macCommand(), a.randomCommand(),
 		a.deriveCommand(), a.encapsulateCommand(), a.decapsulateCommand(), a.wrapCommand(), a.unwrapCommand(), a.formatCommand(),
 		a.campaignCommand(), a.rewrapCommand(),
-		a.keyCommand(), a.inventoryCommand(), a.auditCommand(),
+		a.keyCommand(), a.migrateCommand(), a.inventoryCommand(), a.auditCommand(),
 		a.templateCommand(),
 		a.policyCommand(), a.tokenCommand(), a.credentialCommand(), a.namespaceCommand(), a.approvalCommand(), a.whoamiCommand(),
 		a.operatorCommand(), a.storeCommand(), a.jobsCommand(), a.doctorCommand(), a.configCommand(),

@@ -8,6 +8,7 @@
 // Invariants:
 //   - Results go to standard output, everything else to standard error.
 //   - An error says what happened (with its code), why, and what to do next. Status 1 is a refusal or failure, 2 wrong usage.
-//   - Every command that changes something takes --dry-run, --reason and, where the server takes one, --idempotency-token.
+//   - Every command that changes something takes --dry-run, --reason and, where the server takes one, --idempotency-token. What moves keys from other
+//     servers speaks their dialect, which has no place for a reason or a token.
 //   - The JSON of -o json are typed structs, whose fields are only ever added to.
 package cli

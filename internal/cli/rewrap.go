@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -11,6 +12,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/keyhold/keyhold/client"
+	"github.com/keyhold/keyhold/internal/kms"
 )
 
 // Limits of a stream of ciphertexts.
@@ -76,19 +78,11 @@ The exit status is 1 if a ciphertext of KEY did not open; its line stays as it w
 			if err != nil {
 				return err
 			}
-			s := &rewrapStream{app: a, client: c, key: k, context: client.Context(bound), report: rewrapReport{Moved: map[uint32]uint64{}}}
-			if s.field, err = parseField(field); err != nil {
+			s := &rewrapStream{app: a, by: &ownRewrapper{a, c, k, client.Context(bound)}, id: k.ID, version: k.PrimaryVersion}
+			if err := s.all(ctx, in, field, out, resume); err != nil {
 				return err
 			}
-			if f, ok := in.(*os.File); ok && resume {
-				err = s.resume(ctx, f, out)
-			} else {
-				err = s.run(ctx, in, out)
-			}
-			if err != nil {
-				return err
-			}
-			return s.tell()
+			return s.tell(fmt.Sprintf(" to %d", k.PrimaryVersion), fmt.Sprintf("%d under version %d already, %d of other keys, ", s.report.Kept, k.PrimaryVersion, s.report.OtherKeys))
 		}),
 		ValidArgsFunction: first(files),
 	}
@@ -102,8 +96,20 @@ The exit status is 1 if a ciphertext of KEY did not open; its line stays as it w
 	return cmd
 }
 
-// tell says what became of the stream.
-func (s *rewrapStream) tell() error {
+// all moves the stream.
+func (s *rewrapStream) all(ctx context.Context, in io.Reader, field, out string, resume bool) (err error) {
+	s.report.Moved = map[uint32]uint64{}
+	if s.field, err = parseField(field); err != nil {
+		return err
+	}
+	if f, ok := in.(*os.File); ok && resume {
+		return s.resume(ctx, f, out)
+	}
+	return s.run(ctx, in, out)
+}
+
+// tell says what became of the stream: to where what moved, and what else there was beside it.
+func (s *rewrapStream) tell(to, beside string) error {
 	r := &s.report
 	if s.app.json() {
 		if err := s.app.writeJSON(r); err != nil {
@@ -111,9 +117,9 @@ func (s *rewrapStream) tell() error {
 		}
 	} else {
 		for _, v := range slices.Sorted(maps.Keys(r.Moved)) {
-			fmt.Fprintf(s.app.stderr, "%d moved from version %d to %d\n", r.Moved[v], v, s.key.PrimaryVersion)
+			fmt.Fprintf(s.app.stderr, "%d moved from version %d%s\n", r.Moved[v], v, to)
 		}
-		fmt.Fprintf(s.app.stderr, "%d under version %d already, %d of other keys, %d not ciphertexts\n", r.Kept, s.key.PrimaryVersion, r.OtherKeys, r.NotOfThese)
+		fmt.Fprintf(s.app.stderr, "%s%d not ciphertexts\n", beside, r.NotOfThese)
 	}
 	if r.Failed == 0 {
 		return nil
@@ -134,8 +140,13 @@ func (r *rewrapReport) fail(line uint64, err error) {
 		return
 	}
 	f := rewrapFailure{Line: line, Error: err.Error()}
-	if e := (*client.Error)(nil); errors.As(err, &e) {
-		f.Code = e.Code
+	var remote *client.Error
+	var local *kms.Error
+	switch {
+	case errors.As(err, &remote):
+		f.Code = remote.Code
+	case errors.As(err, &local):
+		f.Code = local.Code.String()
 	}
 	r.Failures = append(r.Failures, f)
 }

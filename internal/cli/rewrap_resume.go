@@ -86,7 +86,7 @@ func (s *rewrapStream) resume(ctx context.Context, in *os.File, out string) erro
 // find goes to where an earlier run stopped, if there was one, and to the beginning otherwise.
 func (r *resumable) find() error {
 	r.read, r.written = sha256.New(), sha256.New()
-	r.at = rewrapProgress{Format: progressFormat, Key: r.s.key.ID, Version: r.s.key.PrimaryVersion, Field: strings.Join(r.s.field, "."), Report: r.s.report}
+	r.at = rewrapProgress{Format: progressFormat, Key: r.s.id, Version: r.s.version, Field: strings.Join(r.s.field, "."), Report: r.s.report}
 	r.note()
 	was, err := r.earlier()
 	if err != nil {

@@ -17,14 +17,46 @@ import (
 
 // rewrapStream is one stream under way.
 type rewrapStream struct {
-	app     *app
-	client  *client.Client
-	key     client.Key
-	context client.Context
-	field   []string // of JSON lines; none: the line is the ciphertext
-	report  rewrapReport
-	read    uint64               // bytes of the input that are done
-	after   func([][]byte) error // every batch but the last, if set: with its lines as they were read
+	app    *app
+	by     rewrapper
+	id     string   // of the keys between which it moves
+	field  []string // of JSON lines; none: the line is the ciphertext
+	report rewrapReport
+	read   uint64               // bytes of the input that are done
+	after  func([][]byte) error // every batch but the last, if set: with its lines as they were read
+
+	version uint32 // that ciphertexts are moved to; 0: whichever it is
+}
+
+// A rewrapper knows ciphertexts of one kind, and moves them.
+type rewrapper interface {
+	sort(text string) (sorted, uint32)                               // what a text is, and by which version
+	move(ctx context.Context, olds []rewrapOld) ([]rewrapNew, error) // the error is one of all
+}
+
+// sorted says what a text is.
+type sorted uint8
+
+const (
+	notCiphertext sorted = iota
+	ofAnother            // key
+	upToDate
+	toMove
+)
+
+// rewrapOld is a ciphertext that moves.
+type rewrapOld struct {
+	line    int // in its batch
+	whole   []byte
+	at      place
+	text    string
+	version uint32
+}
+
+// rewrapNew is what comes in its place.
+type rewrapNew struct {
+	text string
+	err  error // it stays as it is
 }
 
 func (s *rewrapStream) run(ctx context.Context, in io.Reader, out string) error {
@@ -103,68 +135,104 @@ func readLines(r *bufio.Reader) (lines [][]byte, err error) {
 	return lines, nil
 }
 
-// place is where a ciphertext stands in a line, in base64.
+// place is where a ciphertext stands in a line.
 type place struct{ from, to int }
 
-// ciphertext finds what a line holds.
-func (s *rewrapStream) ciphertext(line []byte) (place, []byte, bool) {
+// ciphertext finds the text in a line that can be one.
+func (s *rewrapStream) ciphertext(line []byte) (place, string, bool) {
 	if len(s.field) == 0 {
 		text := bytes.TrimSpace(line)
 		from := bytes.Index(line, text)
-		b, err := base64.StdEncoding.DecodeString(string(text))
-		return place{from, from + len(text)}, b, err == nil
+		return place{from, from + len(text)}, string(text), true
 	}
-	at, text, ok := fieldOf(line, s.field)
-	if !ok {
-		return at, nil, false
-	}
-	b, err := base64.StdEncoding.DecodeString(text)
-	return at, b, err == nil
+	return fieldOf(line, s.field)
 }
 
-// move puts the new ciphertext in the place of each that an older version made.
+// move puts the new ciphertext in the place of each that is to move.
 func (s *rewrapStream) move(ctx context.Context, lines [][]byte) error {
-	type old struct {
-		line    int
-		at      place
-		version uint32
-	}
-	var items []client.ReEncryptInput
-	var olds []old
+	var olds []rewrapOld
 	before := s.report.Lines
 	for i, line := range lines {
 		s.report.Lines++
-		at, b, ok := s.ciphertext(line)
-		h, _, bad := blob.Parse(b)
-		switch {
-		case !ok || bad != nil:
+		at, text, ok := s.ciphertext(line)
+		what, version := notCiphertext, uint32(0)
+		if ok {
+			what, version = s.by.sort(text)
+		}
+		switch what {
+		case notCiphertext:
 			s.report.NotOfThese++
-		case h.Key.String() != s.key.ID:
+		case ofAnother:
 			s.report.OtherKeys++
-		case h.Version == s.key.PrimaryVersion:
+		case upToDate:
 			s.report.Kept++
-		default:
-			items = append(items, client.ReEncryptInput{Ciphertext: b, FromKey: s.key.ID, ToKey: s.key.ID, FromContext: s.context, ToContext: s.context})
-			olds = append(olds, old{i, at, h.Version})
+		case toMove:
+			olds = append(olds, rewrapOld{i, line, at, text, version})
 		}
 	}
-	if len(items) == 0 {
+	if len(olds) == 0 {
 		return ctx.Err()
 	}
-	done, err := s.client.ReEncryptBatch(ctx, items, s.app.options()...)
+	done, err := s.by.move(ctx, olds)
 	if err != nil {
 		return err
 	}
 	for i, r := range done {
 		o := olds[i]
-		if r.Err != nil {
-			s.report.fail(before+uint64(o.line)+1, r.Err) //nolint:gosec // G115: not negative
+		if r.err != nil {
+			s.report.fail(before+uint64(o.line)+1, r.err) //nolint:gosec // G115: not negative
 			continue
 		}
 		s.report.Moved[o.version]++
-		line := lines[o.line]
-		moved := base64.StdEncoding.AppendEncode(bytes.Clone(line[:o.at.from]), r.Value.Ciphertext)
-		lines[o.line] = append(moved, line[o.at.to:]...)
+		moved := append(bytes.Clone(o.whole[:o.at.from]), r.text...)
+		lines[o.line] = append(moved, o.whole[o.at.to:]...)
 	}
 	return nil
+}
+
+// ownRewrapper moves Keyhold's ciphertexts of a key to its primary version, in base64. Plaintexts do not leave the server.
+type ownRewrapper struct {
+	app     *app
+	client  *client.Client
+	key     client.Key
+	context client.Context
+}
+
+func (o *ownRewrapper) sort(text string) (sorted, uint32) {
+	b, err := base64.StdEncoding.DecodeString(text)
+	if err != nil {
+		return notCiphertext, 0
+	}
+	h, _, err := blob.Parse(b)
+	switch {
+	case err != nil:
+		return notCiphertext, 0
+	case h.Key.String() != o.key.ID:
+		return ofAnother, 0
+	case h.Version == o.key.PrimaryVersion:
+		return upToDate, h.Version
+	}
+	return toMove, h.Version
+}
+
+func (o *ownRewrapper) move(ctx context.Context, olds []rewrapOld) ([]rewrapNew, error) {
+	items := make([]client.ReEncryptInput, len(olds))
+	for i, old := range olds {
+		b, err := base64.StdEncoding.DecodeString(old.text)
+		if err != nil {
+			return nil, err
+		}
+		items[i] = client.ReEncryptInput{Ciphertext: b, FromKey: o.key.ID, ToKey: o.key.ID, FromContext: o.context, ToContext: o.context}
+	}
+	done, err := o.client.ReEncryptBatch(ctx, items, o.app.options()...)
+	if err != nil {
+		return nil, err
+	}
+	news := make([]rewrapNew, len(done))
+	for i, r := range done {
+		if news[i].err = r.Err; r.Err == nil {
+			news[i].text = base64.StdEncoding.EncodeToString(r.Value.Ciphertext)
+		}
+	}
+	return news, nil
 }

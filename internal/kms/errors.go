@@ -145,6 +145,7 @@ const (
 	CodeCancelled        Code = 1910
 	CodeUnreachable      Code = 1911 // client side: no answer
 	CodeIssuer           Code = 1912 // an issuer of identity tokens does not answer as it should
+	CodeSource           Code = 1913 // client side: a server that keys are moved from does not answer as it should
 
 	CodeInternal Code = 2001
 )
@@ -250,6 +251,7 @@ var codes = map[Code]codeFacts{
 	CodeOutcomeUnknown:   {KindUnavailable, "outcome unknown", "repeat the request with the same idempotency token"},
 	CodeCancelled:        {KindUnavailable, "cancelled", "the caller gave up or the time ran out; repeat with the same idempotency token"},
 	CodeUnreachable:      {KindUnavailable, "server unreachable", "check the address (KEYHOLD_ADDR, --addr) and that the server runs"},
+	CodeSource:           {KindUnavailable, "trouble with the source", "check the source's address, authority, token, namespace and mount (keyhold migrate --help)"},
 	CodeIssuer:           {KindUnavailable, "issuer unreachable", "see the server's log; the server must reach the issuer over TLS (oidc.issuers, oidc.ca_file)"},
 
 	CodeInternal: {KindInternal, "internal error", "report it with the request id; the server's log has the details"},

@@ -28,6 +28,7 @@ type Server struct {
 	*nativetest.Server
 	Vault http.Handler
 	URL   string
+	TLS   *httptest.Server
 	wire  *http.Client
 }
 
@@ -55,7 +56,7 @@ func serve(t testing.TB, n *nativetest.Server) *Server {
 	roots.AddCert(wire.Certificate())
 	c := &http.Client{Timeout: time.Minute, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13}}}
 	t.Cleanup(c.CloseIdleConnections)
-	return &Server{Server: n, Vault: h, URL: wire.URL, wire: c}
+	return &Server{Server: n, Vault: h, URL: wire.URL, TLS: wire, wire: c}
 }
 
 // Answer is what came back.
