@@ -11,6 +11,7 @@ package engine
 import (
 	"context"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -150,7 +151,8 @@ func New(cfg Config) (*Engine, error) {
 		cfg.EpochPeriod = 24 * time.Hour
 	}
 	e := &Engine{cfg: cfg, rec: cfg.Recorder, log: cfg.Logger, strangers: rate.NewLimiter(1, 20),
-		failures: rate.NewLimiter(failedLogins, failedLoginsBurst), methods: cfg.Logins}
+		failures: rate.NewLimiter(failedLogins, failedLoginsBurst), methods: map[login.Type]login.Method{login.AppRole: appRole{}}}
+	maps.Copy(e.methods, cfg.Logins)
 	e.clock.Clock = clock.New(clock.Config{Wall: cfg.Now, Elapsed: cfg.Elapsed, Limit: cfg.MaxJump})
 	e.now = e.clock.Now
 	e.outbox.wake = make(chan struct{}, 1)

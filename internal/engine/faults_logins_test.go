@@ -115,4 +115,37 @@ var loginTrials = map[kms.Action]trial{
 	kms.Login: after(newUser, func(w *world, in engine.AuthRoleInput) (engine.CreateTokenOutput, error) {
 		return w.logsIn(in, "correct horse")
 	}),
+	kms.CreateSecretID: after(newAppRole, func(w *world, in engine.AuthRoleInput) (engine.CreateSecretIDOutput, error) {
+		return w.e.CreateSecretID(w.t.Context(), admin, engine.CreateSecretIDInput{Mount: in.Mount, Role: in.Name})
+	}),
+	kms.ReadSecretID: after(newSecretID, func(w *world, in engine.SecretIDInput) (engine.SecretIDOutput, error) {
+		return w.e.SecretID(w.t.Context(), admin, in)
+	}),
+	kms.DestroySecretID: after(newSecretID, func(w *world, in engine.SecretIDInput) (engine.SecretIDOutput, error) {
+		return w.e.DestroySecretID(w.t.Context(), admin, in)
+	}),
+}
+
+// newAppRole makes a mount with one role of AppRole.
+func newAppRole(w *world, n string) (engine.AuthRoleInput, error) {
+	in := engine.AuthRoleInput{Mount: "at-" + n, Name: "ci"}
+	if _, err := w.e.EnableAuth(w.t.Context(), admin, engine.EnableAuthInput{Path: in.Mount, Type: login.AppRole}); err != nil {
+		return in, err
+	}
+	id := "role-id"
+	doc, err := (&engine.AppRoleChange{RoleID: &id}).Document()
+	if err == nil {
+		_, err = w.e.PutAuthRole(w.t.Context(), admin, engine.PutAuthRoleInput{Mount: in.Mount, Name: in.Name, Document: doc})
+	}
+	return in, err
+}
+
+// newSecretID makes a secret id, and names it by its accessor.
+func newSecretID(w *world, n string) (engine.SecretIDInput, error) {
+	at, err := newAppRole(w, n)
+	if err != nil {
+		return engine.SecretIDInput{}, err
+	}
+	out, err := w.e.CreateSecretID(w.t.Context(), admin, engine.CreateSecretIDInput{Mount: at.Mount, Role: at.Name})
+	return engine.SecretIDInput{Mount: at.Mount, Role: at.Name, Accessor: out.Info.Accessor}, err
 }

@@ -190,9 +190,12 @@ func (e *Engine) do(name string, f func() error) {
 	}
 }
 
-// sweep forgets what has no use any more: answers that nobody fetched, remembered outcomes of idempotency tokens, and tokens that ended a month ago.
+// sweep forgets what has no use any more: answers that nobody fetched, what is left of mounts of logins, secret ids that ended, remembered outcomes of idempotency tokens, and tokens that ended a month ago.
 func (e *Engine) sweep(ctx context.Context, o *opened) error {
 	if err := e.dropAnswers(ctx, o, e.clock.Trusted()); err != nil {
+		return err
+	}
+	if err := e.dropLogins(ctx, o, e.clock.Trusted()); err != nil {
 		return err
 	}
 	old := e.clock.Trusted().Add(-idemFor)

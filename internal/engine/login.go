@@ -61,6 +61,7 @@ type attempt struct {
 	mount  records.LoginMount
 	id     login.Identity
 	role   records.LoginRole
+	bound  []netip.Prefix                 // from where the token is used; none: as the role says
 	redeem func(*work, *records.Tx) error // what the login uses up, in the transaction that makes the token; nil: nothing
 }
 
@@ -91,6 +92,7 @@ func (a *attempt) refuse(err error) error {
 }
 
 func (a *attempt) run(ctx context.Context) (out CreateTokenOutput, err error) {
+	a.redeem, a.bound = nil, nil
 	if err = a.prove(ctx); err != nil {
 		return out, a.refuse(err)
 	}
@@ -112,6 +114,12 @@ func (a *attempt) prove(ctx context.Context) error {
 	if err := a.find(ctx); err != nil {
 		return err
 	}
+	if login.Type(a.mount.Type) == login.AppRole {
+		if err := a.proveAppRole(ctx); err != nil {
+			return err
+		}
+		return a.fits()
+	}
 	method, err := a.e.method(login.Type(a.mount.Type))
 	if err != nil {
 		return err
@@ -128,7 +136,7 @@ func (a *attempt) prove(ctx context.Context) error {
 	}
 	a.role.Erase()
 	if a.role.Rev == 0 {
-		return login.Refuse("there is no role %q", login.Clip(a.id.Role))
+		return login.Refuse("there is no role %q any more", login.Clip(a.id.Role))
 	}
 	return a.fits()
 }
@@ -143,7 +151,11 @@ func (a *attempt) fits() error {
 		return login.Refuse("it would be in %d groups, or in one whose name no group can have", len(groups))
 	case checkMeta(id.Metadata) != nil:
 		return login.Refuse("the metadata of the token would be too large")
-	case len(a.role.Terms.Bound) > 0 && !within(a.role.Terms.Bound, a.call.Remote.Addr()):
+	}
+	if len(a.bound) == 0 {
+		a.bound = a.role.Terms.Bound
+	}
+	if len(a.bound) > 0 && !within(a.bound, a.call.Remote.Addr()) {
 		return login.Refuse("the role's tokens are not used from %s", a.call.Remote.Addr())
 	}
 	return nil
@@ -248,7 +260,7 @@ func (a *attempt) give(w *work, tx *records.Tx) (CreateTokenOutput, error) {
 		}
 	}
 	t := records.Token{Namespace: a.call.Namespace, Principal: a.call.Principal.Name, Roles: r.Terms.Roles, Groups: union(r.Terms.Groups, a.id.Groups),
-		Path: "auth/" + m.Path + "/login", Meta: a.id.Metadata, Uses: r.Terms.Uses, Bound: r.Terms.Bound,
+		Path: "auth/" + m.Path + "/login", Meta: a.id.Metadata, Uses: r.Terms.Uses, Bound: a.bound,
 		Login: records.TokenLogin{Mount: m.ID, Path: m.Path, Role: r.Name, RoleID: r.ID, Groups: r.Terms.Groups}}
 	ttl := liveBy(&t, w.now, &m, &r.Terms)
 	out, err := w.putToken(tx, t, ttl)

@@ -279,6 +279,7 @@ func doPutAuthRole(_ context.Context, w *work, tx *records.Tx, in *PutAuthRoleIn
 	if err := w.checkTerms(&r.Terms); err != nil {
 		return AuthRoleOutput{}, err
 	}
+	before := r.Config
 	r.Config, r.Secret = in.made.Public, revealed(in.made.Secret)
 	r.Changed, r.By = w.now.UTC(), w.call.Principal.Name
 	if !there {
@@ -287,6 +288,11 @@ func doPutAuthRole(_ context.Context, w *work, tx *records.Tx, in *PutAuthRoleIn
 		}
 		r.Mount, r.ID, r.Name, r.Created = m.ID, w.e.orderedID(w.now), in.Name, r.Changed
 		w.rec.Detail = "new"
+	}
+	if login.Type(m.Type) == login.AppRole {
+		if err := keepRoleID(tx, &m, &r, before); err != nil {
+			return AuthRoleOutput{}, err
+		}
 	}
 	w.onCommit(r.Change, func(leaf [32]byte) error {
 		r.Change = leaf
@@ -347,6 +353,13 @@ func doDeleteAuthRole(_ context.Context, w *work, tx *records.Tx, in *AuthRoleIn
 		return AuthRoleOutput{}, err
 	}
 	r.Erase()
+	if login.Type(m.Type) == login.AppRole {
+		of, err := ReadAppRole(r.Config)
+		if err != nil {
+			return AuthRoleOutput{}, err
+		}
+		tx.DropRoleOfID(m.ID, of.RoleID)
+	}
 	w.onCommit(r.Change, func([32]byte) error {
 		m.Roles--
 		if err := tx.PutLoginMount(m); err != nil {

@@ -164,7 +164,10 @@ const (
 	PutAuthRole // who can log in at a mount, and what for: a role, a user, a certificate
 	ReadAuthRole
 	DeleteAuthRole
-	Login // somebody without a token proves who it is, and is given one
+	Login          // somebody without a token proves who it is, and is given one
+	CreateSecretID // that logs a role in
+	ReadSecretID   // tells of it, and does not give it out
+	DestroySecretID
 
 	actionEnd
 )
@@ -341,15 +344,18 @@ var actions = [...]actionFacts{
 	ReleaseKey:           {"ReleaseKey", ManageGroup, true},
 	TrimKey:              {"TrimKey", ManageGroup, true},
 
-	EnableAuth:     {"EnableAuth", AdminGroup, false},
-	TuneAuth:       {"TuneAuth", AdminGroup, false},
-	DisableAuth:    {"DisableAuth", AdminGroup, false},
-	ReadAuth:       {"ReadAuth", AdminGroup, false},
-	ConfigureAuth:  {"ConfigureAuth", AdminGroup, false},
-	PutAuthRole:    {"PutAuthRole", AdminGroup, false},
-	ReadAuthRole:   {"ReadAuthRole", AdminGroup, false},
-	DeleteAuthRole: {"DeleteAuthRole", AdminGroup, false},
-	Login:          {"Login", SelfGroup, false},
+	EnableAuth:      {"EnableAuth", AdminGroup, false},
+	TuneAuth:        {"TuneAuth", AdminGroup, false},
+	DisableAuth:     {"DisableAuth", AdminGroup, false},
+	ReadAuth:        {"ReadAuth", AdminGroup, false},
+	ConfigureAuth:   {"ConfigureAuth", AdminGroup, false},
+	PutAuthRole:     {"PutAuthRole", AdminGroup, false},
+	ReadAuthRole:    {"ReadAuthRole", AdminGroup, false},
+	DeleteAuthRole:  {"DeleteAuthRole", AdminGroup, false},
+	Login:           {"Login", SelfGroup, false},
+	CreateSecretID:  {"CreateSecretId", AdminGroup, false},
+	ReadSecretID:    {"ReadSecretId", AdminGroup, false},
+	DestroySecretID: {"DestroySecretId", AdminGroup, false},
 }
 
 // AllActions lists every action, for tables and tests that range over them.

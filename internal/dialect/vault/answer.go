@@ -174,6 +174,15 @@ func (e *encoder) plain(name string, r secret.Released) {
 	e.b = append(append(append(e.b, '"'), r.Wire(release.Wire{})...), '"')
 }
 
+// secretText writes what an operation gives out, which is any text. It is erased with the answer.
+func (e *encoder) secretText(name string, r secret.Released) {
+	e.out = append(e.out, r)
+	e.name(name)
+	b := r.Wire(release.Wire{})
+	e.room(6*len(b) + slack)
+	e.b, _ = jsontext.AppendQuote(e.b, b) // what is not UTF-8 becomes U+FFFD
+}
+
 // pem writes what an operation gives out, which is base64 or PEM: nothing of it needs an escape but ends of lines. It is erased with the answer.
 func (e *encoder) pem(name string, r secret.Released) {
 	e.out = append(e.out, r)

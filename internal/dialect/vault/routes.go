@@ -95,7 +95,7 @@ var routes = flat(
 
 	tokenRoutes,
 	userpassRoutes,
-	absent("GET", notYet, "auth/approle/{path}"), absent("LIST", notYet, "auth/approle/{path}"), absent("POST", notYet, "auth/approle/{path}"), absent("DELETE", notYet, "auth/approle/{path}"),
+	appRoleRoutes,
 
 	sysRoutes,
 	wrappingRoutes,

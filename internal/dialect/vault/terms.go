@@ -45,7 +45,7 @@ func (x *exchange) terms() (c engine.LoginTermsChange, f *fault) {
 		}
 		c.NoDefault = &no
 	}
-	for _, name := range []string{"bound_cidrs", "bound_cidr_list", "token_bound_cidrs"} {
+	for _, name := range []string{"bound_cidrs", "token_bound_cidrs"} {
 		if c.Bound, f = x.networksIf(c.Bound, name); f != nil {
 			return c, f
 		}
@@ -166,21 +166,33 @@ func (x *exchange) networksIf(was *[]netip.Prefix, name string) (*[]netip.Prefix
 	return &nets, nil
 }
 
-// showTerms writes the members.
-func (x *exchange) showTerms(t *engine.LoginTerms) {
-	e := &x.e
-	e.name("token_bound_cidrs")
-	e.texts(networks(t.Bound))
-	e.number("token_explicit_max_ttl", int64(t.Limit/time.Second))
-	e.number("token_max_ttl", int64(t.Most/time.Second))
-	e.yes("token_no_default_policy", t.NoDefault)
-	e.number("token_num_uses", int64(t.Uses))
-	e.number("token_period", int64(t.Period/time.Second))
-	e.name("token_policies")
-	e.texts(policies(t.Roles, t.Groups))
-	e.yes("token_strictly_bind_ip", false)
-	e.number("token_ttl", int64(t.TTL/time.Second))
-	e.text("token_type", "default")
+// termMembers are the members as they are answered.
+var termMembers = []struct {
+	name string
+	show func(*encoder, string, *engine.LoginTerms)
+}{
+	{"token_bound_cidrs", func(e *encoder, name string, t *engine.LoginTerms) { e.name(name); e.texts(networks(t.Bound)) }},
+	{"token_explicit_max_ttl", func(e *encoder, name string, t *engine.LoginTerms) { e.number(name, int64(t.Limit/time.Second)) }},
+	{"token_max_ttl", func(e *encoder, name string, t *engine.LoginTerms) { e.number(name, int64(t.Most/time.Second)) }},
+	{"token_no_default_policy", func(e *encoder, name string, t *engine.LoginTerms) { e.yes(name, t.NoDefault) }},
+	{"token_num_uses", func(e *encoder, name string, t *engine.LoginTerms) { e.number(name, int64(t.Uses)) }},
+	{"token_period", func(e *encoder, name string, t *engine.LoginTerms) { e.number(name, int64(t.Period/time.Second)) }},
+	{"token_policies", func(e *encoder, name string, t *engine.LoginTerms) {
+		e.name(name)
+		e.texts(policies(t.Roles, t.Groups))
+	}},
+	{"token_strictly_bind_ip", func(e *encoder, name string, _ *engine.LoginTerms) { e.yes(name, false) }},
+	{"token_ttl", func(e *encoder, name string, t *engine.LoginTerms) { e.number(name, int64(t.TTL/time.Second)) }},
+	{"token_type", func(e *encoder, name string, _ *engine.LoginTerms) { e.text(name, "default") }},
+}
+
+// showTerms writes the members, or those of them that are named.
+func (x *exchange) showTerms(t *engine.LoginTerms, only ...string) {
+	for _, m := range termMembers {
+		if len(only) == 0 || slices.Contains(only, m.name) {
+			m.show(&x.e, m.name, t)
+		}
+	}
 }
 
 func networks(all []netip.Prefix) []string {

@@ -25,12 +25,12 @@ func policies(roles []kms.Role, groups []string) []string {
 	return all
 }
 
-// left is how long a credential lives still, in whole seconds; 0: for ever.
+// left is how long a credential lives still, rounded to seconds, so that one that was just made has all of its time; 0: for ever.
 func left(expires time.Time) int64 {
 	if expires.IsZero() {
 		return 0
 	}
-	return max(int64(time.Until(expires)/time.Second), 1)
+	return max(int64((time.Until(expires)+time.Second/2)/time.Second), 1)
 }
 
 // LookUpSelf answers what the server knows of the caller's token.
