@@ -209,12 +209,12 @@ func TestEd25519phOfTheStandard(t *testing.T) {
 		t.Fatal(err)
 	}
 	h := w.mustLoad(t, kms.Ed25519, seed, private, public)
-	got, err := h.Sign([]byte("abc"), false, kms.SchemeEd25519ph)
+	got, err := h.Sign([]byte("abc"), kms.Form{}, kms.SchemeEd25519ph)
 	if err != nil || !bytes.Equal(got, want) {
 		t.Errorf("got %x, %v want %x", got, err, want)
 	}
 	digest := sha512.Sum512([]byte("abc"))
-	if got, err := h.Sign(digest[:], true, kms.SchemeEd25519ph); err != nil || !bytes.Equal(got, want) {
+	if got, err := h.Sign(digest[:], kms.Form{Digested: true}, kms.SchemeEd25519ph); err != nil || !bytes.Equal(got, want) {
 		t.Errorf("of the digest: got %x, %v want %x", got, err, want)
 	}
 }

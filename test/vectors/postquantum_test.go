@@ -72,7 +72,7 @@ func TestMLDSAOfTwoImplementations(t *testing.T) {
 				if len(v.Msg) == 0 && len(v.Mu) > 0 && v.Result != "valid" || len(v.Ctx) > 255 {
 					continue
 				}
-				ours, err := h.Sign(v.Msg, false, kms.NoScheme)
+				ours, err := h.Sign(v.Msg, kms.Form{}, kms.NoScheme)
 				if err != nil {
 					t.Fatal(err)
 				}
@@ -188,7 +188,7 @@ func TestSLHDSAKeysAreThoseOfACVP(t *testing.T) {
 			if j > 0 && set.a == kms.SLHDSASHA2128s {
 				continue // one signature takes a third of a second
 			}
-			signature, err := h.Sign([]byte("message"), false, kms.NoScheme)
+			signature, err := h.Sign([]byte("message"), kms.Form{}, kms.NoScheme)
 			if err != nil {
 				t.Fatal(err)
 			}

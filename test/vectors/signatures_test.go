@@ -132,11 +132,11 @@ func TestPKCS1SignaturesAreThoseOfTheVectors(t *testing.T) {
 			h := w.mustLoad(t, rsaOf[g.KeySize], pkcs8, g.PrivateKeyPKCS8, rsaPublic(t, g.PrivateKeyPKCS8))
 			for _, v := range g.Tests {
 				seen++
-				got, err := h.Sign(v.Msg, false, s)
+				got, err := h.Sign(v.Msg, kms.Form{}, s)
 				if err != nil || !bytes.Equal(got, v.Sig) {
 					t.Errorf("%s, vector %d: got %x, %v want %x", name, v.ID, got, err, v.Sig)
 				}
-				if err := h.Verify(v.Msg, v.Sig, false, s); err != nil {
+				if err := h.Verify(v.Msg, v.Sig, kms.Form{}, s); err != nil {
 					t.Errorf("%s, vector %d: %v", name, v.ID, err)
 				}
 			}
