@@ -16,6 +16,7 @@ type NamespaceInput struct {
 	SeparationOfDuties *bool          // nil: on for a new namespace, unchanged for an old one
 	Approvals          []ApprovalRule // of the actions that are named; others stay as they are
 	Required           *[]string      `json:",omitzero"` // metadata that every new key must carry; nil: unchanged
+	NoUpsert           *bool          `json:",omitzero"` // an encryption of the Vault dialect makes no key that is not there; nil: unchanged
 
 	made *newKEK
 }
@@ -30,6 +31,7 @@ type NamespaceInfo struct {
 	SeparationOfDuties bool
 	Approvals          []ApprovalRule // by the names of the actions
 	Required           []string       // metadata that every new key must carry: "description", "class", "template" or names of labels
+	NoUpsert           bool           // an encryption of the Vault dialect makes no key that is not there
 	Created            time.Time
 	DestroyAt          time.Time // while its destruction is pending, and after it
 	Destroyed          time.Time

@@ -45,6 +45,16 @@ type newVersion struct {
 	note     string    // what was said of it
 }
 
+// arrival is material that came from elsewhere, of which a key is made.
+type arrival interface {
+	// take opens and proves it, outside the transaction that stores it, and fills in what was made.
+	take(context.Context, *work, *CreateKeyInput) error
+	// settle makes the key what the material, and what came with it, says of it.
+	settle(*kms.Key)
+	// put writes the versions, and says in the record what came.
+	put(*work, *records.Tx, *kms.Key) ([]kms.Version, error)
+}
+
 // newVersion makes material for a version: generated, wrapped under the namespace's KEK and a shred secret of its own. It has proved itself: it was opened again,
 // and opens the canary that it made.
 func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, s provider.Spec, u kms.Usage) (*newVersion, error) {
@@ -166,6 +176,9 @@ func prepareCreate(ctx context.Context, w *work, in *CreateKeyInput) (err error)
 		}
 	} else if in.MultiRegion {
 		return kms.Errorf(kms.CodeBadRequest, "a multi-Region key has a home: it is made by a dialect that has regions")
+	}
+	if in.Upsert && w.rules.ns.NoUpsert {
+		return kms.Errorf(kms.CodeKeyNotFound, "there is no key %q, and encryptions make none in namespace %q", in.Name, w.call.Namespace)
 	}
 	if err = prepareFirstPolicy(ctx, w, in); err != nil {
 		return err

@@ -70,6 +70,9 @@ var transferTrials = map[kms.Action]trial{
 	kms.TrimKey: after(oldOnes, func(w *world, in engine.KeyOutput) (engine.KeyOutput, error) {
 		return w.e.TrimKey(w.t.Context(), admin, engine.TrimInput{Key: kms.RefTo(in.Key.ID), Kept: 2})
 	}),
+	kms.ReadWrappingKey: plain(func(w *world, _ string) (engine.WrappingKeyOutput, error) {
+		return w.e.ReadWrappingKey(w.t.Context(), admin, engine.WrappingKeyInput{})
+	}),
 	kms.ExportKey: after(arrived, func(w *world, in engine.ImportMaterialOutput) (engine.ExportOutput, error) {
 		return w.e.ExportKey(w.t.Context(), admin, engine.ExportInput{Key: kms.RefTo(in.Key.ID), Public: exportReceiver})
 	}),

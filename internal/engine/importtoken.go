@@ -86,7 +86,7 @@ func mustBeImported(k *kms.Key) error {
 // mayGenerate refuses to replace imported material by generated material unless that was asked for: whoever holds the other copy
 // would not have the new version.
 func mayGenerate(k *kms.Key, generate bool) error {
-	if k.Origin != kms.Imported || generate {
+	if k.Origin != kms.Imported || k.Transit.Rotates || generate {
 		return nil
 	}
 	e := kms.Errorf(kms.CodeImported, "the material of key %q is imported: a rotation would make a version that only this server has", k.Name)

@@ -30,6 +30,8 @@ type CreateKeyInput struct {
 	Transit kms.Transit `json:",omitzero"` // what only keys of the Vault dialect have
 	Also    kms.Usage   `json:",omitzero"` // a second purpose, which only they have too; 0: none
 
+	Upsert bool `json:",omitzero"` // an encryption asks for it: not where the namespace makes no keys so
+
 	MultiRegion bool `json:",omitzero"` // it may have replicas in other regions than that of the call, which becomes its home
 
 	Policy string `json:",omitzero"` // of the key alone, in AWS's language; empty: the default
@@ -38,7 +40,7 @@ type CreateKeyInput struct {
 	policy *policy.KeyPolicy
 	plan   *plan       // what is made of all that, filled when it is admitted
 	made   *newVersion // filled by prepare, outside the transaction
-	came   *restored   // all versions, of a key that is restored; nil: made is the only one
+	came   arrival     // what came from elsewhere, of a key that is made of that; nil: made is its only version
 }
 
 // KeyOutput is a key after a change, or as described.

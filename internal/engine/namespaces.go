@@ -92,7 +92,7 @@ func checkNamespace(in *NamespaceInput) error {
 
 func namespaceInfo(n records.Namespace) NamespaceInfo {
 	return NamespaceInfo{
-		Name: n.Name, Description: n.Description, SeparationOfDuties: n.SeparationOfDuties, Approvals: rulesOf(&n), Required: n.Required, Created: n.Created,
+		Name: n.Name, Description: n.Description, SeparationOfDuties: n.SeparationOfDuties, Approvals: rulesOf(&n), Required: n.Required, NoUpsert: n.NoUpsert, Created: n.Created,
 		DestroyAt: n.DestroyAt, Destroyed: n.Destroyed, Irrecoverable: n.Irrecoverable, Rev: n.Rev,
 	}
 }
@@ -133,6 +133,9 @@ func applyNamespace(n *records.Namespace, in *NamespaceInput) bool {
 	if in.Required != nil && !slices.Equal(n.Required, *in.Required) {
 		n.Required, changed = slices.Clone(*in.Required), true
 	}
+	if in.NoUpsert != nil && n.NoUpsert != *in.NoUpsert {
+		n.NoUpsert, changed = *in.NoUpsert, true
+	}
 	return changed
 }
 
@@ -147,6 +150,9 @@ func protection(n *records.Namespace) string {
 	}
 	if len(n.Required) > 0 {
 		said += "; keys must say their " + strings.Join(n.Required, ", ")
+	}
+	if n.NoUpsert {
+		said += "; encryptions make no keys"
 	}
 	return clipTo(said, audit.MaxDetail)
 }

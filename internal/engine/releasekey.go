@@ -168,7 +168,7 @@ func gone(v *kms.Version) bool {
 func backupOf(k *kms.Key, in *ReleaseInput) *transit.Backup {
 	return &transit.Backup{
 		Name: in.Name, Algorithm: k.Algorithm, Bytes: k.Bytes, Derived: k.Transit.Derived, Convergent: k.Transit.Convergent, Exportable: k.Exportable, Plaintext: k.Transit.Backup,
-		Deletable: in.Deletable, Imported: k.Origin == kms.Imported,
+		Deletable: in.Deletable, Imported: k.Origin == kms.Imported, Rotates: k.Transit.Rotates,
 		MinProcess: k.MinProcess, MinProtect: k.MinProtect, MinKept: k.MinKept, Latest: k.Latest, Every: k.Period.Every.Duration(),
 	}
 }

@@ -102,8 +102,8 @@ func (r *restored) settle(k *kms.Key) {
 	b := r.from
 	k.Primary, k.Latest = b.Latest, b.Latest
 	k.MinProcess, k.MinProtect, k.MinKept = b.MinProcess, b.MinProtect, b.MinKept
-	if b.Imported && !b.Rotates {
-		k.Origin = kms.Imported
+	if b.Imported {
+		k.Origin, k.Transit.Rotates = kms.Imported, b.Rotates
 	}
 }
 

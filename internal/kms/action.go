@@ -169,6 +169,8 @@ const (
 	ReadSecretID   // tells of it, and does not give it out
 	DestroySecretID
 
+	ReadWrappingKey // what material is wrapped for that comes in by the Vault dialect; the first one who asks has it made
+
 	actionEnd
 )
 
@@ -356,6 +358,8 @@ var actions = [...]actionFacts{
 	CreateSecretID:  {"CreateSecretId", AdminGroup, false},
 	ReadSecretID:    {"ReadSecretId", AdminGroup, false},
 	DestroySecretID: {"DestroySecretId", AdminGroup, false},
+
+	ReadWrappingKey: {"ReadWrappingKey", ManageGroup, false},
 }
 
 // AllActions lists every action, for tables and tests that range over them.

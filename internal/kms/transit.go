@@ -7,6 +7,7 @@ type Transit struct {
 	Convergent bool `json:"convergent,omitempty"` // a derived key whose nonces are made of the plaintext
 	Backup     bool `json:"backup,omitempty"`     // its material may leave in the clear (allow_plaintext_backup)
 	Mac        bool `json:"mac,omitempty"`        // a MAC key stands beside the material of each version; an HMAC key is its own
+	Rotates    bool `json:"rotates,omitempty"`    // of an imported key: the server may make further versions (allow_rotation)
 }
 
 // MACKeyBytes is the length of a MAC key that stands beside a key.

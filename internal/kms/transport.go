@@ -13,6 +13,9 @@ const (
 	HPKEP256                     // the same with a curve that more libraries know
 	TransportKWP                 // under a wrapping key that both sides have
 	TransportKW
+	RSAAESSHA224 // as RSAAESSHA256, with the other hashes that clients of transit may name
+	RSAAESSHA384
+	RSAAESSHA512
 
 	transportEnd
 )
@@ -45,6 +48,9 @@ var transports = [...]TransportFacts{
 		Why: "RFC 9180 with DHKEM(P-256, HKDF-SHA256), whose nonces count up; the FIPS 140-3 module refuses AES-GCM with nonces that it did not make"},
 	TransportKWP: {Name: "aes-kwp", Keys: wrapKeys, Leave: everywhere, Why: "SP 800-38F §6.3"},
 	TransportKW:  {Name: "aes-kw", Keys: wrapKeys, Leave: everywhere, Why: "SP 800-38F §6.2"},
+	RSAAESSHA224: {Name: "rsa-aes-key-wrap-sha-224", Keys: rsaTransportKeys, Leave: everywhere, Why: "PKCS #11 v3.1 §6.1.17 with SHA-224"},
+	RSAAESSHA384: {Name: "rsa-aes-key-wrap-sha-384", Keys: rsaTransportKeys, Leave: everywhere, Why: "PKCS #11 v3.1 §6.1.17 with SHA-384"},
+	RSAAESSHA512: {Name: "rsa-aes-key-wrap-sha-512", Keys: rsaTransportKeys, Leave: everywhere, Why: "PKCS #11 v3.1 §6.1.17 with SHA-512"},
 }
 
 // AllTransports lists every transport.
@@ -69,6 +75,15 @@ func (t Transport) String() string {
 		return n
 	}
 	return "unknown-transport"
+}
+
+// Nested tells whether an ephemeral AES key lies between an RSA key and the material.
+func (t Transport) Nested() bool {
+	switch t {
+	case RSAAESSHA256, RSAAESSHA1, RSAAESSHA224, RSAAESSHA384, RSAAESSHA512:
+		return true
+	}
+	return false
 }
 
 // Symmetric tells whether both sides hold the key that wraps.

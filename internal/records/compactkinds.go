@@ -73,6 +73,7 @@ func (k Key) fields(w *writer) { // 1 and 2, id and namespace, are those of the 
 			w.flag(3, t.Convergent)
 			w.flag(4, t.Backup)
 			w.flag(5, t.Mac)
+			w.flag(6, t.Rotates)
 		})
 	}
 	w.num(37, uint64(k.MinProtect))
@@ -214,6 +215,8 @@ func transitField(t *kms.Transit, n protowire.Number, v value) {
 		t.Backup = v.flag()
 	case 5:
 		t.Mac = v.flag()
+	case 6:
+		t.Rotates = v.flag()
 	}
 }
 

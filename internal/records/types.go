@@ -55,6 +55,10 @@ type Namespace struct {
 	// Approvals says of how many others each of these actions needs the approval: 1 to approval.MaxApprovers.
 	Approvals map[kms.Action]int `json:"approvals,omitempty"`
 
+	// Of the Vault dialect only.
+	Wrapping kms.ID `json:"wrapping,omitzero"`   // the key pair that material is wrapped for which comes in (keyring.ImportVersion); zero: nobody asked for it yet
+	NoUpsert bool   `json:"no_upsert,omitempty"` // an encryption makes no key that is not there
+
 	Rev kms.Rev `json:"-"`
 }
 

@@ -17,6 +17,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha1" //nolint:gosec // G505: of OAEP, where a profile permits it: RFC 8017 §7.1 needs no collision resistance
 	"crypto/sha256"
+	"crypto/sha512"
 	"errors"
 	"fmt"
 	"hash"
@@ -136,18 +137,22 @@ func hashOf(t kms.Transport) (hash.Hash, bool) {
 		return sha256.New(), true
 	case kms.OAEPSHA1, kms.RSAAESSHA1:
 		return sha1.New(), true //nolint:gosec // G401: see the import
+	case kms.RSAAESSHA224:
+		return sha256.New224(), true
+	case kms.RSAAESSHA384:
+		return sha512.New384(), true
+	case kms.RSAAESSHA512:
+		return sha512.New(), true
 	}
 	return nil, false
 }
-
-func hybridRSA(t kms.Transport) bool { return t == kms.RSAAESSHA256 || t == kms.RSAAESSHA1 }
 
 func sealRSA(t kms.Transport, key *rsa.PublicKey, raw []byte) ([]byte, error) {
 	h, ok := hashOf(t)
 	if !ok {
 		return nil, notFor(t)
 	}
-	if !hybridRSA(t) {
+	if !t.Nested() {
 		if most := key.Size() - 2*h.Size() - 2; len(raw) > most {
 			e := kms.Errorf(kms.CodeTooLarge, "the key material has %d bytes, and %s with RSA-%d takes %d", len(raw), t, key.N.BitLen(), most)
 			e.Next = "use " + kms.RSAAESSHA256.String()
@@ -178,7 +183,7 @@ func openRSA(t kms.Transport, key *rsa.PrivateKey, parcel []byte) ([]byte, error
 	if !ok {
 		return nil, notFor(t)
 	}
-	if !hybridRSA(t) {
+	if !t.Nested() {
 		return decryptOAEP(h, key, parcel)
 	}
 	if len(parcel) <= key.Size() {

@@ -54,6 +54,7 @@ func (x *exchange) upsert(ctx context.Context, derived bool) error {
 	if f != nil {
 		return f
 	}
+	in.Upsert = true
 	_, err := x.engine.CreateKey(ctx, x.call, in)
 	if kms.CodeOf(err) == kms.CodeExists { // another request was faster
 		return nil

@@ -267,7 +267,7 @@ func (x *exchange) writeKey(name string, k *kms.Key, versions []kms.Version) {
 	e.yes("exportable", k.Exportable)
 	e.yes("imported_key", k.Origin == kms.Imported)
 	if k.Origin == kms.Imported {
-		e.yes("imported_key_allow_rotation", false)
+		e.yes("imported_key_allow_rotation", k.Transit.Rotates)
 	}
 	if k.Transit.Derived {
 		e.text("kdf", "hkdf_sha256")

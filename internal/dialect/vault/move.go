@@ -23,9 +23,8 @@ var moveRoutes = append([]route{
 	{method: "GET", pattern: "transit/cache-config", grants: may(canRead, kms.WhoAmI), run: (*exchange).CacheConfig},
 	except("the cache has the size that the server gives it: `size` is read and not used", route{method: "POST", pattern: "transit/cache-config", grants: may(canUpdate, kms.WhoAmI), run: (*exchange).SetCacheConfig}),
 }, slices.Concat(
-	absent("GET", notYet, "transit/config/keys", "transit/wrapping_key"),
-	absent("POST", notYet, "transit/config/keys", "transit/keys/{name}/import", "transit/keys/{name}/import_version"),
-	absent("GET", notYet, "transit/byok-export/{destination}/{source}", "transit/byok-export/{destination}/{source}/{version}"))...)
+	importRoutes,
+	carryRoutes)...)
 
 // What is missing of several routes.
 const (
