@@ -359,7 +359,7 @@ var actions = [...]actionFacts{
 	ReadSecretID:    {"ReadSecretId", AdminGroup, false},
 	DestroySecretID: {"DestroySecretId", AdminGroup, false},
 
-	ReadWrappingKey: {"ReadWrappingKey", ManageGroup, false},
+	ReadWrappingKey: {"ReadWrappingKey", AdminGroup, false},
 }
 
 // AllActions lists every action, for tables and tests that range over them.
