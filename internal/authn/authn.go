@@ -24,6 +24,7 @@ import (
 	"crypto/tls"
 	"net/http"
 	"net/netip"
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -52,6 +53,8 @@ type Identity struct {
 // error means that the question could not be answered (sealed, store out of order) and is passed on as it is.
 type Identities interface {
 	Token(ctx context.Context, id kms.ID) (Identity, error)
+	// UseToken counts a use of a token that has only so many. CodeUnauthenticated: there is none left.
+	UseToken(ctx context.Context, id kms.ID) error
 	// Certificate looks up "spiffe://…" or "sha256:" and 64 hexadecimal digits.
 	Certificate(ctx context.Context, subject string) (Identity, error)
 	// AccessKey looks up "AKIA" and 16 characters of A to Z and 2 to 7.
@@ -185,6 +188,30 @@ func (a *Authenticator) Authenticate(ctx context.Context, h http.Header, state *
 
 // Token authenticates the text of a bearer token, for dialects that carry it in a field of their own.
 func (a *Authenticator) Token(ctx context.Context, text string, remote netip.AddrPort) (*kms.Principal, error) {
+	e, err := a.prove(ctx, text, remote)
+	if err != nil {
+		return nil, err
+	}
+	if e.counted {
+		id, _ := kms.ParseID(e.principal.Credential)
+		if err := a.identities.UseToken(ctx, id); err != nil {
+			return nil, a.refuse(kms.AsError(err), remote)
+		}
+	}
+	return e.principal, nil
+}
+
+// Known tells whose token a text is, as Token does, without that being a use of it: for who asks about it and does not come with it.
+func (a *Authenticator) Known(ctx context.Context, text string, remote netip.AddrPort) (*kms.Principal, error) {
+	e, err := a.prove(ctx, text, remote)
+	if err != nil {
+		return nil, err
+	}
+	return e.principal, nil
+}
+
+// prove finds the token that a text proves.
+func (a *Authenticator) prove(ctx context.Context, text string, remote netip.AddrPort) (*entry, error) {
 	now, from := a.now(), source(remote)
 	if err := a.buckets.request(from, now); err != nil {
 		return nil, a.refuse(err, remote)
@@ -216,7 +243,10 @@ func (a *Authenticator) Token(ctx context.Context, text string, remote netip.Add
 	if subtle.ConstantTimeCompare(digest[:], want[:]) != 1 || e == nil {
 		return nil, a.fail(who, e, kms.AuthToken, now, remote)
 	}
-	return a.admit(e, who, failed, now, remote)
+	if _, err := a.admit(e, who, failed, now, remote); err != nil {
+		return nil, err
+	}
+	return e, nil
 }
 
 // nobody is compared with where there is no record, so that an unknown id takes the path of a wrong secret.
@@ -229,6 +259,10 @@ func (a *Authenticator) admit(e *entry, who pair, failed bool, now time.Time, re
 		return nil, a.refuse(kms.Errorf(kms.CodeExpired, "the credential %s expired at %s",
 			e.principal.Credential, e.principal.Expires.UTC().Format(time.RFC3339)), remote)
 	}
+	if len(e.bound) > 0 && !inside(e.bound, remote.Addr()) {
+		a.buckets.failure(who.source, now)
+		return nil, a.refuse(errNotValid(), remote)
+	}
 	if failed {
 		a.lockout.forgive(who)
 	}
@@ -236,6 +270,12 @@ func (a *Authenticator) admit(e *entry, who pair, failed bool, now time.Time, re
 		return nil, a.refuse(err, remote)
 	}
 	return e.principal, nil
+}
+
+// inside tells whether an address is in one of the networks.
+func inside(all []netip.Prefix, at netip.Addr) bool {
+	at = at.Unmap()
+	return slices.ContainsFunc(all, func(p netip.Prefix) bool { return p.Contains(at) })
 }
 
 // fail counts a credential that was not proven, and says so without saying why.

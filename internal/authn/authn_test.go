@@ -22,6 +22,7 @@ type records struct {
 	mu       sync.Mutex // guards what follows
 	tokens   map[kms.ID]Identity
 	subjects map[string]Identity
+	used     map[kms.ID]uint32
 	keys     map[string]Identity // access keys, and sessions by their tokens
 	rev      kms.Rev
 	fault    error
@@ -31,7 +32,7 @@ type records struct {
 }
 
 func newRecords() *records {
-	return &records{tokens: map[kms.ID]Identity{}, subjects: map[string]Identity{}, keys: map[string]Identity{}}
+	return &records{tokens: map[kms.ID]Identity{}, subjects: map[string]Identity{}, keys: map[string]Identity{}, used: map[kms.ID]uint32{}}
 }
 
 func (r *records) answer(id Identity, ok bool) (Identity, error) {
@@ -71,6 +72,18 @@ func (r *records) AccessKey(_ context.Context, id string) (Identity, error) {
 	found, ok := r.keys[id]
 	found.Secret = copyOf(found.Secret)
 	return r.answer(found, ok)
+}
+
+// UseToken takes one of the uses that a token has.
+func (r *records) UseToken(_ context.Context, id kms.ID) error {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	found, ok := r.tokens[id]
+	if !ok || found.Uses <= r.used[id] {
+		return kms.Errorf(kms.CodeUnauthenticated, "used up")
+	}
+	r.used[id]++
+	return nil
 }
 
 func (r *records) Session(ctx context.Context, token string) (Identity, error) {

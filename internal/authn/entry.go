@@ -29,13 +29,15 @@ type entry struct {
 	parent  string   // of a session
 	role    kms.ID   // of a session
 	line    []kms.ID // of a token
+	counted bool     // of a token: its uses are
+	bound   []netip.Prefix
 
 	condition atomic.Uint32
 	again     func(context.Context) (Identity, error) // looks the credential up anew
 }
 
 func newEntry(id Identity, b *bucket, again func(context.Context) (Identity, error)) *entry {
-	e := &entry{digest: id.Digest, rev: id.Rev, bucket: b, again: again, parent: id.Parent, role: id.Role, line: id.Line}
+	e := &entry{digest: id.Digest, rev: id.Rev, bucket: b, again: again, parent: id.Parent, role: id.Role, line: id.Line, counted: id.Uses > 0, bound: id.Bound}
 	if id.Secret != nil {
 		e.signing = &signing{secret: id.Secret}
 	}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"net/netip"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/audit"
@@ -130,6 +131,11 @@ type CreateTokenInput struct {
 	Child     bool              // of the token that the call came with: it ends with that one
 	Path      string            // of the request, in words of its dialect; at most 255 bytes
 	Meta      map[string]string // at most 16 names of 64 bytes with values of 512 bytes
+	Uses      uint32            // how often it can be used; 0: as often as one likes
+	Bound     []netip.Prefix    // from where it is used, at most 32; none: from anywhere
+
+	Role  string // of CreateTokenByRole: by which it is made
+	Given bool   // of CreateTokenByRole: Roles and Groups are what the caller asks for
 }
 
 // TokenInfo describes a token; it never holds the token itself.
@@ -153,6 +159,10 @@ type TokenInfo struct {
 	Line      []kms.ID      // the tokens that it comes from, the first one first
 	Path      string
 	Meta      map[string]string
+	Uses      uint32         // that it was made with; 0: it is used as often as one likes
+	Left      uint32         // of these, where one token was asked for
+	Bound     []netip.Prefix // from where it is used; none: from anywhere
+	Role      string         // by which it was made, or logged in; empty: none
 }
 
 // RenewTokenInput names a token and says for how long it is to live from now on.

@@ -117,14 +117,20 @@ func checkToken(in *CreateTokenInput) error {
 func tokenInfo(t records.Token) TokenInfo {
 	return TokenInfo{ID: t.ID, Namespace: t.Namespace, Principal: t.Principal, Roles: t.Roles, Groups: t.Groups, Scope: t.Scope,
 		Created: t.Created, By: t.By, Expires: t.Expires, Revoked: t.Revoked,
-		Renewable: t.Renewable, TTL: t.TTL.Duration(), Period: t.Period.Duration(), Most: t.Limit.Duration(), Renewed: t.Renewed, Line: t.Line, Path: t.Path, Meta: t.Meta}
+		Renewable: t.Renewable, TTL: t.TTL.Duration(), Period: t.Period.Duration(), Most: t.Limit.Duration(), Renewed: t.Renewed, Line: t.Line, Path: t.Path, Meta: t.Meta,
+		Uses: t.Uses, Left: t.Uses, Bound: t.Bound, Role: t.Login.Role}
 }
 
 func doCreateToken(_ context.Context, w *work, tx *records.Tx, in *CreateTokenInput) (CreateTokenOutput, error) {
+	return w.makeToken(tx, in, records.TokenLogin{})
+}
+
+// makeToken makes a token, by a role for tokens or by none.
+func (w *work) makeToken(tx *records.Tx, in *CreateTokenInput, by records.TokenLogin) (CreateTokenOutput, error) {
 	if err := w.checkHome(in.Roles); err != nil {
 		return CreateTokenOutput{}, err
 	}
-	t := records.Token{Namespace: w.call.Namespace, Principal: in.Principal, Roles: in.Roles, Groups: in.Groups, Scope: in.Scope, Path: in.Path, Meta: in.Meta}
+	t := records.Token{Namespace: w.call.Namespace, Principal: in.Principal, Roles: in.Roles, Groups: in.Groups, Scope: in.Scope, Path: in.Path, Meta: in.Meta, Uses: in.Uses, Bound: in.Bound, Login: by}
 	ttl, err := w.lifeOf(tx, &t, in)
 	if err != nil {
 		return CreateTokenOutput{}, err

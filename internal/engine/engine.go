@@ -151,7 +151,7 @@ func New(cfg Config) (*Engine, error) {
 		cfg.EpochPeriod = 24 * time.Hour
 	}
 	e := &Engine{cfg: cfg, rec: cfg.Recorder, log: cfg.Logger, strangers: rate.NewLimiter(1, 20),
-		failures: rate.NewLimiter(failedLogins, failedLoginsBurst), methods: map[login.Type]login.Method{login.AppRole: appRole{}}}
+		failures: rate.NewLimiter(failedLogins, failedLoginsBurst), methods: map[login.Type]login.Method{login.AppRole: appRole{}, tokenMount: tokenRole{}}}
 	maps.Copy(e.methods, cfg.Logins)
 	e.clock.Clock = clock.New(clock.Config{Wall: cfg.Now, Elapsed: cfg.Elapsed, Limit: cfg.MaxJump})
 	e.now = e.clock.Now

@@ -118,6 +118,14 @@ var loginTrials = map[kms.Action]trial{
 	kms.CreateSecretID: after(newAppRole, func(w *world, in engine.AuthRoleInput) (engine.CreateSecretIDOutput, error) {
 		return w.e.CreateSecretID(w.t.Context(), admin, engine.CreateSecretIDInput{Mount: in.Mount, Role: in.Name})
 	}),
+	kms.CreateTokenByRole: func(w *world, n string) func() (any, error) {
+		if _, err := w.e.PutAuthRole(w.t.Context(), admin, engine.PutAuthRoleInput{Mount: "token", Name: n}); err != nil {
+			w.t.Fatal(err)
+		}
+		return func() (any, error) {
+			return w.e.CreateTokenByRole(w.t.Context(), admin, engine.CreateTokenInput{Principal: "svc/" + n, Role: n})
+		}
+	},
 	kms.ReadSecretID: after(newSecretID, func(w *world, in engine.SecretIDInput) (engine.SecretIDOutput, error) {
 		return w.e.SecretID(w.t.Context(), admin, in)
 	}),

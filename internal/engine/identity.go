@@ -87,7 +87,7 @@ func (i Identities) Token(ctx context.Context, id kms.ID) (Identity, error) {
 
 // loginOver tells whether the mount is gone at which a token was given, and adds it to what the token ends with.
 func (o *opened) loginOver(ctx context.Context, t *records.Token, line *[]kms.ID) (bool, error) {
-	if t.Login.Mount.IsZero() {
+	if t.Login.Mount.IsZero() || t.Login.Path == tokenMount {
 		return false, nil
 	}
 	*line = append(slices.Clip(*line), t.Login.Mount)
@@ -96,6 +96,36 @@ func (o *opened) loginOver(ctx context.Context, t *records.Token, line *[]kms.ID
 		return false, err
 	}
 	return r.logins[t.Login.Path].id != t.Login.Mount, nil
+}
+
+// UseToken counts a use of a token that has only so many, for good: whatever comes of the request, it is used. CodeUnauthenticated: there is none left.
+func (i Identities) UseToken(ctx context.Context, id kms.ID) error {
+	o, err := i.e.hold(ctx)
+	if err != nil {
+		return err
+	}
+	defer o.release()
+	_, _, err = o.records.Update(context.WithoutCancel(ctx), func(tx *records.Tx) error {
+		left, there, err := tx.TokenUses(id)
+		if err != nil {
+			return err
+		}
+		if !there {
+			t, is, err := tx.Token(id)
+			if err != nil {
+				return err
+			}
+			if !is || t.Uses == 0 {
+				return unknownCredential()
+			}
+			left = t.Uses
+		}
+		if left == 0 {
+			return unknownCredential()
+		}
+		return tx.PutTokenUses(id, left-1)
+	})
+	return err
 }
 
 // Certificate finds the identity that a certificate's subject is bound to. CodeUnauthenticated: there is none.

@@ -184,8 +184,8 @@ func (a *attempt) find(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if r.ending {
-		return login.Refuse("the namespace is destroyed, or is going to be")
+	if !r.ns.Destroyed.IsZero() { // while it is only going to be, somebody may have to get in to save it
+		return login.Refuse("the namespace is destroyed")
 	}
 	if _, ok := r.logins[a.in.Mount]; !ok {
 		return login.Refuse("there is no such mount")

@@ -65,8 +65,9 @@ type PutAuthRoleInput struct {
 	Digest      [32]byte       // of the document's secret: given, not told
 	There       bool           // it is changed, and not made
 
-	was  records.LoginRole
-	made login.Document
+	was   records.LoginRole
+	made  login.Document
+	roles int // that there are, of tokens
 }
 
 // AuthRoleInput names a role of a mount.
@@ -257,6 +258,12 @@ func prepareAuthRole(ctx context.Context, w *work, in *PutAuthRoleInput) error {
 		return err
 	}
 	in.was = records.LoginRole{Mount: m.ID, Rev: r.Rev}
+	if m.Type == tokenMount && r.Rev == 0 { // there is no record to count them in: some that are made at the same moment may all pass
+		if m.Roles, err = w.o.records.CountLoginRoles(ctx, m.ID, maxAuthRoles); err != nil {
+			return err
+		}
+		in.roles = m.Roles
+	}
 	return checkDocument(in.made, nil)
 }
 
@@ -283,6 +290,9 @@ func doPutAuthRole(_ context.Context, w *work, tx *records.Tx, in *PutAuthRoleIn
 	r.Config, r.Secret = in.made.Public, revealed(in.made.Secret)
 	r.Changed, r.By = w.now.UTC(), w.call.Principal.Name
 	if !there {
+		if m.Type == tokenMount {
+			m.Roles, r.Tokens = in.roles, m.Namespace
+		}
 		if m.Roles >= maxAuthRoles {
 			return AuthRoleOutput{}, kms.Errorf(kms.CodeTooMany, "the mount has %d roles or users, as many as there can be", m.Roles)
 		}
@@ -297,14 +307,22 @@ func doPutAuthRole(_ context.Context, w *work, tx *records.Tx, in *PutAuthRoleIn
 	w.onCommit(r.Change, func(leaf [32]byte) error {
 		r.Change = leaf
 		if !there {
-			m.Roles++
-			if err := tx.PutLoginMount(m); err != nil {
+			if err := countRole(tx, &m, 1); err != nil {
 				return err
 			}
 		}
 		return tx.PutLoginRole(r)
 	})
 	return AuthRoleOutput{roleInfoOf(&r)}, nil
+}
+
+// countRole keeps count of the roles of a mount, if it has a record.
+func countRole(tx *records.Tx, m *records.LoginMount, more int) error {
+	if m.Type == tokenMount {
+		return nil
+	}
+	m.Roles += more
+	return tx.PutLoginMount(*m)
 }
 
 func doGetAuthRole(ctx context.Context, w *work, in *AuthRoleInput) (AuthRoleOutput, error) {
@@ -361,8 +379,7 @@ func doDeleteAuthRole(_ context.Context, w *work, tx *records.Tx, in *AuthRoleIn
 		tx.DropRoleOfID(m.ID, of.RoleID)
 	}
 	w.onCommit(r.Change, func([32]byte) error {
-		m.Roles--
-		if err := tx.PutLoginMount(m); err != nil {
+		if err := countRole(tx, &m, -1); err != nil {
 			return err
 		}
 		return tx.RemoveLoginRole(r)

@@ -163,7 +163,7 @@ func (b *rulebook) logins(ctx context.Context, ns kms.Namespace) (logins, error)
 }
 
 // reserved are words that stand in the paths of a method, or of tokens.
-var reserved = []string{"token", "login"}
+var reserved = []string{tokenMount, "login"}
 
 func checkAuthPath(s string) error {
 	segments := strings.Split(s, "/")
@@ -223,6 +223,9 @@ func noMount(path string) error {
 // loginMount reads a mount within the transaction. Its secret is the caller's to erase.
 func (w *work) loginMount(tx *records.Tx, path string) (records.LoginMount, error) {
 	w.rec.Resource = "auth/" + clipTo(path, maxAuthPath)
+	if path == tokenMount {
+		return w.tokenMount(), nil
+	}
 	m, there, err := tx.LoginMount(w.call.Namespace, path)
 	if err == nil && !there {
 		err = noMount(path)
@@ -230,9 +233,20 @@ func (w *work) loginMount(tx *records.Tx, path string) (records.LoginMount, erro
 	return m, err
 }
 
+// ownMount reads a mount that somebody made.
+func (w *work) ownMount(tx *records.Tx, path string) (records.LoginMount, error) {
+	if path == tokenMount {
+		return records.LoginMount{}, kms.Errorf(kms.CodeBadRequest, "tokens are made in every namespace: auth/%s cannot be changed", tokenMount)
+	}
+	return w.loginMount(tx, path)
+}
+
 // mountNow reads a mount.
 func (w *work) mountNow(ctx context.Context, path string) (records.LoginMount, error) {
 	w.rec.Resource = "auth/" + clipTo(path, maxAuthPath)
+	if path == tokenMount {
+		return w.tokenMount(), nil
+	}
 	m, err := w.o.records.LoginMount(ctx, w.call.Namespace, path)
 	if err == nil && m.Rev == 0 {
 		err = noMount(path)
@@ -253,7 +267,10 @@ func doEnableAuth(_ context.Context, w *work, tx *records.Tx, in *EnableAuthInpu
 	if err := w.rulesStand(tx); err != nil { // the other mounts count
 		return AuthOutput{}, err
 	}
-	if _, err := w.e.method(in.Type); err != nil {
+	if _, err := w.e.method(in.Type); err != nil || in.Type == tokenMount {
+		if err == nil {
+			err = kms.Errorf(kms.CodeBadRequest, "tokens are made in every namespace, at auth/%s", tokenMount)
+		}
 		return AuthOutput{}, err
 	}
 	if len(w.rules.logins) >= maxAuthMounts {
@@ -275,7 +292,7 @@ func doEnableAuth(_ context.Context, w *work, tx *records.Tx, in *EnableAuthInpu
 }
 
 func doTuneAuth(_ context.Context, w *work, tx *records.Tx, in *TuneAuthInput) (AuthOutput, error) {
-	m, err := w.loginMount(tx, in.Path)
+	m, err := w.ownMount(tx, in.Path)
 	if err != nil {
 		return AuthOutput{}, err
 	}
@@ -295,6 +312,11 @@ func doTuneAuth(_ context.Context, w *work, tx *records.Tx, in *TuneAuthInput) (
 	return AuthOutput{authInfo(&m)}, nil
 }
 
+// tokenMount is where tokens are made, in every namespace: it has roles, and no record.
+func (w *work) tokenMount() records.LoginMount {
+	return records.LoginMount{ID: w.o.records.TokenRoles(w.call.Namespace), Namespace: w.call.Namespace, Path: tokenMount, Type: tokenMount, Rev: 1}
+}
+
 // changeMount writes what has become of a mount. Which mounts there are stays as it is, and so the rules do.
 func (w *work) changeMount(tx *records.Tx, m *records.LoginMount) {
 	m.Changed, m.By = w.now.UTC(), w.call.Principal.Name
@@ -305,7 +327,7 @@ func (w *work) changeMount(tx *records.Tx, m *records.LoginMount) {
 }
 
 func doDisableAuth(_ context.Context, w *work, tx *records.Tx, in *AuthInput) (AuthOutput, error) {
-	m, err := w.loginMount(tx, in.Path)
+	m, err := w.ownMount(tx, in.Path)
 	if err != nil {
 		return AuthOutput{}, err
 	}

@@ -36,6 +36,13 @@ func (e *Engine) dropLogins(ctx context.Context, o *opened, now time.Time) error
 		for i := range page {
 			r := &page[i]
 			r.Erase()
+			if r.Tokens != "" && !live[r.Mount] { // they go with their namespace
+				err := o.standing(ctx, r.Tokens)
+				if err != nil && kms.CodeOf(err) != kms.CodeUnauthenticated {
+					return err
+				}
+				live[r.Mount] = err == nil
+			}
 			if live[r.Mount] || r.Created.After(now) { // its mount may be newer than the look at mounts
 				continue
 			}

@@ -29,6 +29,8 @@ func (i identified) Token(ctx context.Context, id kms.ID) (authn.Identity, error
 	return authn.Identity(got), err
 }
 
+func (i identified) UseToken(ctx context.Context, id kms.ID) error { return i.of.UseToken(ctx, id) }
+
 func (i identified) Certificate(ctx context.Context, subject string) (authn.Identity, error) {
 	got, err := i.of.Certificate(ctx, subject)
 	return authn.Identity(got), err

@@ -301,6 +301,7 @@ func ending(n *records.Namespace) error {
 // savers are the actions beside looking that go on while the destruction of a namespace is pending: what saves it, and what lets somebody in to do so.
 var savers = map[kms.Action]bool{
 	kms.CancelNamespaceDestruction: true, kms.CreateToken: true, kms.RevokeToken: true, kms.RenewToken: true, kms.RevokeCredential: true, kms.RevokeAccessKey: true,
+	kms.DisableAuth: true, kms.DeleteAuthRole: true, kms.DestroySecretID: true,
 }
 
 // admits decides whether an action is possible in a namespace that is ending.

@@ -36,7 +36,10 @@ var (
 			if err == nil && t.Rev == 0 {
 				err = noTokenHere(id)
 			}
-			return TokenOutput{tokenInfo(t)}, err
+			if err != nil {
+				return TokenOutput{}, err
+			}
+			return w.tokenLeft(ctx, t)
 		},
 	}
 	renewToken    = change[RenewTokenInput, RenewTokenOutput]{name: kms.RenewToken, check: checkRenewal, do: doRenewToken}
@@ -74,6 +77,8 @@ func checkLife(in *CreateTokenInput) error {
 		return kms.Errorf(kms.CodeBadRequest, "a token's period is %s at most", maxTTL)
 	case in.Most < 0 || in.Most > maxTTL:
 		return kms.Errorf(kms.CodeBadRequest, "a token lives for %s at most, with all its renewals, unless it has a period", maxTTL)
+	case len(in.Bound) > maxBound:
+		return kms.Errorf(kms.CodeTooLarge, "a token is used from %d networks at most", maxBound)
 	case in.Period > 0 && !in.Renewable:
 		return kms.Errorf(kms.CodeBadRequest, "a token with a period is one that can be renewed")
 	case len(in.Path) > maxTokenPath:
@@ -125,6 +130,8 @@ func (w *work) lifeOf(tx *records.Tx, t *records.Token, in *CreateTokenInput) (t
 		return 0, err
 	case !there || !from.Revoked.IsZero():
 		return 0, noTokenHere(id)
+	case from.Uses > 0:
+		return 0, kms.Errorf(kms.CodeBadRequest, "restricted use token cannot generate child tokens")
 	case len(from.Line) == maxLine:
 		return 0, kms.Errorf(kms.CodeTooMany, "the token comes from %d others, as many as can be: make one that comes from none", maxLine)
 	}
@@ -162,7 +169,20 @@ func doReadToken(ctx context.Context, w *work, in *IDInput) (TokenOutput, error)
 	if err != nil {
 		return TokenOutput{}, err
 	}
-	return TokenOutput{tokenInfo(t)}, nil
+	return w.tokenLeft(ctx, t)
+}
+
+// tokenLeft tells of a token, and how often it can still be used.
+func (w *work) tokenLeft(ctx context.Context, t records.Token) (TokenOutput, error) {
+	out := TokenOutput{tokenInfo(t)}
+	if t.Uses == 0 {
+		return out, nil
+	}
+	left, used, err := w.o.records.TokenUses(ctx, t.ID)
+	if used {
+		out.Token.Left = left
+	}
+	return out, err
 }
 
 func checkRenewal(in *RenewTokenInput) error {
@@ -222,13 +242,15 @@ func loginHolds(tx *records.Tx, t *records.Token) error {
 	if l.Mount.IsZero() {
 		return nil
 	}
-	m, there, err := tx.LoginMount(t.Namespace, l.Path)
-	if err != nil {
-		return err
-	}
-	m.Erase()
-	if !there || m.ID != l.Mount {
-		return noTokenHere(t.ID)
+	if l.Path != tokenMount {
+		m, there, err := tx.LoginMount(t.Namespace, l.Path)
+		if err != nil {
+			return err
+		}
+		m.Erase()
+		if !there || m.ID != l.Mount {
+			return noTokenHere(t.ID)
+		}
 	}
 	r, there, err := tx.LoginRole(l.Mount, l.Role)
 	if err != nil {
@@ -237,6 +259,9 @@ func loginHolds(tx *records.Tx, t *records.Token) error {
 	r.Erase()
 	if !there || r.ID != l.RoleID {
 		return kms.Errorf(kms.CodeBadRequest, "role %q does not exist during renewal: log in anew", l.Role)
+	}
+	if l.Path == tokenMount {
+		return nil // what its role allows is asked when it is made
 	}
 	if !slices.Equal(r.Terms.Roles, t.Roles) || !slices.Equal(r.Terms.Groups, l.Groups) {
 		return kms.Errorf(kms.CodeBadRequest, "policies have changed, not renewing: log in anew")

@@ -169,7 +169,8 @@ const (
 	ReadSecretID   // tells of it, and does not give it out
 	DestroySecretID
 
-	ReadWrappingKey // what material is wrapped for that comes in by the Vault dialect; the first one who asks has it made
+	ReadWrappingKey   // what material is wrapped for that comes in by the Vault dialect; the first one who asks has it made
+	CreateTokenByRole // a token within what a role for tokens allows
 
 	actionEnd
 )
@@ -359,7 +360,8 @@ var actions = [...]actionFacts{
 	ReadSecretID:    {"ReadSecretId", AdminGroup, false},
 	DestroySecretID: {"DestroySecretId", AdminGroup, false},
 
-	ReadWrappingKey: {"ReadWrappingKey", AdminGroup, false},
+	ReadWrappingKey:   {"ReadWrappingKey", AdminGroup, false},
+	CreateTokenByRole: {"CreateTokenByRole", AdminGroup, false},
 }
 
 // AllActions lists every action, for tables and tests that range over them.

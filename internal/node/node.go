@@ -348,6 +348,8 @@ func (i identities) Token(ctx context.Context, id kms.ID) (authn.Identity, error
 	return authn.Identity(got), err
 }
 
+func (i identities) UseToken(ctx context.Context, id kms.ID) error { return i.of.UseToken(ctx, id) }
+
 func (i identities) Certificate(ctx context.Context, subject string) (authn.Identity, error) {
 	got, err := i.of.Certificate(ctx, subject)
 	return authn.Identity(got), err

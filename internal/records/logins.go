@@ -46,16 +46,17 @@ type LoginTerms struct {
 
 // LoginRole is who can log in at a mount, and on which terms; users and certificates are roles too.
 type LoginRole struct {
-	Mount   kms.ID     `json:"mount"`
-	ID      kms.ID     `json:"id"` // new when a role of that name is made again
-	Name    string     `json:"name"`
-	Terms   LoginTerms `json:"terms,omitzero"`
-	Config  []byte     `json:"config,omitempty"`
-	Secret  []byte     `json:"secret,omitempty"` // never shown
-	Created time.Time  `json:"created"`
-	Changed time.Time  `json:"changed"`
-	By      string     `json:"by"`
-	Change  [32]byte   `json:"change"`
+	Mount   kms.ID        `json:"mount"`
+	Tokens  kms.Namespace `json:"tokens,omitzero"` // of a role of tokens: the namespace; they have no mount, but an id in its place
+	ID      kms.ID        `json:"id"`              // new when a role of that name is made again
+	Name    string        `json:"name"`
+	Terms   LoginTerms    `json:"terms,omitzero"`
+	Config  []byte        `json:"config,omitempty"`
+	Secret  []byte        `json:"secret,omitempty"` // never shown
+	Created time.Time     `json:"created"`
+	Changed time.Time     `json:"changed"`
+	By      string        `json:"by"`
+	Change  [32]byte      `json:"change"`
 
 	Rev kms.Rev `json:"-"`
 }
@@ -96,6 +97,16 @@ func (r *Records) LoginMount(ctx context.Context, ns kms.Namespace, path string)
 	m, rev, err := load[LoginMount](ctx, r, r.loginMountPath(ns, path))
 	m.Rev = rev
 	return m, err
+}
+
+// TokenRoles is what stands for the mount of a namespace's roles of tokens.
+func (r *Records) TokenRoles(ns kms.Namespace) kms.ID {
+	return r.chain.Index([]byte("token roles"), []byte(ns))
+}
+
+// CountLoginRoles counts the roles of a mount, up to atMost. It opens none of them.
+func (r *Records) CountLoginRoles(ctx context.Context, mount kms.ID, atMost int) (int, error) {
+	return r.countUnder(ctx, loginRoles(mount), atMost)
 }
 
 // LoginRole reads a role of a mount; a zero Rev means there is none.

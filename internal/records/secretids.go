@@ -134,6 +134,31 @@ func (tx *Tx) RemoveSecretID(v SecretID) error {
 	return tx.remove(secretIDPath(v.Role, v.Accessor))
 }
 
+// usesLeft is how often a token can still be used. It stands apart from the token, so that counting does not look like a change of it.
+type usesLeft struct {
+	Left uint32 `json:"left"`
+}
+
+// l 05 token id
+func tokenUsesPath(id kms.ID) []byte { return append([]byte{byte(kindLogin), 5}, id[:]...) }
+
+// TokenUses reads how often a token can still be used; there is false if it never was.
+func (r *Records) TokenUses(ctx context.Context, id kms.ID) (left uint32, there bool, err error) {
+	v, rev, err := load[usesLeft](ctx, r, tokenUsesPath(id))
+	return v.Left, rev != 0, err
+}
+
+// TokenUses reads it within the transaction.
+func (tx *Tx) TokenUses(id kms.ID) (left uint32, there bool, err error) {
+	v, _, ok, err := fetch[usesLeft](tx, tokenUsesPath(id))
+	return v.Left, ok, err
+}
+
+// PutTokenUses writes it.
+func (tx *Tx) PutTokenUses(id kms.ID, left uint32) error {
+	return tx.put(tokenUsesPath(id), usesLeft{left})
+}
+
 // AllLoginMounts reads a page of the mounts of all namespaces. after is the previous answer's next.
 func (r *Records) AllLoginMounts(ctx context.Context, after []byte, n int) (all []LoginMount, next []byte, err error) {
 	next, err = scan(ctx, r, []byte{byte(kindLogin), 0}, after, n, func(_ []byte, m LoginMount, rev kms.Rev) {

@@ -140,6 +140,7 @@ func (tx *Tx) PutToken(t Token) error {
 // RemoveToken deletes a token that ended long ago.
 func (tx *Tx) RemoveToken(id kms.ID) error {
 	tx.touched = append(tx.touched, Touch{Kind: TouchToken, ID: id})
+	tx.drop(tokenUsesPath(id))
 	return tx.remove(tokenPath(id))
 }
 

@@ -46,6 +46,8 @@ func (r *records) Certificate(_ context.Context, subject string) (authn.Identity
 	return found(r.subjects[subject])
 }
 
+func (r *records) UseToken(context.Context, kms.ID) error { return nil }
+
 func (r *records) AccessKey(context.Context, string) (authn.Identity, error) {
 	return authn.Identity{}, kms.Errorf(kms.CodeUnauthenticated, "no such access key")
 }

@@ -28,6 +28,8 @@ const (
 // Authenticator knows tokens; *authn.Authenticator is the real one.
 type Authenticator interface {
 	Token(ctx context.Context, text string, remote netip.AddrPort) (*kms.Principal, error)
+	// Known does the same for a token that the caller asks about and does not come with.
+	Known(ctx context.Context, text string, remote netip.AddrPort) (*kms.Principal, error)
 	// Authenticate knows who comes over the local socket, without headers and TLS.
 	Authenticate(ctx context.Context, h http.Header, state *tls.ConnectionState, remote netip.AddrPort) (*kms.Principal, error)
 	// Attempt has a login tried, and counts it if it proves nothing.

@@ -55,6 +55,9 @@ func (x *exchange) terms() (c engine.LoginTermsChange, f *fault) {
 			if c.Rights, f = x.rights(name); f != nil {
 				return c, f
 			}
+			if c.Rights == nil {
+				c.Rights = &engine.LoginRights{}
+			}
 		}
 	}
 	return c, nil
@@ -111,10 +114,10 @@ func (x *exchange) several(in fields, name string) ([]string, *fault) {
 	return all, nil
 }
 
-// rights reads the names of policies: those of roles are roles, the others groups.
+// rights reads the names of policies: those of roles are roles, the others groups. nil: none are named.
 func (x *exchange) rights(name string) (*engine.LoginRights, *fault) {
 	all, f := x.several(x.in, name)
-	if f != nil {
+	if f != nil || len(all) == 0 {
 		return nil, f
 	}
 	to := &engine.LoginRights{}

@@ -3,9 +3,9 @@ package vault
 import "github.com/keyhold/keyhold/internal/kms"
 
 const (
-	noRolesYet = "not built yet: a token's policies are named when it is made"
-	noOrphans  = "not built yet: what comes from a token ends with it"
-	noTidy     = "the server removes tokens that ended by itself"
+	noOrphans = "what comes from a token ends with it: make orphans with auth/token/create-orphan"
+	ownRoles  = "without `allowed_entity_aliases` and batch tokens; without allowed policies the role allows those of the caller"
+	noTidy    = "the server removes tokens that ended by itself"
 )
 
 // tokenRoutes are those of tokens.
@@ -22,17 +22,18 @@ var tokenRoutes = flat(
 		{method: "POST", pattern: "auth/token/renew-accessor", grants: may(canUpdate, kms.RenewToken), run: (*exchange).RenewAccessor},
 		except(onlyTimed, route{method: "POST", pattern: "auth/token/create", grants: may(canUpdate, kms.CreateToken), run: (*exchange).CreateToken}),
 		except(onlyTimed, route{method: "POST", pattern: "auth/token/create-orphan", grants: may(canUpdate, kms.CreateToken), run: (*exchange).CreateOrphan}),
+		except(onlyTimed, route{method: "POST", pattern: "auth/token/create/{role_name}", grants: may(canUpdate, kms.CreateTokenByRole), run: (*exchange).CreateByRole}),
+		{method: methodList, pattern: "auth/token/roles", grants: may(canList, kms.ReadAuthRole), run: (*exchange).ListTokenRoles},
+		{method: "GET", pattern: "auth/token/roles/{role_name}", grants: may(canRead, kms.ReadAuthRole), run: (*exchange).ReadTokenRole},
+		except(ownRoles, route{method: "POST", pattern: "auth/token/roles/{role_name}", grants: may(canUpdate, kms.PutAuthRole), run: (*exchange).PutTokenRole}),
+		{method: "DELETE", pattern: "auth/token/roles/{role_name}", grants: may(canDelete, kms.DeleteAuthRole), run: (*exchange).DeleteTokenRole},
 		{method: "POST", pattern: "auth/token/revoke", grants: may(canUpdate, kms.RevokeToken), run: (*exchange).Revoke},
 		{method: "POST", pattern: "auth/token/revoke-accessor", grants: may(canUpdate, kms.RevokeToken), run: (*exchange).RevokeAccessor},
 		{method: "POST", pattern: "auth/token/revoke-self", grants: may(canUpdate, kms.RevokeOwnToken), run: (*exchange).RevokeSelf},
 	},
-	absent("LIST", noRolesYet, "auth/token/roles"),
-	absent("GET", noRolesYet, "auth/token/roles/{role_name}"),
-	absent("DELETE", noRolesYet, "auth/token/roles/{role_name}"),
-	absent("POST", noRolesYet, "auth/token/create/{role_name}", "auth/token/roles/{role_name}"),
 	absent("POST", noOrphans, "auth/token/revoke-orphan"),
 	absent("POST", noTidy, "auth/token/tidy"),
 )
 
 // onlyTimed is what is missing of making tokens.
-const onlyTimed = "without `num_uses`, `id` and batch tokens; policies are the roles of the token, or its groups; a token comes from 8 others at most"
+const onlyTimed = "without `id`, `entity_alias` and batch tokens; policies are the roles of the token, or its groups; a token comes from 8 others at most"

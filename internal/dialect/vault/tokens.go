@@ -112,7 +112,7 @@ func (x *exchange) named(ctx context.Context) (text string, id kms.ID, f *fault)
 		text = x.token
 	} else {
 		var err error
-		if p, err = x.authn.Token(ctx, text, x.call.Remote); err != nil {
+		if p, err = x.authn.Known(ctx, text, x.call.Remote); err != nil {
 			if kms.AsError(err).Kind() == kms.KindUnauthenticated {
 				return "", kms.ID{}, newFault(http.StatusForbidden, badToken)
 			}
@@ -143,9 +143,13 @@ func (x *exchange) describe(t *engine.TokenInfo, text string) {
 		e.time("last_renewal", t.Renewed)
 		e.number("last_renewal_time", t.Renewed.Unix())
 	}
+	if len(t.Bound) > 0 {
+		e.name("bound_cidrs")
+		e.texts(networks(t.Bound))
+	}
 	writeMeta(e, "meta", t.Meta)
 	e.text("namespace_path", string(t.Namespace)+"/")
-	e.number("num_uses", 0)
+	e.number("num_uses", int64(t.Left))
 	e.yes("orphan", len(t.Line) == 0)
 	e.text("path", cmp.Or(t.Path, pathCreate))
 	if t.Period > 0 {
@@ -154,6 +158,9 @@ func (x *exchange) describe(t *engine.TokenInfo, text string) {
 	e.name("policies")
 	e.texts(policies(t.Roles, t.Groups))
 	e.yes("renewable", t.Renewable)
+	if t.Role != "" {
+		e.text("role", t.Role)
+	}
 	e.number("ttl", left(t.Expires))
 	e.text("type", "service")
 	e.close()
@@ -263,7 +270,7 @@ func (x *exchange) authorized(token []byte, t *engine.TokenInfo) {
 	e.text("token_type", "service")
 	e.yes("orphan", len(t.Line) == 0)
 	e.null("mfa_requirement")
-	e.number("num_uses", 0)
+	e.number("num_uses", int64(t.Uses))
 	e.close()
 	x.auth = e.b
 }
@@ -278,16 +285,19 @@ func (x *exchange) CreateToken(ctx context.Context) *fault {
 	if f != nil {
 		return f
 	}
-	return x.createToken(ctx, engine.CreateTokenInput{Child: !orphan, Path: pathCreate})
+	return x.createToken(ctx, engine.CreateTokenInput{Child: !orphan, Path: pathCreate}, x.engine.CreateToken)
 }
 
 // CreateOrphan makes a token that comes from none.
 func (x *exchange) CreateOrphan(ctx context.Context) *fault {
-	return x.createToken(ctx, engine.CreateTokenInput{Path: pathOrphan})
+	return x.createToken(ctx, engine.CreateTokenInput{Path: pathOrphan}, x.engine.CreateToken)
 }
 
-func (x *exchange) createToken(ctx context.Context, in engine.CreateTokenInput) *fault {
-	for _, m := range []string{"num_uses", "id", "entity_alias"} {
+// createToken has the engine make a token by one of its ways.
+func (x *exchange) createToken(ctx context.Context, in engine.CreateTokenInput,
+	way func(context.Context, kms.Call, engine.CreateTokenInput) (engine.CreateTokenOutput, error),
+) *fault {
+	for _, m := range []string{"id", "entity_alias"} {
 		if s, f := x.in.text(m); f != nil || s != "" && s != "0" {
 			return orFault(f, m+" is not supported: tokens have an end, and a name that the server gives them")
 		}
@@ -321,13 +331,28 @@ func (x *exchange) createToken(ctx context.Context, in engine.CreateTokenInput) 
 	if in.Meta, f = x.meta("meta"); f != nil {
 		return f
 	}
-	if raw := x.in.raw("policies"); raw == nil {
-		in.Roles, in.Groups = x.call.Principal.Roles, x.call.Principal.Groups
-	} else if f = x.policiesOf(raw, &in); f != nil {
+	uses, f := x.usesIf("num_uses")
+	if f != nil {
 		return f
 	}
-	out, err := x.engine.CreateToken(ctx, x.call, in)
-	if err != nil {
+	if uses != nil {
+		in.Uses = *uses
+	}
+	asked, f := x.rights("policies")
+	if f != nil {
+		return f
+	}
+	if in.Given = asked != nil; in.Given {
+		in.Roles, in.Groups = asked.Roles, asked.Groups
+	} else {
+		in.Roles, in.Groups = x.call.Principal.Roles, x.call.Principal.Groups
+	}
+	out, err := way(ctx, x.call, in)
+	switch {
+	case err == nil:
+	case in.Role != "" && kms.CodeOf(err) == kms.CodeNotFound:
+		return newFault(http.StatusBadRequest, "unknown role "+clip(in.Role))
+	default:
 		return faultOf(err)
 	}
 	x.e.out = append(x.e.out, out.Token)
@@ -335,28 +360,6 @@ func (x *exchange) createToken(ctx context.Context, in engine.CreateTokenInput) 
 	if from := x.call.Principal.Expires; len(out.Info.Line) > 0 && !from.IsZero() && from.Before(out.Info.Expires) {
 		x.warnings = append(x.warnings, fmt.Sprintf("the token ends with the one that it comes from, which lives until %s unless it is renewed: use auth/token/create-orphan for one that does not",
 			from.UTC().Format(time.RFC3339)))
-	}
-	return nil
-}
-
-func (x *exchange) policiesOf(raw []byte, in *engine.CreateTokenInput) *fault {
-	values, f := x.j.list(raw)
-	if f != nil {
-		return badField("policies")
-	}
-	for _, v := range values {
-		s, f := fields{{name: []byte("policies"), raw: v}}.text("policies")
-		switch {
-		case f != nil:
-			return f
-		case s == "default": // every token has it, and it permits nothing of its own here
-		case s == "root":
-			return newFault(http.StatusBadRequest, noRoot)
-		case slices.Contains(kms.AllRoles(), kms.Role(s)):
-			in.Roles = append(in.Roles, kms.Role(s))
-		default:
-			in.Groups = append(in.Groups, s)
-		}
 	}
 	return nil
 }

@@ -110,7 +110,7 @@ func TestATokenIsRenewedUpToItsEnd(t *testing.T) {
 	if a := s.Ask(t, s.Admin, "POST", "auth/token/renew", `{"token":"`+fixed.Token+`"}`); a.Status != 400 || !strings.Contains(string(a.Body), "lease is not renewable") {
 		t.Errorf("got %d %s", a.Status, a.Body)
 	}
-	for _, body := range []string{`{"policies":["root"]}`, `{"num_uses":3}`, `{"id":"mine"}`, `{"type":"batch"}`, `{"ttl":"-1h"}`, `{"period":"9000h"}`, `{"meta":[]}`, `{"meta":{"":"x"}}`} {
+	for _, body := range []string{`{"policies":["root"]}`, `{"id":"mine"}`, `{"type":"batch"}`, `{"ttl":"-1h"}`, `{"period":"9000h"}`, `{"meta":[]}`, `{"meta":{"":"x"}}`} {
 		if a := s.Ask(t, s.Admin, "POST", "auth/token/create", body); a.Status != 400 && a.Status != 413 {
 			t.Errorf("%s: got %d %s", body, a.Status, a.Body)
 		}
