@@ -164,7 +164,7 @@ func passing(a *answer, err error) bool {
 // pause waits as long as the server asked for, and a random part of a bound that doubles.
 func (s *Server) pause(ctx context.Context, n int, a *answer) bool {
 	bound := min(s.cfg.Pause<<(n-1), longestPause)
-	wait := rand.N(bound)
+	wait := rand.N(bound) //nolint:gosec // G404: it spreads retries, and protects nothing
 	if a != nil {
 		wait += a.asked
 	}
@@ -207,7 +207,11 @@ func (s *Server) try(ctx context.Context, method, path string, in []byte) (*answ
 		return nil, s.elsewhere(w)
 	}
 	a := &answer{of: s, what: method + " " + path, status: w.StatusCode, asked: asked(w.Header)}
-	if a.body, err = readAll(w.Body, w.ContentLength); err != nil {
+	a.body, err = readAll(w.Body, w.ContentLength)
+	if err == nil {
+		err = ctx.Err() // a server that notices that the connection closes can end its answer as if it were whole
+	}
+	if err != nil {
 		a.erase()
 		if errors.Is(err, errTooLarge) {
 			return nil, a.stays("has more than %d bytes", maxAnswer)

@@ -3,8 +3,6 @@ package vault_test
 import (
 	"encoding/json"
 	"net/http"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
@@ -12,104 +10,20 @@ import (
 	"github.com/keyhold/keyhold/internal/dialect/vault/vaulttest"
 )
 
-// captured is a key of a running OpenBao, with what it made.
-type captured struct {
-	Name    string
-	Type    string `json:"key_type"`
-	Options struct {
-		Convergent bool `json:"convergent_encryption"`
-	}
-	Versions struct {
-		Latest int `json:"latest_version"`
-		Keys   map[string]json.RawMessage
-	}
-	Export  map[string]struct{ Keys map[string]string }
-	Backup  string
-	Samples []struct {
-		Op            string
-		Version       int
-		Input, Output map[string]any
-	}
-}
-
-func capturedKeys(t testing.TB) []captured {
+// capturedKeys are those of a running OpenBao.
+func capturedKeys(t testing.TB) []vaulttest.Captured {
 	t.Helper()
-	files, err := filepath.Glob("testdata/openbao/*.json")
-	if err != nil || len(files) != 22 {
-		t.Fatalf("%d files of samples, %v", len(files), err)
-	}
-	all := make([]captured, len(files))
-	for i, f := range files {
-		b, err := os.ReadFile(f) //nolint:gosec // G304: test data
-		if err != nil {
-			t.Fatal(err)
-		}
-		if err := json.Unmarshal(b, &all[i]); err != nil {
-			t.Fatalf("%s: %v", f, err)
-		}
-	}
-	return all
+	return vaulttest.CapturedKeys(t, "testdata/openbao")
 }
 
 func body(t testing.TB, members ...any) string {
 	t.Helper()
-	m := map[string]any{}
-	for i := 0; i < len(members); i++ {
-		if from, ok := members[i].(map[string]any); ok {
-			for k, v := range from {
-				m[k] = v
-			}
-			continue
-		}
-		m[members[i].(string)] = members[i+1]
-		i++
-	}
-	b, err := json.Marshal(m)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return string(b)
+	return vaulttest.Body(t, members...)
 }
 
 func restored(t testing.TB, s *vaulttest.Server, name, backup string) {
 	t.Helper()
-	if a := s.Ask(t, s.Admin, "POST", "transit/restore/"+name, body(t, "backup", backup)); a.Status != http.StatusNoContent {
-		t.Fatalf("restore %s: got %d %s", name, a.Status, a.Body)
-	}
-}
-
-// rechecked plays a key's samples against its copy here: everything that it made before works. It tells how many there were.
-func rechecked(t *testing.T, s *vaulttest.Server, k *captured, name string) (n int) {
-	t.Helper()
-	for _, x := range k.Samples {
-		n++
-		switch x.Op {
-		case "encrypt":
-			var p struct{ Plaintext string }
-			s.Ask(t, s.User, "POST", "transit/decrypt/"+name, body(t, x.Input, "ciphertext", x.Output["ciphertext"])).Into(t, &p)
-			if p.Plaintext != x.Input["plaintext"] {
-				t.Errorf("%s version %d: decrypted to %q, want %q", name, x.Version, p.Plaintext, x.Input["plaintext"])
-			}
-			if !k.Options.Convergent {
-				continue
-			}
-			var c struct{ Ciphertext string }
-			if s.Ask(t, s.User, "POST", "transit/encrypt/"+name, body(t, x.Input, "key_version", x.Version)).Into(t, &c); c.Ciphertext != x.Output["ciphertext"] {
-				t.Errorf("%s version %d: converges on %q, want %q", name, x.Version, c.Ciphertext, x.Output["ciphertext"])
-			}
-		case "sign":
-			var v struct{ Valid bool }
-			if s.Ask(t, s.User, "POST", "transit/verify/"+name, body(t, x.Input, "signature", x.Output["signature"])).Into(t, &v); !v.Valid {
-				t.Errorf("%s version %d: the signature of %v is not valid", name, x.Version, x.Input)
-			}
-		case "hmac":
-			var m struct{ HMAC string }
-			if s.Ask(t, s.User, "POST", "transit/hmac/"+name, body(t, x.Input, "key_version", x.Version)).Into(t, &m); m.HMAC != x.Output["hmac"] {
-				t.Errorf("%s version %d: MAC %q, want %q", name, x.Version, m.HMAC, x.Output["hmac"])
-			}
-		}
-	}
-	return n
+	s.Restore(t, name, backup)
 }
 
 // TestWhatOpenBaoMadeWorksHere: every key that was captured comes in by its backup, with both versions and their dates, and all that it made before works.
@@ -118,19 +32,23 @@ func TestWhatOpenBaoMadeWorksHere(t *testing.T) {
 	total := 0
 	for _, k := range capturedKeys(t) {
 		restored(t, s, k.Name, k.Backup)
-		var got struct {
+		type shown struct {
 			Latest int `json:"latest_version"`
 			Type   string
 			Keys   map[string]json.RawMessage
 		}
+		var got, want shown
+		if err := json.Unmarshal(k.Versions, &want); err != nil {
+			t.Fatal(err)
+		}
 		s.Ask(t, s.Admin, "GET", "transit/keys/"+k.Name, "").Into(t, &got)
-		if got.Latest != k.Versions.Latest || got.Type != k.Type || k.Type != "hmac" && string(got.Keys["1"]) == "" {
+		if got.Latest != want.Latest || got.Type != k.Type || k.Type != "hmac" && string(got.Keys["1"]) == "" {
 			t.Errorf("%s: got %+v", k.Name, got)
 		}
-		total += rechecked(t, s, &k, k.Name)
+		total += s.Recheck(t, &k, k.Name)
 	}
-	if total != 876 {
-		t.Errorf("%d samples were tried, want 876", total)
+	if total != vaulttest.CapturedSamples {
+		t.Errorf("%d samples were tried, want %d", total, vaulttest.CapturedSamples)
 	}
 }
 
@@ -145,8 +63,12 @@ func TestABackupBringsAKeyBack(t *testing.T) {
 		var b struct{ Backup string }
 		s.Ask(t, s.Admin, "GET", "transit/backup/"+k.Name, "").Into(t, &b)
 		restored(t, s, k.Name+"-copy", b.Backup)
-		rechecked(t, s, &k, k.Name+"-copy")
-		for kind, e := range k.Export {
+		s.Recheck(t, &k, k.Name+"-copy")
+		for kind, raw := range k.Export {
+			var e struct{ Keys map[string]string }
+			if err := json.Unmarshal(raw, &e); err != nil {
+				t.Fatal(err)
+			}
 			for n, want := range e.Keys {
 				var got struct{ Keys map[string]string }
 				s.Ask(t, s.Admin, "GET", "transit/export/"+kind+"/"+k.Name+"-copy/"+n, "").Into(t, &got)
@@ -223,7 +145,7 @@ func TestTrimmedVersionsAreGone(t *testing.T) {
 	}
 	var b struct{ Backup string }
 	s.Ask(t, s.Admin, "GET", "transit/backup/k", "").Into(t, &b)
-	restored(t, s, "copy", b.Backup)
+	s.Restore(t, "copy", b.Backup)
 	if s.Ask(t, s.Admin, "GET", "transit/keys/copy", "").Into(t, &got); got.Least != 3 || len(got.Keys) != 2 {
 		t.Errorf("the copy of a trimmed key: got %+v", got)
 	}

@@ -1,4 +1,4 @@
-// Package transit reads and writes the backup of a key of Vault's and OpenBao's transit engine, and writes material as their export does.
+// Package transit reads and writes the backup of a key of Vault's and OpenBao's transit engine, and material as their export writes it.
 //
 // A backup is base64 of a JSON object: the key's policy with the newer versions, and an archive of all of them. Private keys stand in it as the integers
 // that they are made of; here they become PKCS #8, the one form in which material comes in and goes out elsewhere.

@@ -32,12 +32,13 @@ func ReadText(a kms.Algorithm, text []byte) (m *secret.Bytes, err error) {
 
 // ReadMAC reads a version's MAC key: the other way of Version.MACText. CodeKeyFile.
 func ReadMAC(text []byte) (m *secret.Bytes, err error) {
-	secret.Do(func() { m, err = readBase64(kms.HMAC, text) })
-	if err == nil && m.Len() != kms.MACKeyBytes {
-		m.Zero()
-		return nil, badText("the MAC key has %d bytes: want %d", m.Len(), kms.MACKeyBytes)
+	b := make([]byte, base64.StdEncoding.DecodedLen(len(text)))
+	n, err := base64.StdEncoding.Decode(b, text)
+	if err != nil || n != kms.MACKeyBytes {
+		clear(b)
+		return nil, badText("the MAC key is not %d bytes in base64", kms.MACKeyBytes)
 	}
-	return m, err
+	return secret.Take(b[:n]), nil
 }
 
 func readBase64(a kms.Algorithm, text []byte) (*secret.Bytes, error) {
