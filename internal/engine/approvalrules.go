@@ -26,7 +26,7 @@ var lowerable = map[kms.Action]bool{
 // unruled are actions of the groups below that no rule can be made for: they change nothing, or approvals are made of them.
 var unruled = map[kms.Action]bool{
 	kms.TestPolicy: true, kms.ReadToken: true, kms.ReadCredential: true, kms.ReadTemplate: true, kms.ReadAccessKey: true, kms.ReadRole: true,
-	kms.GiveApproval: true,
+	kms.ReadAuth: true, kms.ReadAuthRole: true, kms.ReadSecretID: true, kms.GiveApproval: true,
 }
 
 // canBeRuled tells whether a rule can put an action under approval: everything that manages keys or a namespace.
