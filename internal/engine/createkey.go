@@ -43,6 +43,7 @@ type newVersion struct {
 	created  time.Time // when, elsewhere; zero: now
 	expires  time.Time // when it is forgotten; zero: never
 	note     string    // what was said of it
+	chain    [][]byte  // certificates of its public key
 }
 
 // arrival is material that came from elsewhere, of which a key is made.
@@ -83,7 +84,7 @@ func (w *work) newVersion(ctx context.Context, id kms.ID, n uint32, s provider.S
 func (w *work) putVersion(tx *records.Tx, k *kms.Key, m *newVersion, d Dates) (kms.Version, error) {
 	v := kms.Version{
 		Key: m.key, Number: m.number, Algorithm: m.algorithm, Origin: kms.Generated, Source: m.gen.Source, Created: w.now.UTC(),
-		Public: m.gen.Public, Check: m.gen.Check, ExpiresAt: m.expires, ActivateAt: d.ActivateAt, DeactivateAt: d.DeactivateAt, Note: m.note,
+		Public: m.gen.Public, Check: m.gen.Check, ExpiresAt: m.expires, ActivateAt: d.ActivateAt, DeactivateAt: d.DeactivateAt, Note: m.note, Chain: m.chain,
 	}
 	w.move(&v, d.state())
 	for _, at := range []time.Time{v.ActivateAt, v.DeactivateAt} {

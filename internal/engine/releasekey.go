@@ -82,7 +82,7 @@ func doRelease(ctx context.Context, w *work, in *ReleaseInput) (out ReleaseOutpu
 		if err != nil {
 			return out, err
 		}
-		b.Versions = append(b.Versions, transit.Version{Number: v.Number, Created: v.Created, Public: v.Public, Material: m.Clear, MAC: m.MAC})
+		b.Versions = append(b.Versions, transit.Version{Number: v.Number, Created: v.Created, Public: v.Public, Chain: v.Chain, Material: m.Clear, MAC: m.MAC})
 	}
 	w.rec.Detail += fmt.Sprintf(", %d versions", len(versions))
 	out.Key = k.Key.Key

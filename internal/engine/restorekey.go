@@ -94,7 +94,12 @@ func (r *restored) version(ctx context.Context, w *work, in *CreateKeyInput, id 
 	if err != nil {
 		return nil, err
 	}
-	return &newVersion{key: id, number: v.Number, algorithm: spec.Algorithm, bytes: in.plan.bytes, gen: came.Generated, shred: place.Shred, imported: true, created: v.Created}, nil
+	if len(v.Chain) > 0 {
+		if err := checkChain(v.Chain, came.Public); err != nil {
+			return nil, err
+		}
+	}
+	return &newVersion{key: id, number: v.Number, algorithm: spec.Algorithm, bytes: in.plan.bytes, gen: came.Generated, shred: place.Shred, imported: true, created: v.Created, chain: v.Chain}, nil
 }
 
 // settle makes a key what the backup says of it.

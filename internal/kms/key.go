@@ -160,6 +160,8 @@ type Version struct {
 
 	Note string `json:"note,omitempty"` // what was said of imported material; at most MaxNote bytes
 
+	Chain [][]byte `json:"chain,omitempty"` // certificates in DER that say whose the public key is, its own first
+
 	Rev Rev `json:"-"`
 }
 

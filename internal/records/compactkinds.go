@@ -261,6 +261,9 @@ func (r Version) fields(w *writer) { // 1 and 2, the key's id and the number, ar
 	w.bytes(17, r.Canary)
 	w.flag(18, r.Lacking)
 	w.text(19, r.Note)
+	for _, c := range r.Chain {
+		w.bytes(20, c)
+	}
 }
 
 func (r *Version) place(path []byte) {
@@ -322,6 +325,8 @@ func (r *Version) field(n protowire.Number, v value) {
 		r.Lacking = v.flag()
 	case 19:
 		r.Note = v.text()
+	case 20:
+		r.Chain = append(r.Chain, v.bytes())
 	}
 }
 

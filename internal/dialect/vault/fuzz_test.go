@@ -219,3 +219,36 @@ func TestNothingStaysOfAnAnswerThatGrew(t *testing.T) {
 		t.Errorf("the first buffer still has %q", was)
 	}
 }
+
+// FuzzChains: a chain that is taken is the one that is shown.
+func FuzzChains(f *testing.F) {
+	for _, s := range []string{"", " ", "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", certificates([][]byte{{1}, {2, 3}}), certificates([][]byte{{}}), "-----BEGIN X-----\n-----END X-----", strings.Repeat("-----BEGIN ", 50)} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		chain, bad := chainOf(s)
+		if bad != nil {
+			if bad.status != 400 && bad.status != 413 {
+				t.Fatalf("%q: %v", s, bad)
+			}
+			return
+		}
+		again, bad := chainOf(certificates(chain))
+		if len(chain) == 0 || len(chain) > maxChainBlocks || bad != nil && len(certificates(chain)) <= maxChainPEM || bad == nil && !reflect.DeepEqual(chain, again) {
+			t.Fatalf("%q: got %x, and of that %x, %v", s, chain, again, bad)
+		}
+	})
+}
+
+// FuzzWrappings: a hash has one transport whatever its case, and it nests.
+func FuzzWrappings(f *testing.F) {
+	for _, s := range []string{"", "SHA256", "sha1", "Sha512", "SHA-256", "MD5"} {
+		f.Add(s)
+	}
+	f.Fuzz(func(t *testing.T, s string) {
+		by, bad := wrappingNamed(s)
+		if (bad == nil) != by.Nested() {
+			t.Fatalf("%q: %s, %v", s, by, bad)
+		}
+	})
+}

@@ -324,7 +324,7 @@ func writeVersion(e *encoder, t keyType, v *kms.Version) {
 		return
 	}
 	e.open()
-	e.text("certificate_chain", "")
+	e.text("certificate_chain", certificates(v.Chain))
 	e.time("creation_time", v.Created)
 	e.text("name", t.curve)
 	e.text("public_key", publicKey(t, v.Public))

@@ -17,8 +17,8 @@ var moveRoutes = append([]route{
 	{method: "GET", pattern: "transit/backup/{name}", grants: may(canRead, kms.ReleaseKey), run: (*exchange).Backup},
 	except(noForce, route{method: "POST", pattern: "transit/restore", grants: may(canUpdate, kms.RestoreKey), run: (*exchange).Restore}),
 	except(noForce, route{method: "POST", pattern: "transit/restore/{name}", grants: may(canUpdate, kms.RestoreKey), run: (*exchange).Restore}),
-	except(noChains, route{method: "GET", pattern: "transit/export/{type}/{name}", grants: on(1, may(canRead, kms.ReleaseKey)), run: (*exchange).Export}),
-	except(noChains, route{method: "GET", pattern: "transit/export/{type}/{name}/{version}", grants: on(1, may(canRead, kms.ReleaseKey)), run: (*exchange).Export}),
+	except(ownExport, route{method: "GET", pattern: "transit/export/{type}/{name}", grants: on(1, may(canRead, kms.ReleaseKey)), run: (*exchange).Export}),
+	except(ownExport, route{method: "GET", pattern: "transit/export/{type}/{name}/{version}", grants: on(1, may(canRead, kms.ReleaseKey)), run: (*exchange).Export}),
 	except("at most 40 versions at once", route{method: "POST", pattern: "transit/keys/{name}/trim", grants: may(canUpdate, kms.TrimKey), run: (*exchange).Trim}),
 	{method: "GET", pattern: "transit/cache-config", grants: may(canRead, kms.WhoAmI), run: (*exchange).CacheConfig},
 	except("the cache has the size that the server gives it: `size` is read and not used", route{method: "POST", pattern: "transit/cache-config", grants: may(canUpdate, kms.WhoAmI), run: (*exchange).SetCacheConfig}),
@@ -28,8 +28,8 @@ var moveRoutes = append([]route{
 
 // What is missing of several routes.
 const (
-	noForce  = "at most 40 versions; `force` does not replace a key that is there: it says whether that is the same key"
-	noChains = "without `certificate-chain`; as an action of its own, `ReleaseKey`, which a policy and approvals can guard"
+	noForce   = "at most 40 versions; `force` does not replace a key that is there: it says whether that is the same key"
+	ownExport = "as an action of its own, `ReleaseKey`, which a policy and approvals can guard; `public-key` and `certificate-chain` take no more than reading the key"
 )
 
 // Backup gives a key out in the clear, if it was made for that.
@@ -124,7 +124,11 @@ var exportKinds = []struct {
 	{"signing-key", engine.AsKeys, func(k *kms.Key) bool { return k.Serves(kms.SignVerify) }, "signing not supported for the key"},
 	{"hmac-key", engine.AsMACs, func(k *kms.Key) bool { return k.Transit.Mac }, "hmac not supported for the key"},
 	{"public-key", 0, func(k *kms.Key) bool { return k.Algorithm.Facts().Asymmetric }, "the key has no public key"},
+	{"certificate-chain", 0, func(k *kms.Key) bool { return k.Algorithm.Facts().Asymmetric }, "the key has no public key"},
 }
+
+// noChain is told of versions without certificates.
+const noChain = "selected key version does not have a certificate chain imported"
 
 // Export gives keys out in the clear, or shows public ones.
 func (x *exchange) Export(ctx context.Context) *fault {
@@ -146,7 +150,7 @@ func (x *exchange) Export(ctx context.Context) *fault {
 			return newFault(http.StatusBadRequest, e.refusal)
 		}
 		if e.as == 0 {
-			return x.exportPublic(ctx, name, &was, version)
+			return x.exportPublic(ctx, kind, name, &was, version)
 		}
 		out, err := x.engine.ReleaseKey(ctx, x.call, engine.ReleaseInput{Key: ref, As: e.as, Version: version})
 		if err != nil {
@@ -158,9 +162,6 @@ func (x *exchange) Export(ctx context.Context) *fault {
 			}
 		})
 		return nil
-	}
-	if kind == "certificate-chain" {
-		return newFault(http.StatusBadRequest, "selected key version does not have a certificate chain imported")
 	}
 	return newFault(http.StatusBadRequest, "invalid export type: "+clip(kind))
 }
@@ -193,24 +194,31 @@ func exportFault(err error) *fault {
 	return f
 }
 
-// exportPublic shows public keys, which takes no more than to read the key.
-func (x *exchange) exportPublic(ctx context.Context, name string, k *engine.KeyOutput, version uint32) *fault {
+// exportPublic shows public keys, or their certificates, which takes no more than to read the key.
+func (x *exchange) exportPublic(ctx context.Context, kind, name string, k *engine.KeyOutput, version uint32) *fault {
 	all, f := x.versions(ctx, k)
 	if f != nil {
 		return f
 	}
-	found := false
-	t := typeOf(&k.Key)
+	t, found, none := typeOf(&k.Key), false, "version does not exist or cannot be found"
+	show := func(v *kms.Version) string { return publicKey(t, v.Public) }
+	if kind == "certificate-chain" {
+		show, none = func(v *kms.Version) string { return certificates(v.Chain) }, noChain
+	}
 	x.exported(name, &k.Key, func() {
 		for i := len(all) - 1; i >= 0; i-- {
-			if v := &all[i]; alive(v) && len(v.Public) > 0 && (version == 0 && v.Number >= k.Key.MinProcess || version == v.Number) {
+			v := &all[i]
+			if version != v.Number && (version != 0 || v.Number < k.Key.MinProcess) || !alive(v) {
+				continue
+			}
+			if text := show(v); text != "" {
 				found = true
-				x.e.text(strconv.FormatUint(uint64(v.Number), 10), publicKey(t, v.Public))
+				x.e.text(strconv.FormatUint(uint64(v.Number), 10), text)
 			}
 		}
 	})
 	if !found {
-		return newFault(http.StatusBadRequest, "version does not exist or cannot be found")
+		return newFault(http.StatusBadRequest, none)
 	}
 	return nil
 }

@@ -91,7 +91,8 @@ const (
 var routes = flat(
 	transitRoutes,
 	moveRoutes,
-	absent("POST", notYet, "transit/derive-key/{name}", "transit/keys/{name}/set-certificate"),
+	chainRoutes,
+	absent("POST", "keys serve one purpose: none that signs agrees on secrets too, and what the shared secret becomes is not described (`keyhold derive` does it with keys that were made for that, and documented functions)", "transit/derive-key/{name}"),
 
 	tokenRoutes,
 	userpassRoutes,
@@ -120,7 +121,7 @@ var transitRoutes = []route{
 	{method: "POST", pattern: "transit/decrypt/{name}", grants: may(canUpdate, kms.Decrypt), run: (*exchange).Decrypt},
 	{method: "POST", pattern: "transit/datakey/{plaintext}/{name}", grants: on(1, may(canUpdate, kms.GenerateDataKey, kms.GenerateDataKeyWithoutPlaintext)), run: (*exchange).DataKey},
 	{method: "LIST", pattern: "transit/keys", grants: may(canList, kms.ListKeys), run: (*exchange).ListKeys},
-	except("without certificates", route{method: "GET", pattern: "transit/keys/{name}", grants: may(canRead, kms.DescribeKey, kms.GetPublicKey), run: (*exchange).ReadKey}),
+	{method: "GET", pattern: "transit/keys/{name}", grants: may(canRead, kms.DescribeKey, kms.GetPublicKey), run: (*exchange).ReadKey},
 	{method: "POST", pattern: "transit/keys/{name}", grants: may(canUpdate, kms.CreateKey), run: (*exchange).CreateKey},
 	{method: "DELETE", pattern: "transit/keys/{name}", grants: may(canDelete, kms.ScheduleKeyDestruction), run: (*exchange).DeleteKey},
 	{method: "POST", pattern: "transit/keys/{name}/config", grants: may(canUpdate, kms.UpdateKey, kms.AllowExport, kms.ScheduleRotation), run: (*exchange).ConfigureKey},

@@ -38,6 +38,7 @@ type Version struct {
 	Public   []byte        // DER SubjectPublicKeyInfo; nil of symmetric keys
 	Material *secret.Bytes // the key itself, or PKCS #8
 	MAC      *secret.Bytes // the MAC key beside it: of an HMAC key the same again
+	Chain    [][]byte      // certificates of the public key, DER; nobody checked them
 }
 
 // Zero erases the material.

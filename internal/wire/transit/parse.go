@@ -148,7 +148,7 @@ func (d *document) versions(b *Backup) error {
 }
 
 func (e *entry) version(b *Backup, n uint32) (v Version, err error) {
-	v = Version{Number: n, Created: e.Time.UTC()}
+	v = Version{Number: n, Created: e.Time.UTC(), Chain: e.Chain}
 	if v.Created.IsZero() {
 		v.Created = time.Unix(e.Created, 0).UTC()
 	}

@@ -73,7 +73,7 @@ func (b *Backup) write(number int, now time.Time) (secret.Released, error) {
 }
 
 func (v *Version) entry(b *Backup) (entry, error) {
-	e := entry{Time: v.Created.UTC(), Created: v.Created.Unix(), MAC: slices.Clone(v.MAC.Reveal(reveal.Key{}))}
+	e := entry{Time: v.Created.UTC(), Created: v.Created.Unix(), MAC: slices.Clone(v.MAC.Reveal(reveal.Key{})), Chain: v.Chain}
 	if b.Convergent {
 		e.ConvergentForm = convergentForm
 	}
