@@ -22,7 +22,7 @@ func (s *Server) names(ctx context.Context) ([]string, error) {
 		return nil, err
 	}
 	defer a.erase()
-	if r := a.refusal(); a.status == http.StatusNotFound && r.text == "" {
+	if a.status == http.StatusNotFound && a.refusal().text == "" {
 		return nil, nil // no keys: a mount that there is not has a text
 	}
 	var l struct {

@@ -61,10 +61,13 @@ func (m *Mover) each(ctx context.Context, keys []Key, progress func(done, total 
 	take := func() *Key {
 		mu.Lock()
 		defer mu.Unlock()
+		if next == len(keys) {
+			return nil
+		}
 		if first == nil {
 			first = ctx.Err()
 		}
-		if first != nil || next == len(keys) {
+		if first != nil {
 			return nil
 		}
 		next++

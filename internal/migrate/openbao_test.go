@@ -140,3 +140,25 @@ func TestAnInterruptedMoveGoesOn(t *testing.T) {
 		t.Errorf("got %+v", keys)
 	}
 }
+
+// TestThePlanAsksWhatTheTokenMay: a key whose backup may not be read goes by export, and one of which neither may be read stays.
+func TestThePlanAsksWhatTheTokenMay(t *testing.T) {
+	to := vaulttest.Open(t)
+	for denied, want := range map[string]migrate.How{"transit/backup/": migrate.ByExport, "transit/export/": migrate.ByBackup, "transit/export/hmac-key/": migrate.ByBackup, "transit/": migrate.Cannot} {
+		bao := serveOpenBao(t, nil, "aes256-gcm96", "ecdsa-p256")
+		bao.denies = denied
+		keys, err := into(t, bao.end(), to).Plan(t.Context(), nil, nil)
+		if err != nil || len(keys) != 2 {
+			t.Fatalf("got %+v, %v", keys, err)
+		}
+		for _, k := range keys {
+			if k.How != want || want == migrate.Cannot && !strings.Contains(k.Why, "the source's token may not read its backup") {
+				t.Errorf("without %s: got %+v, want %s", denied, k, want)
+			}
+		}
+		bao.alter = onlyExport
+		if keys, err = into(t, bao.end(), to).Plan(t.Context(), nil, nil); err != nil || (keys[0].How == migrate.ByExport) != (denied == "transit/backup/") {
+			t.Errorf("without %s, by export: got %+v, %v", denied, keys[0], err)
+		}
+	}
+}

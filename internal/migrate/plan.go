@@ -130,6 +130,9 @@ func (m *Mover) plan(ctx context.Context, k *Key) error {
 	}
 	k.Type, k.Latest = quoted(d.Type), d.latest()
 	k.choose(d)
+	if k.Outcome == Planned {
+		k.permit(d, m.cfg.Source.mayRead(ctx, k.Name, typeNamed(d.Type)))
+	}
 	there, err := m.cfg.Target.describe(ctx, k.Target)
 	switch {
 	case absent(err):
@@ -188,13 +191,29 @@ func (k *Key) choose(d *described) {
 	case d.Plaintext:
 		k.How, k.Outcome = ByBackup, Planned
 	default:
-		k.How, k.Outcome = ByExport, Planned
-		if first > d.kept() {
-			k.Left = fmt.Sprintf("versions %d to %d, which are below min_decryption_version", d.kept(), first-1)
-		}
+		k.export(d)
 	}
 	if d.chains && k.Outcome == Planned {
 		k.Left = join(k.Left, "certificate chains")
+	}
+}
+
+// permit takes the way that the token may go.
+func (k *Key) permit(d *described, may func(How) bool) {
+	switch {
+	case may(k.How):
+	case k.How == ByBackup && d.latest()-d.first() < MaxVersions && may(ByExport):
+		k.export(d)
+	default:
+		k.cannot("the source's token may not read its "+string(k.How), "use a token whose policies allow to read backup/"+k.Name+", or export/*/"+k.Name)
+	}
+}
+
+// export is the way of keys that no backup is made of.
+func (k *Key) export(d *described) {
+	k.How, k.Outcome, k.Versions = ByExport, Planned, d.latest()-d.first()+1
+	if d.first() > d.kept() {
+		k.Left = join(fmt.Sprintf("versions %d to %d, which are below min_decryption_version", d.kept(), d.first()-1), k.Left)
 	}
 }
 

@@ -7,7 +7,6 @@ import (
 	"net/http"
 	"slices"
 
-	"github.com/go-json-experiment/json"
 	"github.com/go-json-experiment/json/jsontext"
 
 	"github.com/keyhold/keyhold/internal/kms"
@@ -89,16 +88,35 @@ func (r *Rewrap) Move(ctx context.Context, all []Ciphertext) ([]Rewrapped, error
 	return out, nil
 }
 
-// batchItem is one of a request; what the base64 of a plaintext is in, is erased with the request.
+// batchItem is one of a request. None of its texts needs escapes: they are base64, or were checked.
 type batchItem struct {
-	Ciphertext string         `json:"ciphertext,omitzero"`
-	Plaintext  jsontext.Value `json:"plaintext,omitzero"`
-	Context    string         `json:"context,omitzero"`
-	Data       string         `json:"associated_data,omitzero"`
+	member  string // "ciphertext" or "plaintext"
+	value   []byte // of it, with its quotes
+	context string
+	data    string
 }
 
-type batchRequest struct {
-	Items []batchItem `json:"batch_input"`
+// request writes items as they are asked for: by hand, because an encoder would keep copies of plaintexts.
+func request(items []batchItem) []byte {
+	size := 64
+	for _, it := range items {
+		size += 128 + len(it.value) + len(it.context) + len(it.data)
+	}
+	b := append(make([]byte, 0, size), `{"batch_input":[`...)
+	for i, it := range items {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(append(b, `{"`+it.member+`":`...), it.value...)
+		if it.context != "" {
+			b = append(b, `,"context":"`+it.context+`"`...)
+		}
+		if it.data != "" {
+			b = append(b, `,"associated_data":"`+it.data+`"`...)
+		}
+		b = append(b, '}')
+	}
+	return append(b, "]}"...)
 }
 
 type batchAnswer struct {
@@ -121,7 +139,10 @@ func (r *Rewrap) batch(ctx context.Context, all []Ciphertext) ([]Rewrapped, erro
 	out := make([]Rewrapped, len(all))
 	items := make([]batchItem, len(all))
 	for i, c := range all {
-		items[i] = batchItem{Ciphertext: c.Text, Context: encoded(c.Context, r.derivedFrom), Data: encoded(c.Data, true)}
+		if !IsCiphertext(c.Text) {
+			return nil, kms.Errorf(kms.CodeBadCiphertext, "one of the texts is not of the form vault:vN:base64")
+		}
+		items[i] = batchItem{"ciphertext", []byte(`"` + c.Text + `"`), encoded(c.Context, r.derivedFrom), encoded(c.Data, true)}
 	}
 	opened, err := r.Source.many(ctx, "decrypt", r.From, items)
 	if err != nil {
@@ -137,7 +158,7 @@ func (r *Rewrap) batch(ctx context.Context, all []Ciphertext) ([]Rewrapped, erro
 		case p.Plaintext.Kind() != '"':
 			out[i].Err = r.Source.trouble("", "%s answers with no plaintext", r.Source.cfg.What)
 		default:
-			items = append(items, batchItem{Plaintext: p.Plaintext, Context: encoded(all[i].Context, r.derivedTo), Data: encoded(all[i].Data, true)})
+			items = append(items, batchItem{"plaintext", p.Plaintext, encoded(all[i].Context, r.derivedTo), encoded(all[i].Data, true)})
 			at = append(at, i)
 		}
 	}
@@ -171,10 +192,7 @@ func encoded(b []byte, wanted bool) string {
 
 // many does an operation with several items. A refusal of some comes with status 400, and with the results of all.
 func (s *Server) many(ctx context.Context, op, key string, items []batchItem) (*batchAnswer, error) {
-	body, err := json.Marshal(batchRequest{items})
-	if err != nil {
-		return nil, s.trouble("", "%s cannot be asked to %s what the other one answered", s.cfg.What, op) // the error might quote a plaintext
-	}
+	body := request(items)
 	defer clear(body)
 	a, err := s.call(ctx, http.MethodPost, s.transit(op, key), body)
 	if err != nil {

@@ -117,6 +117,9 @@ func TestRewrappingRefuses(t *testing.T) {
 	if err := rewrapping(t, bao, to, "../x", "k").Ready(t.Context()); kms.CodeOf(err) != kms.CodeBadName {
 		t.Errorf("no name: got %v", err)
 	}
+	if _, err := rewrapping(t, bao, to, "aes256-gcm96", "k").Move(t.Context(), []migrate.Ciphertext{{Text: `x","y":"z`}}); kms.CodeOf(err) != kms.CodeBadCiphertext {
+		t.Errorf("no ciphertext: got %v", err)
+	}
 	if a := to.Ask(t, to.Admin, "GET", "transit/keys/none", ""); a.Status != http.StatusNotFound {
 		t.Errorf("a key was made: got %d", a.Status)
 	}

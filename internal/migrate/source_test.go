@@ -24,11 +24,12 @@ const sourceToken = "s.TheTokenOfTheSource"
 // openbao answers as the OpenBao did that was captured. Of what cannot be captured (random texts are encrypted to try a key) another server of tests answers, which has the keys.
 type openbao struct {
 	*httptest.Server
-	t     testing.TB
-	keys  map[string]*vaulttest.Captured
-	uses  *vaulttest.Server                             // nil: the token may not use the keys
-	alter func(key string, shown map[string]any)        // what is shown of a key; nil: nothing is altered
-	first func(http.ResponseWriter, *http.Request) bool // answers instead, if it likes
+	t      testing.TB
+	keys   map[string]*vaulttest.Captured
+	uses   *vaulttest.Server                             // nil: the token may not use the keys
+	alter  func(key string, shown map[string]any)        // what is shown of a key; nil: nothing is altered
+	first  func(http.ResponseWriter, *http.Request) bool // answers instead, if it likes
+	denies string                                        // paths that begin so cannot be read, and the server says so when it is asked; empty: it does not say
 
 	mu    sync.Mutex
 	asked []string // methods and paths, without /v1/
@@ -86,6 +87,10 @@ func (o *openbao) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusForbidden, "permission denied")
 		return
 	}
+	if path == "sys/capabilities-self" && o.denies != "" {
+		o.capabilities(w, r)
+		return
+	}
 	path, ok := strings.CutPrefix(path, "transit/")
 	if !ok {
 		refuse(w, http.StatusNotFound, fmt.Sprintf("no handler for route %q. route entry not found.", path))
@@ -131,6 +136,21 @@ func (o *openbao) answer(w http.ResponseWriter, data any) {
 		o.t.Error(err)
 	}
 	_, _ = w.Write(b)
+}
+
+func (o *openbao) capabilities(w http.ResponseWriter, r *http.Request) {
+	var in struct{ Paths []string }
+	if err := json.NewDecoder(r.Body).Decode(&in); err != nil {
+		o.t.Error(err)
+	}
+	data := map[string][]string{"capabilities": {"read"}}
+	for _, p := range in.Paths {
+		data[p] = []string{"read", "update"}
+		if strings.HasPrefix(p, o.denies) {
+			data[p] = []string{"deny"}
+		}
+	}
+	o.answer(w, data)
 }
 
 // export answers what was captured. Private keys in PEM are not kept with the samples: they are written anew from the backup.
