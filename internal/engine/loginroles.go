@@ -272,7 +272,6 @@ func doPutAuthRole(_ context.Context, w *work, tx *records.Tx, in *PutAuthRoleIn
 	if err != nil {
 		return AuthRoleOutput{}, err
 	}
-	defer m.Erase()
 	w.rec.Resource = clipTo(w.rec.Resource+"/"+in.Name, maxResource)
 	r, there, err := tx.LoginRole(m.ID, in.Name)
 	if err != nil {
@@ -316,12 +315,13 @@ func doPutAuthRole(_ context.Context, w *work, tx *records.Tx, in *PutAuthRoleIn
 	return AuthRoleOutput{roleInfoOf(&r)}, nil
 }
 
-// countRole keeps count of the roles of a mount, if it has a record.
+// countRole keeps count of the roles of a mount, if it has a record. The mount is written whole, with its secret, which is erased then.
 func countRole(tx *records.Tx, m *records.LoginMount, more int) error {
 	if m.Type == tokenMount {
 		return nil
 	}
 	m.Roles += more
+	defer m.Erase()
 	return tx.PutLoginMount(*m)
 }
 
@@ -361,7 +361,6 @@ func doDeleteAuthRole(_ context.Context, w *work, tx *records.Tx, in *AuthRoleIn
 	if err != nil {
 		return AuthRoleOutput{}, err
 	}
-	defer m.Erase()
 	w.rec.Resource = clipTo(w.rec.Resource+"/"+in.Name, maxResource)
 	r, there, err := tx.LoginRole(m.ID, in.Name)
 	if err == nil && !there {
