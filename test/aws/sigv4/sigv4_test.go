@@ -46,6 +46,8 @@ func (known) none() (authn.Identity, error) {
 
 func (k known) Token(context.Context, kms.ID) (authn.Identity, error) { return k.none() }
 
+func (known) UseToken(context.Context, kms.ID) error { return nil }
+
 func (k known) Certificate(context.Context, string) (authn.Identity, error) { return k.none() }
 
 func (k known) AccessKey(_ context.Context, id string) (authn.Identity, error) {
