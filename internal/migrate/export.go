@@ -62,7 +62,7 @@ func (s *Server) exported(ctx context.Context, name string, d *described, t *key
 		defer macs.erase()
 	}
 	for n := d.first(); n <= d.latest(); n++ {
-		v := transit.Version{Number: n, Created: d.versions[n].created}
+		v := transit.Version{Number: n, Created: d.versions[n].created, Chain: d.versions[n].chain}
 		if v.Created.IsZero() {
 			v.Created = now
 		}

@@ -1,7 +1,9 @@
 package migrate
 
 import (
+	"bytes"
 	"context"
+	"encoding/pem"
 	"math"
 	"net/http"
 	"strconv"
@@ -59,13 +61,13 @@ type described struct {
 
 	every    time.Duration
 	versions map[uint32]seen
-	chains   bool // some version has a certificate chain
 }
 
 // seen is what is shown of a version.
 type seen struct {
 	created time.Time // zero: not shown
 	public  string    // PEM, or base64; empty: symmetric, or not shown
+	chain   [][]byte  // certificates, DER
 }
 
 // describe reads a key. A refusal of status 404 without a text: there is none of that name.
@@ -131,8 +133,23 @@ func (d *described) version(raw jsontext.Value) (seen, bool) {
 	if json.Unmarshal(raw, &v) != nil {
 		return seen{}, false
 	}
-	d.chains = d.chains || v.Chain != ""
-	return seen{created: v.Created.UTC(), public: strings.TrimSpace(v.Public)}, true
+	chain, ok := certificates(v.Chain)
+	return seen{created: v.Created.UTC(), public: strings.TrimSpace(v.Public), chain: chain}, ok
+}
+
+// maxChain is how many certificates a chain may have: more than any that is used.
+const maxChain = 16
+
+// certificates reads PEM, one after the other. What they say is for the target to check.
+func certificates(text string) (chain [][]byte, ok bool) {
+	for rest := []byte(text); len(bytes.TrimSpace(rest)) > 0; {
+		var block *pem.Block
+		if block, rest = pem.Decode(rest); block == nil || block.Type != "CERTIFICATE" || len(chain) == maxChain {
+			return nil, false
+		}
+		chain = append(chain, block.Bytes)
+	}
+	return chain, true
 }
 
 // period reads a time between rotations: seconds, or in older versions a text like 24h0m0s.

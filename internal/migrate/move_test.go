@@ -1,7 +1,12 @@
 package migrate_test
 
 import (
+	"crypto/ed25519"
+	"crypto/rand"
+	"crypto/x509"
 	"encoding/pem"
+	"math/big"
+	"strconv"
 	"testing"
 	"time"
 
@@ -81,6 +86,8 @@ func TestKeysMoveBetweenServers(t *testing.T) {
 	var old struct{ Ciphertext string }
 	ask(from, from.User, "POST", "encrypt/backup", `{"plaintext":"b2xk","key_version":1}`).Into(t, &old)
 
+	certificate := certified(t, from, "signs")
+
 	source := reached(t, "the source", from.URL, from.Admin, authority(from))
 	if got := moved(t, into(t, source, to), "backup"); got[0].Outcome != migrate.Moved || got[0].Why == "" || got[0].Verified != "" {
 		t.Errorf("a source whose token may not encrypt: got %+v", got[0])
@@ -106,4 +113,43 @@ func TestKeysMoveBetweenServers(t *testing.T) {
 	if ask(to, to.User, "POST", "decrypt/backup", `{"ciphertext":"`+old.Ciphertext+`"}`).Into(t, &p); p.Plaintext != "b2xk" {
 		t.Errorf("got %q", p.Plaintext)
 	}
+	var shown struct {
+		Keys map[string]struct {
+			Chain string `json:"certificate_chain"`
+		}
+	}
+	if ask(to, to.Admin, "GET", "keys/signs", "").Into(t, &shown); shown.Keys["2"].Chain != certificate || shown.Keys["1"].Chain != "" {
+		t.Errorf("got %+v, want %q", shown, certificate)
+	}
+}
+
+// certified gives the newest version of a key a certificate.
+func certified(t *testing.T, s *vaulttest.Server, name string) string {
+	t.Helper()
+	var shown struct {
+		Latest int `json:"latest_version"`
+		Keys   map[string]struct {
+			Public string `json:"public_key"`
+		}
+	}
+	s.Ask(t, s.Admin, "GET", "transit/keys/"+name, "").Into(t, &shown)
+	block, _ := pem.Decode([]byte(shown.Keys[strconv.Itoa(shown.Latest)].Public))
+	public, err := x509.ParsePKIXPublicKey(block.Bytes)
+	if err != nil {
+		t.Fatal(err)
+	}
+	of := &x509.Certificate{SerialNumber: big.NewInt(1), NotBefore: time.Unix(1_700_000_000, 0), NotAfter: time.Unix(1_900_000_000, 0)}
+	_, issuer, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, of, of, public, issuer)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	if a := s.Ask(t, s.Admin, "POST", "transit/keys/"+name+"/set-certificate", vaulttest.Body(t, "certificate_chain", text)); a.Status >= 300 {
+		t.Fatalf("got %d %s", a.Status, a.Body)
+	}
+	return text
 }

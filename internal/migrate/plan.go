@@ -193,9 +193,6 @@ func (k *Key) choose(d *described) {
 	default:
 		k.export(d)
 	}
-	if d.chains && k.Outcome == Planned {
-		k.Left = join(k.Left, "certificate chains")
-	}
 }
 
 // permit takes the way that the token may go.
@@ -213,7 +210,7 @@ func (k *Key) permit(d *described, may func(How) bool) {
 func (k *Key) export(d *described) {
 	k.How, k.Outcome, k.Versions = ByExport, Planned, d.latest()-d.first()+1
 	if d.first() > d.kept() {
-		k.Left = join(fmt.Sprintf("versions %d to %d, which are below min_decryption_version", d.kept(), d.first()-1), k.Left)
+		k.Left = fmt.Sprintf("versions %d to %d, which are below min_decryption_version", d.kept(), d.first()-1)
 	}
 }
 

@@ -200,6 +200,7 @@ func TestWhatTheSourceSaysOfAKeyIsChecked(t *testing.T) {
 		`{"type":"aes256-gcm96","latest_version":1,"min_decryption_version":2}`:                           "no key that there can be",
 		`{"type":"aes256-gcm96","latest_version":1,"keys":{"2":1}}`:                                       "no key that there can be",
 		`{"type":"aes256-gcm96","latest_version":1,"keys":{"1":true}}`:                                    "no key that there can be",
+		`{"type":"ed25519","latest_version":1,"keys":{"1":{"certificate_chain":"none"}}}`:                 "no key that there can be",
 		`{"type":"aes256-gcm96","latest_version":1,"keys":{"x":1}}`:                                       "no key that there can be",
 		`{"type":"aes256-gcm96","latest_version":1,"keys":{"1":-5}}`:                                      "no key that there can be",
 		`{"type":"aes256-gcm96","latest_version":1,"auto_rotate_period":-1}`:                              "no key that there can be",
