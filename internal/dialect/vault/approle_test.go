@@ -147,3 +147,21 @@ func TestEachMemberOfARoleHasAPath(t *testing.T) {
 		asked{s.Admin, "POST", "auth/approle/role/third", `{"role_id":"mine"}`, http.StatusNoContent, ""},
 	)
 }
+
+// TestWhoMayHandOutSecretIDsNeedsNoMore: an ACL policy lets somebody make secret ids, at all mounts or at none, and not change roles.
+func TestWhoMayHandOutSecretIDsNeedsNoMore(t *testing.T) {
+	s := vaulttest.Open(t)
+	appRole(t, s, "approle", `{"token_policies":"user"}`)
+	broker := tokenMade(t, s, s.Admin, "auth/token/create", `{"policies":["broker"]}`)
+	one := tokenMade(t, s, s.Admin, "auth/token/create", `{"policies":["one"]}`)
+	ask(t, s,
+		asked{s.Admin, "POST", "sys/policies/acl/broker", `{"policy":"path \"auth/+/role/+/secret-id\" { capabilities = [\"update\"] }"}`, http.StatusNoContent, ""},
+		asked{broker.Token, "POST", "auth/approle/role/ci/secret-id", `{}`, http.StatusOK, "secret_id"},
+		asked{broker.Token, "POST", "auth/approle/role/ci", `{"token_policies":"admin"}`, http.StatusForbidden, "permission denied"},
+		asked{broker.Token, "LIST", "auth/approle/role/ci/secret-id", ``, http.StatusForbidden, "permission denied"},
+		asked{one.Token, "POST", "auth/approle/role/ci/secret-id", `{}`, http.StatusForbidden, "permission denied"})
+	// What speaks of one mount cannot be kept by a decision on all of them: it is refused, rather than taken for more or for nothing.
+	ask(t, s,
+		asked{s.Admin, "POST", "sys/policies/acl/one", `{"policy":"path \"auth/approle/role/+/secret-id\" { capabilities = [\"update\"] }"}`, http.StatusBadRequest, "cannot decide on"},
+		asked{one.Token, "POST", "auth/approle/role/ci/secret-id", `{}`, http.StatusForbidden, "permission denied"})
+}

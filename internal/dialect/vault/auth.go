@@ -21,7 +21,7 @@ const plainTune = "without audit and header settings, `listing_visibility` and `
 var authRoutes = []route{
 	{method: "GET", pattern: "sys/auth", echo: true, grants: may(canRead, kms.ReadAuth), run: (*exchange).AuthMounts},
 	{method: "GET", pattern: "sys/auth/{path}", echo: true, run: (*exchange).AuthMount},
-	except("of the types of the table below; without plugins, `local` and `seal_wrap`", route{method: "POST", pattern: "sys/auth/{path}", run: (*exchange).EnableAuth}),
+	except("of the types that [logins](../credentials.md#logins-of-vaults-clients) have; without plugins, `local` and `seal_wrap`", route{method: "POST", pattern: "sys/auth/{path}", run: (*exchange).EnableAuth}),
 	{method: "DELETE", pattern: "sys/auth/{path}", run: (*exchange).DisableAuth},
 	{method: "GET", pattern: "sys/auth/{path}/tune", echo: true, run: (*exchange).ReadAuthTune},
 	except(plainTune, route{method: "POST", pattern: "sys/auth/{path}/tune", run: (*exchange).TuneAuth}),
@@ -222,6 +222,9 @@ func (x *exchange) EnableAuth(ctx context.Context) *fault {
 		}
 	}
 	if _, err := x.engine.EnableAuth(ctx, x.call, in); err != nil {
+		if kms.CodeOf(err) == kms.CodeExists {
+			return newFault(http.StatusBadRequest, "path is already in use at "+clip(in.Path)+"/", told(kms.AsError(err)))
+		}
 		return faultOf(err)
 	}
 	x.status = http.StatusNoContent

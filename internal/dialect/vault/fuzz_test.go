@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"unicode/utf8"
@@ -47,6 +48,30 @@ func FuzzPaths(f *testing.F) {
 			}
 		}
 	})
+}
+
+// loginMembers reads a member as those of logins are read.
+func loginMembers(t *testing.T, x *exchange, in fields, name string) {
+	x.in = in
+	if all, bad := x.several(in, name); bad == nil && len(all) > maxTexts {
+		t.Fatalf("%d names", len(all))
+	}
+	if nets, bad := x.networksIf(nil, name); bad == nil {
+		for _, p := range *nets {
+			if p != p.Masked() || !p.IsValid() {
+				t.Fatalf("network %s", p)
+			}
+		}
+	}
+	if s, bad := x.sealedText(name); bad == nil {
+		s.Zero()
+	}
+	if rights, bad := x.rights(name); bad == nil && rights != nil && slices.Contains(rights.Groups, "root") {
+		t.Fatal("a root token")
+	}
+	x.in = fields{{[]byte("metadata"), in.raw(name)}}
+	_, _ = x.metadata()
+	_, _ = x.usesIf("metadata")
 }
 
 // FuzzVersions: what is read is what was written.
@@ -111,6 +136,7 @@ func FuzzBodies(f *testing.F) {
 				t.Fatalf("%q: a blob of %d bytes from %d", body, len(b), len(m.raw))
 			}
 			_, _, _ = x.versioned(in, name, "ciphertext")
+			loginMembers(t, x, in, name)
 			if all, bad := (&decoder{}).list(m.raw); bad == nil && len(all) > engine.MaxItems {
 				t.Fatalf("%d items", len(all))
 			}

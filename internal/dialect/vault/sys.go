@@ -241,7 +241,7 @@ func (x *exchange) UIMounts(ctx context.Context) *fault {
 	x.e.open()
 	x.e.name("auth")
 	x.e.open()
-	x.list([]mount{{"token", "token", "token based credentials"}})
+	x.list([]mount{{tokenMount, tokenMount, tokenAuth.Description}})
 	x.e.close()
 	x.e.name("secret")
 	x.e.open()
