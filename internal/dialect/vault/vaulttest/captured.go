@@ -23,11 +23,14 @@ type Captured struct {
 		Errors []string
 	} `json:"export_refused"`
 	Backup  string
-	Samples []struct {
-		Op            string
-		Version       int
-		Input, Output Members
-	}
+	Samples []Sample
+}
+
+// Sample is a request and its answer.
+type Sample struct {
+	Op            string
+	Version       int
+	Input, Output Members
 }
 
 // Members are those of a request or an answer.
