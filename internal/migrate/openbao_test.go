@@ -114,6 +114,31 @@ func TestAnotherKeyKeepsItsName(t *testing.T) {
 	}
 }
 
+// TestAKeyThatIsBeingDestroyedIsNotThere: its public keys are those of the source, and it will be gone.
+func TestAKeyThatIsBeingDestroyedIsNotThere(t *testing.T) {
+	from, to := vaulttest.Open(t), vaulttest.Open(t)
+	bao := serveOpenBao(t, from, "ecdsa-p256")
+	check(t, moved(t, into(t, bao.end(), to)), migrate.ByBackup, migrate.Moved)
+	if a := to.Ask(t, to.Admin, "DELETE", "transit/keys/ecdsa-p256/soft-delete", ""); a.Status >= 300 {
+		t.Fatalf("got %d %s", a.Status, a.Body)
+	}
+	if k := moved(t, into(t, bao.end(), to))[0]; k.Outcome != migrate.Left || !strings.Contains(k.Why, "waiting for its destruction") {
+		t.Errorf("got %+v", k)
+	}
+}
+
+// TestNamesThatAreNoneHereTakeAPrefix: and a prefix that makes no name is told with every key.
+func TestNamesThatAreNoneHereTakeAPrefix(t *testing.T) {
+	to := vaulttest.Open(t)
+	bao := serveOpenBao(t, nil, "hmac")
+	for prefix, ok := range map[string]bool{"": true, "bao.": true, "team/": false, "_": false, "a b": false, "../": false, strings.Repeat("a", 252): false} {
+		keys, err := into(t, bao.end(), to, func(c *migrate.Config) { c.Prefix = prefix }).Plan(t.Context(), nil, nil)
+		if err != nil || (keys[0].Outcome == migrate.Planned) != ok {
+			t.Errorf("%q: got %+v, %v", prefix, keys, err)
+		}
+	}
+}
+
 // TestAnInterruptedMoveGoesOn: what was not tried says so, and the next run does it.
 func TestAnInterruptedMoveGoesOn(t *testing.T) {
 	from, to := vaulttest.Open(t), vaulttest.Open(t)

@@ -120,8 +120,8 @@ func (m *Mover) plan(ctx context.Context, k *Key) error {
 		k.cannot("no key of transit has such a name", "")
 		return nil
 	}
-	if err := kms.CheckName(k.Target); err != nil {
-		k.cannot(kms.AsError(err).What, "give the keys a --prefix that makes names of them")
+	if kms.CheckName(k.Target) != nil || !pathSafe(k.Target) {
+		k.cannot(fmt.Sprintf("%q is no name for a key here", k.Target), "give the keys a --prefix that makes names of them: letters, digits, '.', '_' and '-'")
 		return nil
 	}
 	d, err := m.cfg.Source.describe(ctx, k.Name)

@@ -24,6 +24,8 @@ const (
 // prove compares a key of the source with that of the target: first what they show, then by what they do. Without try it is content with public keys.
 func (m *Mover) prove(ctx context.Context, k *Key, s, t *described, try bool) (verdict, string) {
 	switch {
+	case t.Deleted:
+		return another, "it is waiting for its destruction"
 	case s.Type != t.Type:
 		return another, fmt.Sprintf("it is of type %s there and %s here", quoted(s.Type), quoted(t.Type))
 	case s.Derived != t.Derived || s.Convergent != t.Convergent:
