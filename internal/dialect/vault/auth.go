@@ -30,46 +30,53 @@ var authRoutes = []route{
 // sameMethod are types whose routes are those of another one.
 var sameMethod = map[login.Type]login.Type{login.OIDC: login.JWT}
 
-// isLogin tells whether the path below auth/ is that of a login, for which nobody needs a token: MOUNT/login, or MOUNT/login/NAME.
-func isLogin(rest []string) bool {
-	i := slices.Index(rest, "login")
-	return i > 0 && len(rest)-i <= 2
-}
-
-// enterAuth finds the mount that a path below auth/ leads into, and has the routes of its type stand for it. Who does not log in has to be known first.
+// enterAuth finds the mount that a path below auth/ leads into, and has the routes of its type stand for it. Nobody needs a token for MOUNT/login and
+// MOUNT/login/NAME; whoever asks for anything else has to be known first.
 func (x *exchange) enterAuth(ctx context.Context, method string) *fault {
 	p := &x.place
 	if p.group != authGroup || len(p.rest) == 0 || p.rest[0] == tokenMount {
 		return nil
 	}
-	logsIn := method == http.MethodPost && isLogin(p.rest)
-	var f *fault
-	if logsIn {
-		f = x.enterNamespace(kms.DefaultNamespace)
-	} else {
-		f = x.identify(ctx)
+	if method == http.MethodPost && slices.Contains(p.rest, "login") {
+		if f := x.enterNamespace(kms.DefaultNamespace); f != nil {
+			return f
+		}
+		n, err := x.mountOf(ctx)
+		switch {
+		case err == nil && len(p.rest) > n && p.rest[n] == "login":
+			x.leadInto(n)
+			return nil
+		case err != nil && kms.CodeOf(err) != kms.CodeNotFound:
+			return faultOf(err)
+		}
 	}
-	if f != nil {
+	if f := x.identify(ctx); f != nil {
 		return f
 	}
-	path, of, n, err := x.engine.Identities().AuthAt(ctx, x.call.Namespace, p.rest)
-	switch kms.CodeOf(err) {
-	case 0:
-	case kms.CodeNotFound:
-		if logsIn { // a path that is nothing wants a token too
-			if f := x.identify(ctx); f != nil {
-				return f
-			}
-		}
+	n, err := x.mountOf(ctx)
+	switch {
+	case err == nil:
+		x.leadInto(n)
+		return nil
+	case kms.CodeOf(err) == kms.CodeNotFound:
 		return noRoute(p.path)
-	default:
-		return faultOf(err)
 	}
-	if same := sameMethod[of]; same != "" {
-		of = same
+	return faultOf(err)
+}
+
+// mountOf finds the mount that the path leads into, in the namespace of the call, and how many of its segments are the mount's.
+func (x *exchange) mountOf(ctx context.Context) (n int, err error) {
+	x.place.mount, x.place.kind, n, err = x.engine.Identities().AuthAt(ctx, x.call.Namespace, x.place.rest)
+	return n, err
+}
+
+// leadInto has the routes of the mount's type stand for what is behind its n segments.
+func (x *exchange) leadInto(n int) {
+	kind := x.place.kind
+	if same := sameMethod[kind]; same != "" {
+		kind = same
 	}
-	p.mount, p.rest = path, append([]string{string(of)}, p.rest[n:]...)
-	return nil
+	x.place.rest = append([]string{string(kind)}, x.place.rest[n:]...)
 }
 
 // authMount writes a row of sys/auth.

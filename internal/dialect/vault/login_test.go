@@ -28,3 +28,20 @@ func TestAUserLogsInByThePassword(t *testing.T) {
 	want(s.Ask(t, s.Admin, "DELETE", "sys/auth/userpass", ""), http.StatusNoContent, "")
 	want(s.Ask(t, token, "GET", "auth/token/lookup-self", ""), http.StatusForbidden, "permission denied")
 }
+
+// TestARoleCanBeCalledLogin, in a namespace of its own: only the path of a login needs no token.
+func TestARoleCanBeCalledLogin(t *testing.T) {
+	s := vaulttest.Open(t)
+	appRole(t, s, "approle", `{}`)
+	ask(t, s,
+		asked{s.Admin, "POST", "auth/approle/role/login", `{"token_ttl":60}`, http.StatusNoContent, ""},
+		asked{s.Admin, "POST", "auth/approle/role/login/secret-id", `{}`, http.StatusOK, "secret_id"},
+		asked{"", "POST", "auth/approle/role/login/secret-id", `{}`, http.StatusForbidden, `["permission denied"]`},
+		asked{"", "POST", "auth/approle/role/login", `{}`, http.StatusForbidden, `["permission denied"]`},
+		asked{"", "POST", "auth/approle/login/x", `{}`, http.StatusForbidden, `["permission denied"]`},
+		asked{"", "POST", "auth/none/login", `{}`, http.StatusForbidden, `["permission denied"]`},
+		asked{s.Admin, "POST", "auth/none/login", `{}`, http.StatusNotFound, "no handler for route"},
+		asked{"", "GET", "auth/approle/login", ``, http.StatusForbidden, `["permission denied"]`},
+		asked{"", "POST", "default/auth/approle/login", `{"role_id":"x"}`, http.StatusBadRequest, "invalid role or secret ID"},
+		asked{"", "POST", "system/auth/approle/login", `{"role_id":"x"}`, http.StatusForbidden, `["permission denied"]`})
+}

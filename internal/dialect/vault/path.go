@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"github.com/keyhold/keyhold/internal/kms"
+	"github.com/keyhold/keyhold/internal/login"
 )
 
 // defaultMount is where transit is unless the configuration says otherwise: its keys have no prefix.
@@ -17,8 +18,9 @@ const maxSegments = 24
 type place struct {
 	path      string // without /v1/, cleaned
 	namespace kms.Namespace
-	group     string // the first segment of a route's pattern: "transit", "secret", "sys" or "auth"
-	mount     string // of transit, of secrets, or of logins
+	group     string     // the first segment of a route's pattern: "transit", "secret", "sys" or "auth"
+	mount     string     // of transit, of secrets, or of logins
+	kind      login.Type // of a mount of logins
 	rest      []string
 	names     [3]string // what stands for the variables of the route that was found
 }
