@@ -28,7 +28,7 @@ var moveRoutes = append([]route{
 
 // What is missing of several routes.
 const (
-	noForce   = "at most 40 versions; `force` does not replace a key that is there: it says whether that is the same key"
+	noForce   = "at most 40 versions; `force` does not replace a key that is there"
 	ownExport = "as an action of its own, `ReleaseKey`, which a policy and approvals can guard; `public-key` and `certificate-chain` take no more than reading the key"
 )
 
