@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help build demo test test-long lint bench bench-check microbench fuzz generate docs clean
+.PHONY: help build demo test test-slow test-long lint bench bench-check microbench fuzz generate docs clean
 
 # The version is that of the newest tag, or the commit.
 VERSION  ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
@@ -34,6 +34,9 @@ demo: ## create a key, encrypt and decrypt FILE (default README.md), show and ve
 
 test: ## what CI runs: install what is missing, then check, lint and test everything at reduced sizes
 	@scripts/test.sh
+
+test-slow: ## clients that take a cluster of their own: Ceph's gateway, with its objects under keys of this server
+	@scripts/test-slow.sh
 
 test-long: ## the same tests at full size: hours
 	KEYHOLD_LONG=1 go test -count=1 -timeout 12h ./...

@@ -94,7 +94,7 @@ func startCluster(t *testing.T) *cluster {
 	mon, gate := port(t), port(t)
 	conf := fmt.Sprintf(`[global]
 fsid = %[1]s
-mon host = 127.0.0.1:%[2]s
+mon host = v1:127.0.0.1:%[2]s
 ms bind msgr1 = true
 ms bind msgr2 = false
 public network = 127.0.0.0/8
@@ -107,6 +107,8 @@ osd pool default min size = 1
 osd pool default pg num = 1
 osd pool default pg autoscale mode = off
 osd crush chooseleaf type = 0
+osd class update on start = false
+osd crush update on start = false
 osd objectstore = memstore
 memstore device bytes = 1073741824
 mon data = %[3]s/mon
@@ -135,11 +137,19 @@ rgw crypt vault ssl cacert = %[7]s
 	c.ok(t, "monmaptool", "--create", "--addv", "a", "v1:127.0.0.1:"+mon, "--fsid", fsid, "monmap")
 	c.ok(t, "ceph-mon", "--mkfs", "-i", "a", "--monmap", "monmap")
 	c.daemon(t, "/usr/bin/ceph-mon", "-f", "-i", "a", "--public-addr", "127.0.0.1:"+mon)
-	if got := strings.TrimSpace(c.eventually(t, "ceph", "--connect-timeout", "5", "osd", "create")); got != "0" {
+	const osd = "0d5f4a39-6f57-4f5e-8d43-3a3f1b0c9f02"
+	if got := strings.TrimSpace(c.eventually(t, "ceph", "--connect-timeout", "5", "osd", "create", osd)); got != "0" {
 		t.Fatalf("the first OSD has number %q", got)
 	}
-	c.ok(t, "ceph-osd", "--mkfs", "-i", "0")
+	c.ok(t, "ceph-osd", "--mkfs", "-i", "0", "--osd-uuid", osd)
 	c.daemon(t, "/usr/bin/ceph-osd", "-f", "-i", "0")
+	// Without authentication a client may send a command before it knows the cluster, and is refused: it asks again. The OSD would not.
+	c.eventually(t, "ceph", "osd", "crush", "add", "osd.0", "1.0", "root=default", "host=localhost")
+	for end := time.Now().Add(patience); !strings.Contains(c.eventually(t, "ceph", "osd", "stat"), "1 up"); time.Sleep(time.Second) {
+		if time.Now().After(end) {
+			t.Fatal("the OSD did not come up")
+		}
+	}
 	c.eventually(t, "radosgw-admin", "user", "create", "--uid", "storage", "--display-name", "Storage", "--access-key", "storage", "--secret", "for-this-test-alone")
 	c.daemon(t, "/usr/bin/radosgw", "-f", "-n", "client.rgw")
 	c.s3 = "http://127.0.0.1:" + gate
@@ -172,15 +182,15 @@ func TestRadosGateway(t *testing.T) {
 		}
 	}
 	c := startCluster(t)
-	c.ok(t, c.aws("create-bucket", "--bucket", "b")...)
+	c.ok(t, c.aws("create-bucket", "--bucket", "objects")...)
 	whole := random(3<<20 + 17)
 	in, out := filepath.Join(c.dir, "in"), filepath.Join(c.dir, "out")
 	if err := os.WriteFile(in, whole, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	for _, key := range []string{"objects", "derived"} {
-		c.ok(t, c.aws("put-object", "--bucket", "b", "--key", key, "--body", in, "--server-side-encryption", "aws:kms", "--ssekms-key-id", key)...)
-		if said := c.ok(t, c.aws("get-object", "--bucket", "b", "--key", key, out)...); !strings.Contains(said, `"SSEKMSKeyId": "`+key+`"`) {
+		c.ok(t, c.aws("put-object", "--bucket", "objects", "--key", key, "--body", in, "--server-side-encryption", "aws:kms", "--ssekms-key-id", key)...)
+		if said := c.ok(t, c.aws("get-object", "--bucket", "objects", "--key", key, out)...); !strings.Contains(said, `"SSEKMSKeyId": "`+key+`"`) {
 			t.Errorf("the object does not name its key: %s", said)
 		}
 		if got, err := os.ReadFile(out); err != nil || !bytes.Equal(got, whole) {
@@ -202,12 +212,12 @@ func TestRadosGateway(t *testing.T) {
 	if _, err := v.Logical().Write("transit/keys/objects/rotate", nil); err != nil {
 		t.Fatal(err)
 	}
-	c.ok(t, c.aws("get-object", "--bucket", "b", "--key", "objects", out)...)
-	c.refused(t, "", c.aws("put-object", "--bucket", "b", "--key", "x", "--body", in, "--server-side-encryption", "aws:kms", "--ssekms-key-id", "nobody-made-it")...)
+	c.ok(t, c.aws("get-object", "--bucket", "objects", "--key", "objects", out)...)
+	c.refused(t, "", c.aws("put-object", "--bucket", "objects", "--key", "x", "--body", in, "--server-side-encryption", "aws:kms", "--ssekms-key-id", "nobody-made-it")...)
 	// Versions that may no longer be used open nothing.
 	if _, err := v.Logical().Write("transit/keys/objects/config", map[string]any{"min_decryption_version": 2}); err != nil {
 		t.Fatal(err)
 	}
-	c.refused(t, "", c.aws("get-object", "--bucket", "b", "--key", "objects", out)...)
-	c.ok(t, c.aws("get-object", "--bucket", "b", "--key", "derived", out)...)
+	c.refused(t, "", c.aws("get-object", "--bucket", "objects", "--key", "objects", out)...)
+	c.ok(t, c.aws("get-object", "--bucket", "objects", "--key", "derived", out)...)
 }
