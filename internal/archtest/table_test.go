@@ -21,7 +21,7 @@ var table = []layer{
 		{path: "cmd/keyhold-verify", may: []string{"internal/audit/tree", "internal/audit/verify"}},
 	}},
 	{"assembly: the parts list of a server, the command line", []row{
-		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/authn/oidc", "internal/config", "internal/dialect/aws", "internal/dialect/native", "internal/dialect/vault", "internal/engine", "internal/kms", "internal/login", "internal/login/userpass",
+		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/authn/oidc", "internal/config", "internal/dialect/aws", "internal/dialect/native", "internal/dialect/vault", "internal/engine", "internal/kms", "internal/login", "internal/login/jwt", "internal/login/userpass",
 			"internal/provider/soft", "internal/records", "internal/seal", "internal/seal/keyfile", "internal/secret", "internal/secret/arena", "internal/server", "internal/store", "internal/store/pebble", "internal/tlsca"},
 			ext: []string{"golang.org/x/mod/sumdb/note"}},
 		{path: "internal/cli", may: []string{"client", "client/envelope", "internal/audit/verify", "internal/config", "internal/inventory", "internal/kms", "internal/migrate", "internal/seal/keyfile", "internal/secret",
@@ -39,6 +39,7 @@ var table = []layer{
 		{path: "internal/dialect/native", may: []string{"api/keyhold/v1", "api/keyhold/v1/keyholdv1connect", "internal/engine", "internal/kms", "internal/secret", "internal/wire/blob"},
 			ext: []string{"connectrpc.com/connect", "google.golang.org/protobuf"}},
 		{path: "internal/dialect/vault", may: []string{"internal/engine", "internal/kms", "internal/login", "internal/secret", "internal/wire/transit"}, ext: []string{"github.com/go-json-experiment/json"}},
+		{path: "internal/login/jwt", may: []string{"internal/authn/oidc", "internal/kms", "internal/login"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/authn", may: []string{"internal/authn/oidc", "internal/kms", "internal/secret", "internal/wire/token"}, ext: []string{"github.com/spiffe/go-spiffe/v2/spiffeid", "golang.org/x/time"}},
 		{path: "internal/authn/oidc", may: []string{"internal/kms"}, ext: []string{"github.com/go-jose/go-jose/v4"}},
 	}},
@@ -139,6 +140,7 @@ const (
 var readers = map[string]string{
 	"internal/secret":          "defines the type that the permission is for",
 	"internal/secret/arena":    "moves secrets from the heap to memory of their own",
+	"internal/login/jwt":       "verifies the token that somebody else signed",
 	"internal/login/userpass":  "hashes passwords, to compare them with what is kept of them",
 	"internal/authn":           "derives signing keys from the secret of an access key",
 	"internal/box":             "hands keys to the ciphers",

@@ -2,12 +2,16 @@ package node
 
 import (
 	"github.com/keyhold/keyhold/internal/login"
+	"github.com/keyhold/keyhold/internal/login/jwt"
 	"github.com/keyhold/keyhold/internal/login/userpass"
 )
 
 // logins are the methods by which somebody without a token proves who it is.
 func logins() map[login.Type]login.Method {
+	tokens := jwt.New(nil)
 	return map[login.Type]login.Method{
 		login.Userpass: userpass.New(),
+		login.JWT:      tokens,
+		login.OIDC:     tokens,
 	}
 }

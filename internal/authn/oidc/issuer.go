@@ -18,7 +18,8 @@ import (
 
 // issuer is one issuer and its keys, as they were found last.
 type issuer struct {
-	name string
+	name string // as its tokens and errors have it
+	at   string // where its key set is; empty: its configuration says it
 	wire *http.Client
 	now  func() time.Time
 
@@ -75,25 +76,48 @@ func (i *issuer) find(id string) (jose.JSONWebKey, bool) {
 	return i.keys[at], true
 }
 
-// fetch asks for the issuer's configuration and then for its keys (OpenID Connect Discovery 1.0 §4).
+// fetch asks for the issuer's keys, and before that for its configuration if nobody said where they are.
 func (i *issuer) fetch(ctx context.Context) ([]jose.JSONWebKey, error) {
+	at := i.at
+	if at == "" {
+		var err error
+		if at, err = i.discover(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return i.set(ctx, at)
+}
+
+// discover asks where the keys are (OpenID Connect Discovery 1.0 §4).
+func (i *issuer) discover(ctx context.Context) (string, error) {
 	var about struct {
 		Issuer string `json:"issuer"`
 		Keys   string `json:"jwks_uri"`
 	}
 	if err := i.get(ctx, strings.TrimSuffix(i.name, "/")+"/.well-known/openid-configuration", &about); err != nil {
-		return nil, err
+		return "", err
 	}
 	if about.Issuer != i.name { // §4.3: exactly
-		return nil, fmt.Errorf("it calls itself %q", about.Issuer)
+		return "", fmt.Errorf("it calls itself %q", about.Issuer)
 	}
-	if u, err := url.Parse(about.Keys); err != nil || u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("its keys are not at an https address")
+	if !overTLS(about.Keys) {
+		return "", fmt.Errorf("its keys are not at an https address")
 	}
+	return about.Keys, nil
+}
+
+// overTLS tells whether an address is one that may be asked.
+func overTLS(at string) bool {
+	u, err := url.Parse(at)
+	return err == nil && u.Scheme == "https" && u.Host != "" && u.User == nil && u.Fragment == ""
+}
+
+// set asks for a key set (RFC 7517 §5).
+func (i *issuer) set(ctx context.Context, at string) ([]jose.JSONWebKey, error) {
 	var set struct {
 		Keys []json.RawMessage `json:"keys"`
 	}
-	if err := i.get(ctx, about.Keys, &set); err != nil {
+	if err := i.get(ctx, at, &set); err != nil {
 		return nil, err
 	}
 	if len(set.Keys) > maxKeys {

@@ -74,16 +74,21 @@ func New(c Config) (*Verifier, error) {
 	if v.now == nil {
 		v.now = time.Now
 	}
-	wire := &http.Client{
-		Timeout:       fetchTime,
-		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("the issuer sends elsewhere") },
-		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: c.Roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true, ForceAttemptHTTP2: true,
-			Proxy: http.ProxyFromEnvironment, MaxResponseHeaderBytes: maxAnswer},
-	}
+	wire := wireTo(c.Roots)
 	for _, name := range c.Issuers {
 		v.issuers[name] = newIssuer(name, wire, v.now)
 	}
 	return v, nil
+}
+
+// wireTo makes a client that asks issuers.
+func wireTo(roots *x509.CertPool) *http.Client {
+	return &http.Client{
+		Timeout:       fetchTime,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return errors.New("the issuer sends elsewhere") },
+		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12}, DisableKeepAlives: true, ForceAttemptHTTP2: true,
+			Proxy: http.ProxyFromEnvironment, MaxResponseHeaderBytes: maxAnswer},
+	}
 }
 
 // invalid is the one error for a token that proves nothing. The reason is for the log, and for nobody else.

@@ -97,6 +97,7 @@ var routes = flat(
 	tokenRoutes,
 	userpassRoutes,
 	appRoleRoutes,
+	jwtRoutes,
 
 	sysRoutes,
 	wrappingRoutes,

@@ -17,6 +17,7 @@ import (
 	"github.com/keyhold/keyhold/internal/dialect/vault"
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/login"
+	"github.com/keyhold/keyhold/internal/login/jwt"
 	"github.com/keyhold/keyhold/internal/login/userpass"
 )
 
@@ -37,7 +38,8 @@ func Open(t testing.TB, opts ...func(*engine.Config)) *Server {
 	t.Helper()
 	return serve(t, nativetest.Open(t, append([]func(*engine.Config){func(c *engine.Config) {
 		c.Paths = vault.Paths(mounts, kv)
-		c.Logins = map[login.Type]login.Method{login.Userpass: userpass.New()}
+		tokens := jwt.New(nil)
+		c.Logins = map[login.Type]login.Method{login.Userpass: userpass.New(), login.JWT: tokens, login.OIDC: tokens}
 	}}, opts...)...))
 }
 
