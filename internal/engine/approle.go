@@ -205,7 +205,8 @@ func (a *attempt) proveSecretID(ctx context.Context) error {
 		case err != nil:
 			return err
 		case !there:
-			return refused() // it was used up, or taken away, since it was looked at
+			w.rec.Detail = fmt.Sprintf("auth/%s: the secret id %s of role %q was used up, or taken away, in between", a.mount.Path, s.Accessor, a.role.Name)
+			return refused()
 		case now.Uses == 0:
 			return nil
 		case now.Uses == 1:
