@@ -60,10 +60,18 @@ func TestNoOneWaitsForThoseWhoDoNotCome(t *testing.T) {
 			}
 			return time.Since(began)
 		}
-		for range 20 {
-			if d := took(); d != write {
-				t.Fatalf("a caller who is alone waited %v, want %v", d, write)
+		const alone = 20
+		longer := 0 // what the server itself writes may be in the batch before
+		for range alone {
+			switch d := took(); {
+			case d > write+write/2:
+				t.Fatalf("a caller who is alone waited %v, want %v at most", d, write+write/2)
+			case d > write:
+				longer++
 			}
+		}
+		if longer > 2 {
+			t.Errorf("a caller who is alone waited for others %d of %d times", longer, alone)
 		}
 		var all sync.WaitGroup
 		for range 16 {
@@ -73,8 +81,8 @@ func TestNoOneWaitsForThoseWhoDoNotCome(t *testing.T) {
 		if d := took(); d > write+write/2 {
 			t.Errorf("the first one after many waited %v, want %v at most", d, write+write/2)
 		}
-		if d := took(); d != write {
-			t.Errorf("the second one waited %v, want %v", d, write)
+		if d := took(); d > write+write/2 {
+			t.Errorf("the second one waited %v, want %v at most", d, write+write/2)
 		}
 		b.close()
 	})
