@@ -98,6 +98,7 @@ var routes = flat(
 	userpassRoutes,
 	appRoleRoutes,
 	jwtRoutes,
+	kubernetesRoutes,
 
 	sysRoutes,
 	wrappingRoutes,

@@ -18,6 +18,7 @@ import (
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/login"
 	"github.com/keyhold/keyhold/internal/login/jwt"
+	"github.com/keyhold/keyhold/internal/login/kubernetes"
 	"github.com/keyhold/keyhold/internal/login/userpass"
 )
 
@@ -39,7 +40,7 @@ func Open(t testing.TB, opts ...func(*engine.Config)) *Server {
 	return serve(t, nativetest.Open(t, append([]func(*engine.Config){func(c *engine.Config) {
 		c.Paths = vault.Paths(mounts, kv)
 		tokens := jwt.New(nil)
-		c.Logins = map[login.Type]login.Method{login.Userpass: userpass.New(), login.JWT: tokens, login.OIDC: tokens}
+		c.Logins = map[login.Type]login.Method{login.Userpass: userpass.New(), login.JWT: tokens, login.OIDC: tokens, login.Kubernetes: kubernetes.New()}
 	}}, opts...)...))
 }
 
