@@ -21,7 +21,7 @@ var table = []layer{
 		{path: "cmd/keyhold-verify", may: []string{"internal/audit/tree", "internal/audit/verify"}},
 	}},
 	{"assembly: the parts list of a server, the command line", []row{
-		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/authn/oidc", "internal/config", "internal/dialect/aws", "internal/dialect/native", "internal/dialect/vault", "internal/engine", "internal/kms", "internal/login", "internal/login/jwt", "internal/login/kubernetes", "internal/login/userpass",
+		{path: "internal/node", may: []string{"internal/audit", "internal/audit/cosign", "internal/audit/sink", "internal/audit/tree", "internal/audit/witness", "internal/authn", "internal/authn/oidc", "internal/config", "internal/dialect/aws", "internal/dialect/native", "internal/dialect/vault", "internal/engine", "internal/kms", "internal/login", "internal/login/certificate", "internal/login/jwt", "internal/login/kubernetes", "internal/login/userpass",
 			"internal/provider/soft", "internal/records", "internal/seal", "internal/seal/keyfile", "internal/secret", "internal/secret/arena", "internal/server", "internal/store", "internal/store/pebble", "internal/tlsca"},
 			ext: []string{"golang.org/x/mod/sumdb/note"}},
 		{path: "internal/cli", may: []string{"client", "client/envelope", "internal/audit/verify", "internal/config", "internal/inventory", "internal/kms", "internal/migrate", "internal/seal/keyfile", "internal/secret",
@@ -41,6 +41,7 @@ var table = []layer{
 		{path: "internal/dialect/vault", may: []string{"internal/engine", "internal/kms", "internal/login", "internal/secret", "internal/wire/transit"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/login/jwt", may: []string{"internal/authn/oidc", "internal/kms", "internal/login"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/login/kubernetes", may: []string{"internal/authn/oidc", "internal/kms", "internal/login", "internal/secret"}, ext: []string{"github.com/go-json-experiment/json"}},
+		{path: "internal/login/certificate", may: []string{"internal/kms", "internal/login"}, ext: []string{"github.com/go-json-experiment/json"}},
 		{path: "internal/authn", may: []string{"internal/authn/oidc", "internal/kms", "internal/secret", "internal/wire/token"}, ext: []string{"github.com/spiffe/go-spiffe/v2/spiffeid", "golang.org/x/time"}},
 		{path: "internal/authn/oidc", may: []string{"internal/kms"}, ext: []string{"github.com/go-jose/go-jose/v4"}},
 	}},

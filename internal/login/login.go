@@ -110,3 +110,13 @@ func Clip(s string) string {
 	}
 	return s[:most] + "…"
 }
+
+// Plain tells whether a text can stand in a record and on a terminal: it has no control characters (RFC 20).
+func Plain(s string) bool {
+	for _, c := range s {
+		if c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 {
+			return false
+		}
+	}
+	return true
+}

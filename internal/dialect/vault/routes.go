@@ -99,6 +99,7 @@ var routes = flat(
 	appRoleRoutes,
 	jwtRoutes,
 	kubernetesRoutes,
+	certRoutes,
 
 	sysRoutes,
 	wrappingRoutes,

@@ -95,7 +95,7 @@ func (r *role) judge(s said, c *config, mount, name string, now time.Time) (id l
 		return id, err
 	}
 	who, ok := one(s.find(r.UserClaim, r.Pointer))
-	if !ok || !who.quoted || who.text == "" || !plain(who.text) {
+	if !ok || !who.quoted || who.text == "" || !login.Plain(who.text) {
 		return id, login.Refuse("its claim %q is not a text that can be a name", login.Clip(r.UserClaim))
 	}
 	id = login.Identity{Role: name, Name: who.text, Metadata: map[string]string{metaRole: name}}
@@ -168,14 +168,4 @@ func (r *role) claims(s said, name string, want []byte) bool {
 			return h == w
 		})
 	})
-}
-
-// plain tells whether a text can stand in a record and on a terminal: it has no control characters (RFC 20).
-func plain(s string) bool {
-	for _, c := range s {
-		if c < ' ' || c == 0x7f || c >= 0x80 && c < 0xa0 {
-			return false
-		}
-	}
-	return true
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/keyhold/keyhold/internal/dialect/vault"
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/login"
+	"github.com/keyhold/keyhold/internal/login/certificate"
 	"github.com/keyhold/keyhold/internal/login/jwt"
 	"github.com/keyhold/keyhold/internal/login/kubernetes"
 	"github.com/keyhold/keyhold/internal/login/userpass"
@@ -40,7 +41,9 @@ func Open(t testing.TB, opts ...func(*engine.Config)) *Server {
 	return serve(t, nativetest.Open(t, append([]func(*engine.Config){func(c *engine.Config) {
 		c.Paths = vault.Paths(mounts, kv)
 		tokens := jwt.New(nil)
-		c.Logins = map[login.Type]login.Method{login.Userpass: userpass.New(), login.JWT: tokens, login.OIDC: tokens, login.Kubernetes: kubernetes.New()}
+		c.Logins = map[login.Type]login.Method{
+			login.Userpass: userpass.New(), login.JWT: tokens, login.OIDC: tokens, login.Kubernetes: kubernetes.New(), login.Certificate: certificate.New(),
+		}
 	}}, opts...)...))
 }
 
@@ -53,7 +56,9 @@ func Start(t testing.TB) *Server {
 func serve(t testing.TB, n *nativetest.Server) *Server {
 	t.Helper()
 	h := vault.Handler(vault.Config{Engine: n.Engine, Authn: n.Authn, Mounts: mounts, KV: kv})
-	wire := httptest.NewTLSServer(h)
+	wire := httptest.NewUnstartedServer(h)
+	wire.TLS = &tls.Config{ClientAuth: tls.RequestClientCert, MinVersion: tls.VersionTLS13} // as tls.client_certificates: pinned has it
+	wire.StartTLS()
 	t.Cleanup(wire.Close)
 	roots := x509.NewCertPool()
 	roots.AddCert(wire.Certificate())
@@ -84,6 +89,17 @@ func (s *Server) Ask(t testing.TB, token, method, path, body string, headers ...
 		r.Header.Set(name, value)
 	}
 	return s.Do(t, r)
+}
+
+// AskWith sends a request without a token, on a connection of its own with a client certificate.
+func (s *Server) AskWith(t testing.TB, with tls.Certificate, method, path, body string) Answer {
+	t.Helper()
+	roots := x509.NewCertPool()
+	roots.AddCert(s.TLS.Certificate())
+	c := *s
+	c.wire = &http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true,
+		TLSClientConfig: &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS13, Certificates: []tls.Certificate{with}}}}
+	return c.Ask(t, "", method, path, body)
 }
 
 // Do sends a request as it is.
