@@ -18,12 +18,12 @@ import (
 // ready is how long a server may take to start; it takes less than a second on an idle machine.
 const ready = time.Minute
 
-// server starts a development server and sets the variables of its dev.env, as a shell does.
-func server(t *testing.T) {
+// server starts a development server, with settings, and sets the variables of its dev.env, as a shell does.
+func server(t *testing.T, more ...config.Override) {
 	t.Helper()
 	dir := t.TempDir()
-	set, err := config.Load("", nil, config.Override{Name: "data_dir", Value: dir, Flag: "--data"},
-		config.Override{Name: "listen", Value: "127.0.0.1:0", Flag: "--listen"}, config.Override{Name: "shutdown.drain", Value: "0s", Flag: "--drain"})
+	set, err := config.Load("", nil, append(more, config.Override{Name: "data_dir", Value: dir, Flag: "--data"},
+		config.Override{Name: "listen", Value: "127.0.0.1:0", Flag: "--listen"}, config.Override{Name: "shutdown.drain", Value: "0s", Flag: "--drain"})...)
 	if err != nil {
 		t.Fatal(err)
 	}
