@@ -367,6 +367,7 @@ func prepareConfig(ctx context.Context, w *work, in *ConfigureAuthInput) error {
 		return err
 	}
 	was := document(m.Config, m.Secret)
+	defer was.Secret.Zero()
 	in.made.Secret.Zero() // of an admission before
 	if in.made, err = method.Config(ctx, was, in.Document); err == nil {
 		err = checkDocument(in.made, nil)
