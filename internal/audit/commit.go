@@ -48,7 +48,6 @@ func (l *Log) run() {
 func (l *Log) take() (b *batch, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	waiting := l.cur.calls // came while the batch before was written
 	for {
 		if l.cur.n > 0 {
 			// Whoever can run now may join: this goroutine was woken by the first record, or has just answered a batch
@@ -57,7 +56,7 @@ func (l *Log) take() (b *batch, more bool) {
 			runtime.Gosched() // those who are ready
 			runtime.Gosched() // those whose requests came meanwhile
 			l.mu.Lock()
-			l.gatherMore(waiting)
+			l.gatherMore()
 			b, l.cur = l.cur, newBatch(l.buffer())
 			l.room.Broadcast()
 			return b, true
@@ -120,7 +119,7 @@ func (l *Log) serve(b *batch) {
 	}
 	took := time.Since(began)
 	l.counters.committed(h, took)
-	l.gather.wrote(b.calls, took)
+	l.wrote(b.calls, took)
 	l.prev, l.next = sum, h.Next()
 	l.durable.Store(l.next)
 	if h.Flags&segment.Keyed != 0 {

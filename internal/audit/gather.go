@@ -12,8 +12,9 @@ type gathering struct {
 	timer  *time.Timer
 
 	// The committer's own.
-	last uint32        // callers of the batch before
-	pace time.Duration // what a write takes, smoothed
+	last    uint32        // callers of the batch before
+	waiting uint32        // callers who came while it was written
+	pace    time.Duration // what a write takes, smoothed
 }
 
 const (
@@ -27,11 +28,15 @@ func (g *gathering) open() {
 	g.timer.Stop()
 }
 
-// wrote notes a batch.
-func (g *gathering) wrote(calls uint32, took time.Duration) {
+// wrote notes a batch before its callers have their answer: whoever comes later is one of them who came back.
+func (l *Log) wrote(calls uint32, took time.Duration) {
 	const smooth = 8
+	g := &l.gather
 	g.last = calls
 	g.pace += (took - g.pace) / smooth
+	l.mu.Lock()
+	g.waiting = l.cur.calls
+	l.mu.Unlock()
 }
 
 // reached ends the waiting.
@@ -49,10 +54,10 @@ func (g *gathering) joined(calls uint32) {
 	}
 }
 
-// gatherMore waits for callers. waiting is how many came while the batch before was written. The mutex is held, and let go meanwhile.
-func (l *Log) gatherMore(waiting uint32) {
+// gatherMore waits for callers. The mutex is held, and let go meanwhile.
+func (l *Log) gatherMore() {
 	g := &l.gather
-	want, most := g.last+waiting, min(g.pace/2, mostGather)
+	want, most := g.last+g.waiting, min(g.pace/2, mostGather)
 	if want < 2 || l.cur.calls >= want || most < leastGather || l.closing {
 		return
 	}
