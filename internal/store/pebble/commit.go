@@ -9,12 +9,16 @@ import (
 	"github.com/cockroachdb/pebble/v2"
 	"github.com/cockroachdb/pebble/v2/vfs"
 
+	"github.com/keyhold/keyhold/internal/gather"
 	"github.com/keyhold/keyhold/internal/store"
 )
 
 const (
 	groupMax   = 512     // transactions in one commit
 	groupBytes = 2 << 20 // of keys and values in one commit, after which no other transaction joins
+
+	// forCallers is for what they do in between: a change is written to the audit log, in a batch that is gathered too, before its caller is back.
+	forCallers gather.Patience = 2
 
 	spaceFor   = 100 * time.Millisecond // how long an answer that there is room holds
 	spaceBytes = 4 << 20                // of keys and values that may be written on it
@@ -26,6 +30,9 @@ type committer struct {
 	view *view // the current one
 
 	reqs    []*request
+	size    int // bytes of keys and values in them
+	pace    gather.Pace
+	late    *time.Timer
 	answers []answer
 	written map[string]store.Rev      // what this group has written: key → revision, 0 for a deletion
 	tokens  map[store.Token]store.Rev // the tokens of this group
@@ -50,29 +57,53 @@ type answer struct {
 func (c *committer) init(s *Store) {
 	c.s = s
 	c.written, c.tokens = make(map[string]store.Rev), make(map[store.Token]store.Rev)
+	c.pace.Patience = forCallers
+	c.late = time.NewTimer(time.Hour)
+	c.late.Stop()
 }
 
-// gather takes what is waiting besides first, without waiting for more. The committer has let other goroutines run before: it was
-// woken by the first request, and the callers of the last group are about to come back. On few processors it would
-// otherwise sync nearly every transaction by itself.
+// gather takes what is waiting besides first, and waits for those whose transactions were in the group before. The committer has let other
+// goroutines run before: it was woken by the first request, and others are about to come.
 func (c *committer) gather(first *request) []*request {
-	c.reqs = c.reqs[:0]
-	size := 0
-	for r := first; ; {
-		if r.claim() {
-			c.reqs = append(c.reqs, r)
-			size += r.size
-		}
-		if len(c.reqs) == groupMax || size >= groupBytes {
-			return c.reqs
-		}
+	c.reqs, c.size = c.reqs[:0], 0
+	c.join(first)
+	for c.roomy() {
 		select {
-		case r = <-c.s.queue:
+		case r := <-c.s.queue:
+			c.join(r)
+			continue
 		default:
+		}
+		break
+	}
+	want, limit := c.pace.Wait(len(c.reqs))
+	if want == 0 {
+		return c.reqs
+	}
+	c.late.Reset(limit)
+	defer c.late.Stop()
+	for len(c.reqs) < want && c.roomy() {
+		select {
+		case r := <-c.s.queue:
+			c.join(r)
+		case <-c.late.C:
+			return c.reqs
+		case <-c.s.stop:
 			return c.reqs
 		}
 	}
+	return c.reqs
 }
+
+// join takes a request into the group, unless its caller went away.
+func (c *committer) join(r *request) {
+	if r.claim() {
+		c.reqs = append(c.reqs, r)
+		c.size += r.size
+	}
+}
+
+func (c *committer) roomy() bool { return len(c.reqs) < groupMax && c.size < groupBytes }
 
 // commit makes one durable commit of a group and answers its requests.
 func (c *committer) commit(reqs []*request) {
@@ -117,9 +148,11 @@ func (c *committer) apply() (failed, unknown error) {
 		err := unavailable(cause)
 		return err, err
 	}
+	began := time.Now()
 	if err := apply(e.db, c.batch); err != nil {
 		e.fence.trip(err)
 	}
+	c.pace.Wrote(len(c.reqs), len(c.s.queue), time.Since(began))
 	if cause := e.failure(); cause != nil {
 		return unavailable(cause), fmt.Errorf("%w: %w", store.ErrUnknown, cause)
 	}

@@ -19,6 +19,7 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
+	"github.com/keyhold/keyhold/internal/gather"
 	"github.com/keyhold/keyhold/internal/store"
 )
 
@@ -513,4 +514,52 @@ func TestAGroupIsOneSync(t *testing.T) {
 	if syncs.Load() != 2 {
 		t.Fatalf("got %d syncs, want 2: one for the first, one for all the others", syncs.Load())
 	}
+}
+
+// TestCallersWhoComeBackShareOneSync: callers who do something else between two commits are waited for, instead of falling into halves that sync in turns.
+func TestCallersWhoComeBackShareOneSync(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const callers, rounds, write = 8, 50, time.Millisecond
+		b := &breaker{}
+		s := mustOpen(t, Config{Dir: "store", FS: errorfs.Wrap(vfs.NewMem(), b)})
+		defer s.Close()
+		var syncs atomic.Int64
+		b.set(func(op errorfs.Op) error {
+			if op.Kind == errorfs.OpFileSyncData && strings.HasSuffix(op.Path, ".log") {
+				syncs.Add(1)
+				time.Sleep(write)
+			}
+			return nil
+		})
+		put := func(k string) {
+			if _, err := s.Commit(t.Context(), store.Txn{Then: []store.Write{{Key: []byte(k)}}}); err != nil {
+				t.Error(err)
+			}
+		}
+		var wg sync.WaitGroup
+		for i := range callers {
+			wg.Go(func() {
+				time.Sleep(time.Duration(i) * write / 5) // they do not begin together
+				for range rounds {
+					put(fmt.Sprint(i))
+					time.Sleep(write + time.Duration(i)*write/25) // another write, and what a caller takes for its next request
+				}
+			})
+		}
+		wg.Wait()
+		if got, most := syncs.Load(), int64(rounds+callers); got > most {
+			t.Errorf("%d callers who commit %d times each took %d syncs, want %d at most", callers, rounds, got, most)
+		}
+		begin := time.Now()
+		put("alone, after many") // waits once for those who do not come
+		if took, most := time.Since(begin), write+time.Duration(forCallers*gather.Patience(write)); took > most {
+			t.Errorf("the first one after many took %v, want %v at most", took, most)
+		}
+		for range 10 {
+			begin := time.Now()
+			if put("alone"); time.Since(begin) > write {
+				t.Errorf("one who is alone took %v, want %v", time.Since(begin), write)
+			}
+		}
+	})
 }
