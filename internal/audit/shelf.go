@@ -76,6 +76,7 @@ func (s *shelf) blocks(file segment.File, limit uint64) ([]mark, error) {
 			m.list, m.next, m.end = places, next, src.Size()
 		}
 		r := segment.NewReader(src, m.end, src.Size(), m.next, segment.Tag{})
+		r.Ahead(markEvery) // of a segment that grows little is new each time
 		for r.Expect() < limit {
 			b, err := r.Next()
 			if errors.Is(err, io.EOF) {

@@ -125,10 +125,10 @@ func (b *rulebook) forget(t records.Touch) {
 	}
 }
 
-// verdicts remembers decisions that depend on nothing but principal, action, key and rules: a map that is copied on
-// write, so that reading it takes no lock.
+// verdicts remembers decisions that depend on nothing but principal, action, key and rules: a list that is copied on write, so that reading it
+// takes no lock. Most keys have few, for which a map takes ten times the memory.
 type verdicts struct {
-	m atomic.Pointer[map[verdictAt]verdict]
+	list atomic.Pointer[[]verdict]
 }
 
 const maxVerdicts = 64 // principal × action pairs of one key; beyond, start afresh
@@ -139,30 +139,39 @@ type verdictAt struct {
 }
 
 type verdict struct {
+	at       verdictAt
 	rules    *rules
-	decision policy.Decision
+	decision *policy.Decision
 }
 
-func (v *verdicts) get(at verdictAt, r *rules) (policy.Decision, bool) {
-	m := v.m.Load()
-	if m == nil {
-		return policy.Decision{}, false
+func (v *verdicts) get(at verdictAt, r *rules) (d policy.Decision, ok bool) {
+	list := v.list.Load()
+	if list == nil {
+		return d, false
 	}
-	got, ok := (*m)[at]
-	return got.decision, ok && got.rules == r
+	for i := range *list {
+		if one := &(*list)[i]; one.at == at {
+			if one.rules != r {
+				return d, false
+			}
+			return *one.decision, true
+		}
+	}
+	return d, false
 }
 
 func (v *verdicts) put(at verdictAt, r *rules, d policy.Decision) {
-	next := map[verdictAt]verdict{}
-	if m := v.m.Load(); m != nil && len(*m) < maxVerdicts {
-		for k, old := range *m {
-			if old.rules == r { // of other rules, and so of ended principals after a change, nothing is kept
-				next[k] = old
+	next := []verdict{{at, r, &d}}
+	if list := v.list.Load(); list != nil && len(*list) < maxVerdicts {
+		next = make([]verdict, 1, 1+len(*list))
+		next[0] = verdict{at, r, &d}
+		for _, old := range *list {
+			if old.rules == r && old.at != at { // of other rules, and so of ended principals after a change, nothing is kept
+				next = append(next, old)
 			}
 		}
 	}
-	next[at] = verdict{r, d}
-	v.m.Store(&next) // a concurrent put may be lost: it is only a cache
+	v.list.Store(&next) // a concurrent put may be lost: it is only a cache
 }
 
 // enterNamespace finds the rules of the call's namespace. A namespace that does not exist is refused like one that the
@@ -202,7 +211,7 @@ func (w *work) authorizeKey(ctx context.Context, k *keyring.Key, ref kms.Ref, a 
 		return err
 	}
 	if err != nil { // who may write policies without it can put a better one in its place
-		on = att.resource
+		on = att.resource()
 	}
 	return w.authorizeItems(on, a, its, func(d policy.Decision) { att.verdicts.put(at, w.rules, d) })
 }

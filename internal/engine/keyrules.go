@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/sha256"
 	"sync/atomic"
+	"weak"
 
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/policy"
@@ -20,12 +21,27 @@ const (
 
 // attached is what the engine keeps beside a cached key.
 type attached struct {
-	resource *policy.Resource
+	key      *kms.Key
+	prepared atomic.Pointer[weak.Pointer[policy.Resource]]
 	verdicts verdicts
 	own      atomic.Pointer[map[string]*policy.Resource] // with the key's policy and one principal's grants; copied on write
 }
 
-func attach(k *kms.Key) any { return &attached{resource: policy.PrepareKey(k)} }
+func attach(k *kms.Key) any { return &attached{key: k} }
+
+// resource is the key as it is decided about. It is larger than the key, and most keys are decided about once for each who uses them: it is
+// made when it is needed, and kept until the next collection.
+func (a *attached) resource() *policy.Resource {
+	if kept := a.prepared.Load(); kept != nil {
+		if on := kept.Value(); on != nil {
+			return on
+		}
+	}
+	on := policy.PrepareKey(a.key)
+	kept := weak.Make(on)
+	a.prepared.Store(&kept)
+	return on
+}
 
 // hasRules tells whether anything belongs to the key that decides about it.
 func hasRules(k *kms.Key) bool { return k.HasPolicy || k.Grants > 0 }
@@ -33,14 +49,14 @@ func hasRules(k *kms.Key) bool { return k.HasPolicy || k.Grants > 0 }
 // resource is the key as it is decided about for one principal. It is read once for a revision of the key: both count it up.
 func (w *work) resource(ctx context.Context, att *attached, k *kms.Key, principal string) (*policy.Resource, error) {
 	if !hasRules(k) {
-		return att.resource, nil
+		return att.resource(), nil
 	}
 	if m := att.own.Load(); m != nil {
 		if on := (*m)[principal]; on != nil {
 			return on, nil
 		}
 	}
-	on, err := w.ruledResource(ctx, att.resource, k, principal)
+	on, err := w.ruledResource(ctx, att.resource(), k, principal)
 	if err != nil {
 		return nil, err
 	}

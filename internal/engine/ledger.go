@@ -16,6 +16,7 @@ const (
 	ledgerWait  = 10 * time.Second // how long an operation waits for it
 	ledgerSkip  = 4096             // records without any use before it is noted that they were read
 	ledgerChunk = 1 << 17          // records that are added up before they are written
+	ledgerPage  = 128              // records that are read first; then twice as many each time: where every record is of another version few are needed
 )
 
 // ledger keeps the usage ledger: a projection of the audit log. It follows the log behind the operations' backs, so that they pay nothing for it.
@@ -182,8 +183,8 @@ type portion struct {
 // read adds records up until the portion is full or the log ends, and tells whether there is more before end.
 func (p *portion) read(ctx context.Context, log *audit.Log, end audit.Position) (more bool, err error) {
 	after, since := p.after(end.Node), time.Time{}
-	for {
-		page, left, err := log.Follow(ctx, after, audit.MaxPage)
+	for limit := ledgerPage; ; limit = min(2*limit, audit.MaxPage) {
+		page, left, err := log.Follow(ctx, after, limit)
 		if kms.CodeOf(err) == kms.CodeNotFound && since.IsZero() {
 			// The log is another than the one that was read, or was put back to an earlier state. What is later than all that was read is new.
 			after, since = audit.Position{}, p.from.Time
