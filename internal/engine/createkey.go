@@ -114,7 +114,10 @@ func checkCreate(in *CreateKeyInput) error {
 		return kms.Errorf(kms.CodeTooLarge, "the description has %d bytes, the limit is %d", len(in.Description), kms.MaxKeyDescription)
 	}
 	for _, name := range []string{in.Class, in.Template} {
-		if err := kms.CheckClass(name); name != "" && err != nil {
+		if name == "" {
+			continue
+		}
+		if err := kms.CheckClass(name); err != nil {
 			return err
 		}
 	}

@@ -223,14 +223,18 @@ func (p *Provider) poolOf(a kms.Algorithm) *pool {
 
 // mayCreate asks the algorithm table whether keys of an algorithm may be made for any usage: which one is its caller's to check.
 func (p *Provider) mayCreate(a kms.Algorithm) (*kind, error) {
-	kind, err := kindOf(a), error(noAlgorithm())
+	kind := kindOf(a)
 	if kind == nil {
-		return nil, err
+		return nil, noAlgorithm()
 	}
+	var err error
 	for _, u := range a.Usages() {
 		if _, err = kms.CheckCreate(a, u, p.profile); err == nil {
 			return kind, nil
 		}
+	}
+	if err == nil { // it is for no usage at all
+		err = noAlgorithm()
 	}
 	return nil, err
 }
