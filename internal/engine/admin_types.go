@@ -160,10 +160,13 @@ type TokenInfo struct {
 	Path      string
 	Meta      map[string]string
 	Uses      uint32         // that it was made with; 0: it is used as often as one likes
-	Left      uint32         // of these, where one token was asked for
+	Left      uint32         // of these
 	Bound     []netip.Prefix // from where it is used; none: from anywhere
 	Role      string         // by which it was made, or logged in; empty: none
 }
+
+// UsedUp tells whether a token was used as often as it could be.
+func (t *TokenInfo) UsedUp() bool { return t.Uses > 0 && t.Left == 0 }
 
 // RenewTokenInput names a token and says for how long it is to live from now on.
 type RenewTokenInput struct {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/approval"
@@ -167,8 +168,12 @@ func stillStands(tx *records.Tx, v *approval.Vote) (bool, error) {
 			return false, nil
 		}
 		t, there, err := tx.Token(id)
-		for _, id := range t.Line {
-			if from, is, err := tx.Token(id); err != nil || !is || !from.Revoked.IsZero() {
+		for _, id := range slices.Backward(t.Line) {
+			from, is, err := tx.Token(id)
+			if from.Freed { // nothing behind it counts any more
+				break
+			}
+			if err != nil || !is || !from.Revoked.IsZero() {
 				return false, err
 			}
 		}

@@ -185,7 +185,11 @@ func doListTokens(ctx context.Context, w *work, in *PageInput) (TokensOutput, er
 			if t.Namespace != w.call.Namespace {
 				continue
 			}
-			out.Tokens = append(out.Tokens, tokenInfo(t))
+			info := tokenInfo(t)
+			if info.Left, err = w.o.usesOf(ctx, &t); err != nil {
+				return out, err
+			}
+			out.Tokens = append(out.Tokens, info)
 			if len(out.Tokens) == in.Limit {
 				out.Next = pageOf(after)
 				return out, nil

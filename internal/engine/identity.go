@@ -4,7 +4,6 @@ import (
 	"context"
 	"crypto/rand"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/keyhold/keyhold/internal/audit"
@@ -59,43 +58,13 @@ func (i Identities) Token(ctx context.Context, id kms.ID) (Identity, error) {
 	}
 	p := kms.Principal{Name: t.Principal, Namespace: t.Namespace, Roles: t.Roles, Groups: t.Groups, Method: kms.AuthToken,
 		Credential: t.ID.String(), Expires: t.Expires, Scope: t.Scope}
-	revoked, line := !t.Revoked.IsZero(), t.Line
-	if over, err := o.loginOver(ctx, &t, &line); err != nil {
-		return Identity{}, err
-	} else if over {
-		revoked = true
-	}
-	for _, id := range t.Line {
-		from, err := o.records.Token(ctx, id)
-		if err != nil {
-			return Identity{}, err
-		}
-		if from.Rev == 0 || !from.Revoked.IsZero() {
-			revoked = true
-		} else if from.Expires.Before(p.Expires) {
-			p.Expires = from.Expires
-		}
-		if over, err := o.loginOver(ctx, &from, &line); err != nil {
-			return Identity{}, err
-		} else if over {
-			revoked = true
-		}
-	}
-	o.identify(&p)
-	return Identity{Principal: p, Digest: t.Digest, Revoked: revoked, Rev: t.Rev, Line: line, Uses: t.Uses, Bound: t.Bound}, nil
-}
-
-// loginOver tells whether the mount is gone at which a token was given, and adds it to what the token ends with.
-func (o *opened) loginOver(ctx context.Context, t *records.Token, line *[]kms.ID) (bool, error) {
-	if t.Login.Mount.IsZero() || t.Login.Path == tokenMount {
-		return false, nil
-	}
-	*line = append(slices.Clip(*line), t.Login.Mount)
-	r, err := o.rules.get(ctx, t.Namespace)
+	d, err := o.descentOf(ctx, &t)
 	if err != nil {
-		return false, err
+		return Identity{}, err
 	}
-	return r.logins[t.Login.Path].id != t.Login.Mount, nil
+	p.Expires = d.end(p.Expires)
+	o.identify(&p)
+	return Identity{Principal: p, Digest: t.Digest, Revoked: d.over || !t.Revoked.IsZero(), Rev: t.Rev, Line: append(d.mounts, t.Line...), Uses: t.Uses, Bound: t.Bound}, nil
 }
 
 // UseToken counts a use of a token that has only so many, for good: whatever comes of the request, it is used. CodeUnauthenticated: there is none left.

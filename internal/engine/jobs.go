@@ -218,24 +218,8 @@ func (e *Engine) sweep(ctx context.Context, o *opened) error {
 		after = next
 	}
 	ended := e.clock.Trusted().AddDate(0, -1, 0)
-	for after := (kms.ID{}); ; {
-		page, next, err := o.records.Tokens(ctx, after, 500)
-		if err != nil {
-			return err
-		}
-		for _, t := range page {
-			if t.Expires.After(ended) {
-				continue
-			}
-			_, touched, err := o.records.Update(ctx, func(tx *records.Tx) error { return tx.RemoveToken(t.ID) })
-			if err != nil {
-				return err
-			}
-			e.tell(touched)
-		}
-		if next.IsZero() {
-			return e.dropAccessKeys(ctx, o, ended)
-		}
-		after = next
+	if err := e.dropTokens(ctx, o, ended); err != nil {
+		return err
 	}
+	return e.dropAccessKeys(ctx, o, ended)
 }

@@ -172,17 +172,34 @@ func doReadToken(ctx context.Context, w *work, in *IDInput) (TokenOutput, error)
 	return w.tokenLeft(ctx, t)
 }
 
-// tokenLeft tells of a token, and how often it can still be used.
+// tokenLeft tells of a token with what it ends with, and how often it can still be used. One that ended with another one, or is used up, is there no more; the
+// last use of a token may ask about itself.
 func (w *work) tokenLeft(ctx context.Context, t records.Token) (TokenOutput, error) {
+	d, err := w.o.descentOf(ctx, &t)
+	if err != nil {
+		return TokenOutput{}, err
+	}
 	out := TokenOutput{tokenInfo(t)}
+	out.Token.Line, out.Token.Expires = d.from, d.end(t.Expires)
+	if out.Token.Left, err = w.o.usesOf(ctx, &t); err != nil {
+		return TokenOutput{}, err
+	}
+	if t.Revoked.IsZero() && (d.over || out.Token.UsedUp() && w.call.Principal.Credential != t.ID.String()) {
+		return TokenOutput{}, noTokenHere(t.ID)
+	}
+	return out, nil
+}
+
+// usesOf is how often a token can still be used; 0 of one that is used as often as one likes.
+func (o *opened) usesOf(ctx context.Context, t *records.Token) (uint32, error) {
 	if t.Uses == 0 {
-		return out, nil
+		return 0, nil
 	}
-	left, used, err := w.o.records.TokenUses(ctx, t.ID)
-	if used {
-		out.Token.Left = left
+	left, used, err := o.records.TokenUses(ctx, t.ID)
+	if !used {
+		left = t.Uses
 	}
-	return out, err
+	return left, err
 }
 
 func checkRenewal(in *RenewTokenInput) error {
@@ -213,6 +230,13 @@ func (w *work) renew(tx *records.Tx, t records.Token, ttl time.Duration) (RenewT
 		return RenewTokenOutput{}, kms.Errorf(kms.CodeExpired, "the token %s expired at %s", t.ID, spelt(t.Expires))
 	case !t.Renewable:
 		return RenewTokenOutput{}, kms.Errorf(kms.CodeBadRequest, "lease is not renewable: the token was made to end at %s", spelt(t.Expires))
+	}
+	if t.Uses > 0 && w.call.Principal.Credential != t.ID.String() {
+		if left, used, err := tx.TokenUses(t.ID); err != nil {
+			return RenewTokenOutput{}, err
+		} else if used && left == 0 {
+			return RenewTokenOutput{}, noTokenHere(t.ID)
+		}
 	}
 	if err := loginHolds(tx, &t); err != nil {
 		return RenewTokenOutput{}, err

@@ -102,6 +102,7 @@ type Token struct {
 	Limit     kms.Seconds       `json:"limit,omitzero"`  // the most that was asked for when it was made; 0: nothing was
 	Renewed   time.Time         `json:"renewed,omitzero"`
 	Line      []kms.ID          `json:"line,omitempty"` // the tokens that it comes from, the first one first: it ends with each of them
+	Freed     bool              `json:"freed,omitzero"` // it was revoked alone: what comes from it comes from nothing since
 	Path      string            `json:"path,omitempty"` // of the request that made it
 	Meta      map[string]string `json:"meta,omitempty"`
 

@@ -6,7 +6,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/keyhold/keyhold/internal/engine"
 	"github.com/keyhold/keyhold/internal/kms"
@@ -73,7 +72,7 @@ func (x *exchange) CapabilitiesOfAccessor(ctx context.Context) *fault {
 			return faultOf(err)
 		}
 		for i := range page.Tokens {
-			if t := &page.Tokens[i]; t.ID == id && t.Revoked.IsZero() && (t.Expires.IsZero() || t.Expires.After(time.Now())) {
+			if t := &page.Tokens[i]; t.ID == id && standing(t) {
 				return x.capabilitiesOf(ctx, text, subject{t.Principal, t.Roles, t.Groups, t.Scope})
 			}
 		}

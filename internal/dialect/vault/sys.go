@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/keyhold/keyhold/internal/engine"
+	"github.com/keyhold/keyhold/internal/kms"
 )
 
 // apiVersion is the version of OpenBao that is followed, marked as not being it (SemVer 2.0 §10): clients ask which features there are by it.
@@ -235,13 +236,25 @@ func (x *exchange) AddMount(ctx context.Context) *fault {
 
 // UIMounts answers what the caller may see, as the command lines ask.
 func (x *exchange) UIMounts(ctx context.Context) *fault {
-	if err := x.known(ctx); err != nil {
+	auth := []engine.AuthInfo{tokenAuth}
+	may, err := x.engine.CanI(ctx, x.call, engine.CanIInput{Action: kms.ReadAuth})
+	if err == nil && may.Explanation.Allowed {
+		var out engine.AuthsOutput
+		out, err = x.engine.ListAuth(ctx, x.call)
+		auth = append(out.Mounts, tokenAuth)
+	}
+	if err != nil {
 		return faultOf(err)
 	}
 	x.e.open()
 	x.e.name("auth")
 	x.e.open()
-	x.list([]mount{{tokenMount, tokenMount, tokenAuth.Description}})
+	for i := range auth {
+		x.e.key(auth[i].Path + "/")
+		x.e.open()
+		x.authMount(&auth[i])
+		x.e.close()
+	}
 	x.e.close()
 	x.e.name("secret")
 	x.e.open()

@@ -3,9 +3,8 @@ package vault
 import "github.com/keyhold/keyhold/internal/kms"
 
 const (
-	noOrphans = "what comes from a token ends with it: make orphans with auth/token/create-orphan"
-	ownRoles  = "without `allowed_entity_aliases` and batch tokens; without allowed policies the role allows those of the caller"
-	noTidy    = "the server removes tokens that ended by itself"
+	ownRoles = "without `allowed_entity_aliases` and batch tokens; without allowed policies the role allows those of the caller"
+	noTidy   = "the server removes tokens that ended by itself"
 )
 
 // tokenRoutes are those of tokens.
@@ -29,9 +28,9 @@ var tokenRoutes = flat(
 		{method: "DELETE", pattern: "auth/token/roles/{role_name}", grants: may(canDelete, kms.DeleteAuthRole), run: (*exchange).DeleteTokenRole},
 		{method: "POST", pattern: "auth/token/revoke", grants: may(canUpdate, kms.RevokeToken), run: (*exchange).Revoke},
 		{method: "POST", pattern: "auth/token/revoke-accessor", grants: may(canUpdate, kms.RevokeToken), run: (*exchange).RevokeAccessor},
+		{method: "POST", pattern: "auth/token/revoke-orphan", grants: may(canUpdate, kms.RevokeToken), run: (*exchange).RevokeOrphan},
 		{method: "POST", pattern: "auth/token/revoke-self", grants: may(canUpdate, kms.RevokeOwnToken), run: (*exchange).RevokeSelf},
 	},
-	absent("POST", noOrphans, "auth/token/revoke-orphan"),
 	absent("POST", noTidy, "auth/token/tidy"),
 )
 

@@ -67,7 +67,7 @@ func (x *exchange) LookUpAccessor(ctx context.Context) *fault {
 	if err != nil {
 		return otherToken(err, http.StatusBadRequest, badAccessor)
 	}
-	if !out.Token.Revoked.IsZero() {
+	if !standing(&out.Token) {
 		return newFault(http.StatusBadRequest, badAccessor)
 	}
 	x.describe(&out.Token, "")
@@ -79,6 +79,11 @@ const (
 	badToken    = "bad token"
 	badAccessor = "invalid accessor"
 )
+
+// standing tells whether a token has not ended by what is known of it alone.
+func standing(t *engine.TokenInfo) bool {
+	return t.Revoked.IsZero() && !t.UsedUp() && (t.Expires.IsZero() || time.Now().Before(t.Expires))
+}
 
 // otherToken is an error about a token that was named in the request.
 func otherToken(err error, status int, text string) *fault {
@@ -397,7 +402,7 @@ func (x *exchange) ListAccessors(ctx context.Context) *fault {
 			return faultOf(err)
 		}
 		for i := range out.Tokens {
-			if t := &out.Tokens[i]; t.Revoked.IsZero() && time.Now().Before(t.Expires) {
+			if t := &out.Tokens[i]; standing(t) {
 				p.add(t.ID.String())
 			}
 		}
@@ -418,6 +423,22 @@ func (x *exchange) Revoke(ctx context.Context) *fault {
 		return f
 	}
 	return x.revoke(ctx, id, http.StatusForbidden, badToken)
+}
+
+// RevokeOrphan ends a token alone: what comes from it lives on, and comes from nothing.
+func (x *exchange) RevokeOrphan(ctx context.Context) *fault {
+	if s, f := x.in.text("token"); f != nil || s == "" {
+		return orFault(f, "missing token")
+	}
+	_, id, f := x.named(ctx)
+	if f != nil {
+		return f
+	}
+	if _, err := x.engine.RevokeTokenAlone(ctx, x.call, engine.LetGoInput{ID: id}); err != nil {
+		return otherToken(err, http.StatusForbidden, badToken)
+	}
+	x.status = http.StatusNoContent
+	return nil
 }
 
 // RevokeAccessor ends a token by the name that it has for others, and what comes from it.

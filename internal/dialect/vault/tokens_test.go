@@ -150,3 +150,56 @@ func TestWhatComesFromATokenEndsWithIt(t *testing.T) {
 		t.Error("a revoked token is good")
 	}
 }
+
+// TestATokenIsRevokedWithoutWhatComesFromIt, and nobody finds it any more.
+func TestATokenIsRevokedWithoutWhatComesFromIt(t *testing.T) {
+	s := vaulttest.Open(t)
+	from, _ := authOf(t, s.Ask(t, s.Admin, "POST", "auth/token/create", `{"ttl":"1h"}`))
+	child, _ := authOf(t, s.Ask(t, from.Token, "POST", "auth/token/create", `{"ttl":"1h","policies":["user"]}`))
+	wantStatus(t, s.Ask(t, child.Token, "POST", "auth/token/revoke-orphan", `{"token":"`+from.Token+`"}`), 403, "")
+	wantStatus(t, s.Ask(t, s.Admin, "POST", "auth/token/revoke-orphan", ""), 400, "missing token")
+	wantStatus(t, s.Ask(t, s.Admin, "POST", "auth/token/revoke-orphan", `{"token":"`+from.Token+`"}`), 204, "")
+	wantStatus(t, s.Ask(t, s.Admin, "POST", "auth/token/revoke-orphan", `{"token":"`+from.Token+`"}`), 403, "bad token")
+	wantStatus(t, s.Ask(t, s.Admin, "POST", "auth/token/lookup-accessor", `{"accessor":"`+from.Accessor+`"}`), 400, "invalid accessor")
+	var got described
+	if s.Ask(t, child.Token, "GET", "auth/token/lookup-self", "").Into(t, &got); !got.Orphan {
+		t.Errorf("got %+v", got)
+	}
+}
+
+// TestATokenThatIsUsedUpIsGone for everyone who looks, at once.
+func TestATokenThatIsUsedUpIsGone(t *testing.T) {
+	s := vaulttest.Open(t)
+	made, _ := authOf(t, s.Ask(t, s.Admin, "POST", "auth/token/create", `{"ttl":"1h","num_uses":1}`))
+	wantStatus(t, s.Ask(t, made.Token, "GET", "auth/token/lookup-self", ""), 200, "")
+	for path, body := range map[string]string{"lookup": `{"token":"` + made.Token + `"}`, "lookup-accessor": `{"accessor":"` + made.Accessor + `"}`, "renew-accessor": `{"accessor":"` + made.Accessor + `"}`} {
+		if a := s.Ask(t, s.Admin, "POST", "auth/token/"+path, body); a.Status != 400 && a.Status != 403 {
+			t.Errorf("%s: got %d %s", path, a.Status, a.Body)
+		}
+	}
+	var list struct{ Keys []string }
+	if s.Ask(t, s.Admin, "LIST", "auth/token/accessors", "").Into(t, &list); slices.Contains(list.Keys, made.Accessor) {
+		t.Errorf("got %v", list.Keys)
+	}
+}
+
+// TestTheListOfMountsHasThoseOfLogins, for those who may see them.
+func TestTheListOfMountsHasThoseOfLogins(t *testing.T) {
+	s := vaulttest.Open(t)
+	wantStatus(t, s.Ask(t, s.Admin, "POST", "sys/auth/team/approle", `{"type":"approle","description":"machines"}`), 204, "")
+	type row struct{ Type, Description string }
+	for _, of := range []struct {
+		token string
+		sees  bool
+	}{{s.Admin, true}, {s.User, false}} {
+		var got struct{ Auth, Secret map[string]row }
+		s.Ask(t, of.token, "GET", "sys/internal/ui/mounts", "").Into(t, &got)
+		if m, is := got.Auth["team/approle/"]; is != of.sees || is && m != (row{"approle", "machines"}) || got.Auth["token/"].Type != "token" || got.Secret["transit/"].Type != "transit" {
+			t.Errorf("got %+v", got)
+		}
+	}
+	var got map[string]row
+	if s.Ask(t, s.Admin, "GET", "sys/auth", "").Into(t, &got); got["team/approle/"].Type != "approle" || got["token/"].Type != "token" {
+		t.Errorf("got %+v", got)
+	}
+}
