@@ -112,6 +112,18 @@ type Token struct {
 	CreatedBy string    `json:"created_by,omitempty"`
 	ExpiresAt time.Time `json:"expires_at,omitzero"`
 	RevokedAt time.Time `json:"revoked_at,omitzero"` // zero: it stands
+
+	Renewable     bool              `json:"renewable,omitempty"`
+	TTLSeconds    int64             `json:"ttl_seconds,omitempty"`    // that it was made with; 0: not known
+	PeriodSeconds int64             `json:"period_seconds,omitempty"` // that every renewal gives it; 0: it has no period
+	RenewedAt     time.Time         `json:"renewed_at,omitzero"`
+	Uses          uint32            `json:"uses,omitempty"`      // how often it can be used, of all; 0: as often as one likes
+	UsesLeft      uint32            `json:"uses_left,omitempty"` // of these
+	Bound         []string          `json:"bound,omitempty"`     // networks from where it is used; none: from anywhere
+	Path          string            `json:"path,omitempty"`      // of the request of the Vault dialect that made it
+	Role          string            `json:"role,omitempty"`      // that it logged in as, or was made by
+	Metadata      map[string]string `json:"metadata,omitempty"`
+	ComesFrom     []string          `json:"comes_from,omitempty"` // ids of the tokens that it ends with, the first one first
 }
 
 // CreateTokenInput asks for a token.
@@ -147,6 +159,12 @@ func (c *Client) ListTokens(ctx context.Context, options ...Option) iter.Seq2[To
 	})
 }
 
+// GetToken answers a token by its public id. CodeNotFound: there is none, it is used up, or it ended with another one.
+func (c *Client) GetToken(ctx context.Context, id string, options ...Option) (Token, error) {
+	res, err := invoke(ctx, c, c.admin.GetToken, &keyholdv1.GetTokenRequest{Id: id}, reads, options)
+	return toToken(res.GetToken()), err
+}
+
 // RevokeToken ends a token at once. The id is the public one.
 func (c *Client) RevokeToken(ctx context.Context, id string, options ...Option) (Token, error) {
 	res, err := invoke(ctx, c, c.admin.RevokeToken, &keyholdv1.RevokeTokenRequest{Id: id}, changes, options)
@@ -157,6 +175,8 @@ func toToken(t *keyholdv1.Token) Token {
 	return Token{
 		ID: t.GetId(), Namespace: t.GetNamespace(), Principal: t.GetPrincipal(), Roles: t.GetRoles(), Groups: t.GetGroups(), Scope: t.GetScope(),
 		CreatedAt: timeOf(t.GetCreatedAt()), CreatedBy: t.GetCreatedBy(), ExpiresAt: timeOf(t.GetExpiresAt()), RevokedAt: timeOf(t.GetRevokedAt()),
+		Renewable: t.GetRenewable(), TTLSeconds: t.GetTtl().GetSeconds(), PeriodSeconds: t.GetPeriod().GetSeconds(), RenewedAt: timeOf(t.GetRenewedAt()), Uses: t.GetUses(), UsesLeft: t.GetUsesLeft(),
+		Bound: t.GetBound(), Path: t.GetPath(), Role: t.GetRole(), Metadata: t.GetMetadata(), ComesFrom: t.GetComesFrom(),
 	}
 }
 

@@ -52,7 +52,7 @@ func standing(expires, revoked time.Time) cell {
 func (a *app) tokenCommand() *cobra.Command {
 	return group(groupAccess, "token", "Make and revoke bearer tokens",
 		"Make, list and revoke bearer tokens. A token acts as a principal of the namespace, with the roles and groups it was made with.",
-		a.tokenCreate(), a.tokenList(), a.tokenRevoke())
+		a.tokenCreate(), a.tokenList(), a.tokenShow(), a.tokenRevoke())
 }
 
 // newToken is the JSON of a token that was made. Secret is left out when it went to a file.
@@ -150,14 +150,64 @@ func (a *app) tokenList() *cobra.Command {
 		Example: "  keyhold token list",
 		Args:    cobra.NoArgs,
 		RunE: a.call(func(ctx context.Context, c *client.Client, _ []string) error {
-			return listing(a, "tokens", limit, c.ListTokens(ctx, a.options()...), []string{"ID", "PRINCIPAL", "ROLES", "STATE", "CREATED", "EXPIRES", "BY"}, func(t client.Token) []cell {
-				return []cell{plain(t.ID), plain(t.Principal), plain(strings.Join(t.Roles, ", ")), standing(t.ExpiresAt, t.RevokedAt), plain(moment(t.CreatedAt)), plain(moment(t.ExpiresAt)), plain(t.CreatedBy)}
+			return listing(a, "tokens", limit, c.ListTokens(ctx, a.options()...), []string{"ID", "PRINCIPAL", "ROLES", "STATE", "CREATED", "EXPIRES", "BY", "USES LEFT", "MADE AT"}, func(t client.Token) []cell {
+				return []cell{plain(t.ID), plain(t.Principal), plain(strings.Join(t.Roles, ", ")), tokenStanding(&t), plain(moment(t.CreatedAt)), plain(moment(t.ExpiresAt)), plain(t.CreatedBy),
+					plain(usesLeft(&t)), plain(t.Path)}
 			})
 		}),
 		ValidArgsFunction: fixed(),
 	}
 	limitFlag(cmd, &limit, 0)
 	return cmd
+}
+
+// tokenStanding is the state of a token, which may be used up besides.
+func tokenStanding(t *client.Token) cell {
+	if t.RevokedAt.IsZero() && t.Uses > 0 && t.UsesLeft == 0 {
+		return state("used up")
+	}
+	return standing(t.ExpiresAt, t.RevokedAt)
+}
+
+func usesLeft(t *client.Token) string {
+	if t.Uses == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%d of %d", t.UsesLeft, t.Uses)
+}
+
+// lifeOf is a length of time that may be none.
+func lifeOf(seconds int64) string {
+	if seconds == 0 {
+		return ""
+	}
+	return spell(time.Duration(seconds) * time.Second)
+}
+
+func (a *app) tokenShow() *cobra.Command {
+	return &cobra.Command{
+		Use: "show ID", Short: "Show a token: until when, from where and how often it is good, and what made it",
+		Long: `Show what the server knows of a token, by its public id: who it stands for, until when, from where and how often it is good, and what made it. The
+token itself is never shown again. One that is used up, or ended with another one, is not there.`,
+		Example: "  keyhold token show $TOKEN_ID",
+		Args:    cobra.ExactArgs(1),
+		RunE: a.call(func(ctx context.Context, c *client.Client, args []string) error {
+			t, err := c.GetToken(ctx, args[0], a.options()...)
+			if err != nil {
+				return err
+			}
+			if a.json() {
+				return a.writeJSON(t)
+			}
+			return a.facts(fact{"id", plain(t.ID)}, fact{"principal", plain(t.Principal)}, fact{"namespace", plain(t.Namespace)}, fact{"roles", plain(strings.Join(t.Roles, ", "))},
+				fact{"groups", plain(strings.Join(t.Groups, ", "))}, fact{"scope", plain(strings.Join(t.Scope, ", "))}, fact{"state", tokenStanding(&t)},
+				fact{"created", plain(moment(t.CreatedAt))}, fact{"by", plain(t.CreatedBy)}, fact{"expires", plain(moment(t.ExpiresAt))}, fact{"renewable", plain(map[bool]string{true: "yes"}[t.Renewable])},
+				fact{"renewed", plain(moment(t.RenewedAt))}, fact{"lives", plain(lifeOf(t.TTLSeconds))}, fact{"period", plain(lifeOf(t.PeriodSeconds))}, fact{"uses left", plain(usesLeft(&t))},
+				fact{"used from", plain(strings.Join(t.Bound, ", "))}, fact{"made at", plain(t.Path)}, fact{"role", plain(t.Role)}, fact{"metadata", plain(labelsOf(t.Metadata))},
+				fact{"comes from", plain(strings.Join(t.ComesFrom, ", "))})
+		}),
+		ValidArgsFunction: fixed(),
+	}
 }
 
 // tokenChange is the JSON of a token after a change.

@@ -94,7 +94,7 @@ var stateColours = map[string]colour{
 	"replayed": yellow, "dry-run": faint, "idle": faint,
 	"pending-destruction": red, "destroyed": red, "compromised": red, "destroyed-compromised": red, "denied": red, "refused": red,
 	"scheduled": yellow, "erased": red, "irrecoverable": red,
-	"failed": red, "withheld": red, "no": red, "revoked": red, "expired": red,
+	"failed": red, "withheld": red, "no": red, "revoked": red, "expired": red, "used up": red,
 }
 
 func state(s string) cell { return cell{text: s, colour: stateColours[s]} }

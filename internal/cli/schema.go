@@ -54,7 +54,7 @@ func schemas() map[string]form {
 		"keyhold key grant retire": one(grantChange{}),
 		"keyhold policy put":       one(policyChange{}), "keyhold policy get": one(client.Policy{}), "keyhold policy list": list("policies", client.Policy{}),
 		"keyhold policy delete": one(policyChange{}), "keyhold policy check": one(policyChecked{}), "keyhold policy can-i": one(client.Explanation{}), "keyhold policy explain": one(client.Explanation{}),
-		"keyhold token create": one(newToken{}), "keyhold token list": list("tokens", client.Token{}), "keyhold token revoke": one(tokenChange{}),
+		"keyhold token create": one(newToken{}), "keyhold token list": list("tokens", client.Token{}), "keyhold token show": one(client.Token{}), "keyhold token revoke": one(tokenChange{}),
 		"keyhold credential create": one(credentialChange{}), "keyhold credential list": list("credentials", client.Credential{}), "keyhold credential revoke": one(credentialChange{}),
 		"keyhold credential access-key create": one(newAccessKey{}), "keyhold credential access-key list": list("access_keys", client.AccessKey{}),
 		"keyhold credential access-key rotate": one(newAccessKey{}), "keyhold credential access-key revoke": one(accessKeyChange{}),

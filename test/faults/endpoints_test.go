@@ -331,6 +331,7 @@ var wellFormed = map[string]string{
 	"PutPolicy":                    `{"id":"p","text":"forbid (principal, action, resource);"}`,
 	"ReEncrypt":                    `{"toKey":"k","ciphertext":"CIPHERTEXT"}`,
 	"ReEncryptBatch":               `{"toKey":"k","items":[{"ciphertext":"CIPHERTEXT"}]}`,
+	"GetToken":                     `{"id":"01234567-89ab-7def-8123-456789abcdef"}`,
 	"RevokeToken":                  `{"id":"01234567-89ab-7def-8123-456789abcdef"}`,
 	"UpdateNamespace":              `{"name":"default","description":"mine"}`,
 	"CancelNamespaceDestruction":   `{"name":"default"}`,

@@ -1462,7 +1462,29 @@ type Token struct {
 	CreatedBy string                 `protobuf:"bytes,8,opt,name=created_by,json=createdBy,proto3" json:"created_by,omitempty"`
 	ExpiresAt *timestamppb.Timestamp `protobuf:"bytes,9,opt,name=expires_at,json=expiresAt,proto3" json:"expires_at,omitempty"`
 	// Not set: the token stands.
-	RevokedAt     *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
+	RevokedAt *timestamppb.Timestamp `protobuf:"bytes,10,opt,name=revoked_at,json=revokedAt,proto3" json:"revoked_at,omitempty"`
+	// It can be made to live longer.
+	Renewable bool `protobuf:"varint,11,opt,name=renewable,proto3" json:"renewable,omitempty"`
+	// What it was made with, and what a renewal gives it if nothing else is asked for. Not set: not known.
+	Ttl *durationpb.Duration `protobuf:"bytes,12,opt,name=ttl,proto3" json:"ttl,omitempty"`
+	// Every renewal gives it so much, without an end. Not set: it has no period.
+	Period *durationpb.Duration `protobuf:"bytes,13,opt,name=period,proto3" json:"period,omitempty"`
+	// Not set: it was never renewed.
+	RenewedAt *timestamppb.Timestamp `protobuf:"bytes,14,opt,name=renewed_at,json=renewedAt,proto3" json:"renewed_at,omitempty"`
+	// How often it can be used, of all. 0: as often as one likes.
+	Uses uint32 `protobuf:"varint,15,opt,name=uses,proto3" json:"uses,omitempty"`
+	// How often it can be used still, if `uses` is not 0.
+	UsesLeft uint32 `protobuf:"varint,16,opt,name=uses_left,json=usesLeft,proto3" json:"uses_left,omitempty"`
+	// Networks from where it is used, as `10.0.0.0/8`. Empty: from anywhere.
+	Bound []string `protobuf:"bytes,17,rep,name=bound,proto3" json:"bound,omitempty"`
+	// Path of the request of the Vault dialect that made it, for example `auth/approle/login`. Empty: it was made another way.
+	Path string `protobuf:"bytes,18,opt,name=path,proto3" json:"path,omitempty"`
+	// Role or user that it logged in as, or that it was made by. Empty: none.
+	Role string `protobuf:"bytes,19,opt,name=role,proto3" json:"role,omitempty"`
+	// What describes it.
+	Metadata map[string]string `protobuf:"bytes,20,rep,name=metadata,proto3" json:"metadata,omitempty" protobuf_key:"bytes,1,opt,name=key" protobuf_val:"bytes,2,opt,name=value"`
+	// Public ids of the tokens that it comes from, the first one first: it ends with each of them.
+	ComesFrom     []string `protobuf:"bytes,21,rep,name=comes_from,json=comesFrom,proto3" json:"comes_from,omitempty"`
 	unknownFields protoimpl.UnknownFields
 	sizeCache     protoimpl.SizeCache
 }
@@ -1567,6 +1589,128 @@ func (x *Token) GetRevokedAt() *timestamppb.Timestamp {
 	return nil
 }
 
+func (x *Token) GetRenewable() bool {
+	if x != nil {
+		return x.Renewable
+	}
+	return false
+}
+
+func (x *Token) GetTtl() *durationpb.Duration {
+	if x != nil {
+		return x.Ttl
+	}
+	return nil
+}
+
+func (x *Token) GetPeriod() *durationpb.Duration {
+	if x != nil {
+		return x.Period
+	}
+	return nil
+}
+
+func (x *Token) GetRenewedAt() *timestamppb.Timestamp {
+	if x != nil {
+		return x.RenewedAt
+	}
+	return nil
+}
+
+func (x *Token) GetUses() uint32 {
+	if x != nil {
+		return x.Uses
+	}
+	return 0
+}
+
+func (x *Token) GetUsesLeft() uint32 {
+	if x != nil {
+		return x.UsesLeft
+	}
+	return 0
+}
+
+func (x *Token) GetBound() []string {
+	if x != nil {
+		return x.Bound
+	}
+	return nil
+}
+
+func (x *Token) GetPath() string {
+	if x != nil {
+		return x.Path
+	}
+	return ""
+}
+
+func (x *Token) GetRole() string {
+	if x != nil {
+		return x.Role
+	}
+	return ""
+}
+
+func (x *Token) GetMetadata() map[string]string {
+	if x != nil {
+		return x.Metadata
+	}
+	return nil
+}
+
+func (x *Token) GetComesFrom() []string {
+	if x != nil {
+		return x.ComesFrom
+	}
+	return nil
+}
+
+type GetTokenRequest struct {
+	state protoimpl.MessageState `protogen:"open.v1"`
+	// Public id of the token.
+	Id            string `protobuf:"bytes,1,opt,name=id,proto3" json:"id,omitempty"`
+	unknownFields protoimpl.UnknownFields
+	sizeCache     protoimpl.SizeCache
+}
+
+func (x *GetTokenRequest) Reset() {
+	*x = GetTokenRequest{}
+	mi := &file_keyhold_v1_admin_proto_msgTypes[22]
+	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+	ms.StoreMessageInfo(mi)
+}
+
+func (x *GetTokenRequest) String() string {
+	return protoimpl.X.MessageStringOf(x)
+}
+
+func (*GetTokenRequest) ProtoMessage() {}
+
+func (x *GetTokenRequest) ProtoReflect() protoreflect.Message {
+	mi := &file_keyhold_v1_admin_proto_msgTypes[22]
+	if x != nil {
+		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
+		if ms.LoadMessageInfo() == nil {
+			ms.StoreMessageInfo(mi)
+		}
+		return ms
+	}
+	return mi.MessageOf(x)
+}
+
+// Deprecated: Use GetTokenRequest.ProtoReflect.Descriptor instead.
+func (*GetTokenRequest) Descriptor() ([]byte, []int) {
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{22}
+}
+
+func (x *GetTokenRequest) GetId() string {
+	if x != nil {
+		return x.Id
+	}
+	return ""
+}
+
 type CreateTokenRequest struct {
 	state protoimpl.MessageState `protogen:"open.v1"`
 	// Name of the principal, for example `svc/orders`.
@@ -1585,7 +1729,7 @@ type CreateTokenRequest struct {
 
 func (x *CreateTokenRequest) Reset() {
 	*x = CreateTokenRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[22]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[23]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1597,7 +1741,7 @@ func (x *CreateTokenRequest) String() string {
 func (*CreateTokenRequest) ProtoMessage() {}
 
 func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[22]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[23]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1610,7 +1754,7 @@ func (x *CreateTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenRequest.ProtoReflect.Descriptor instead.
 func (*CreateTokenRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{22}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{23}
 }
 
 func (x *CreateTokenRequest) GetPrincipal() string {
@@ -1659,7 +1803,7 @@ type CreateTokenResponse struct {
 
 func (x *CreateTokenResponse) Reset() {
 	*x = CreateTokenResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[23]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[24]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1671,7 +1815,7 @@ func (x *CreateTokenResponse) String() string {
 func (*CreateTokenResponse) ProtoMessage() {}
 
 func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[23]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[24]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1684,7 +1828,7 @@ func (x *CreateTokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateTokenResponse.ProtoReflect.Descriptor instead.
 func (*CreateTokenResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{23}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{24}
 }
 
 func (x *CreateTokenResponse) GetSecret() string {
@@ -1713,7 +1857,7 @@ type ListTokensRequest struct {
 
 func (x *ListTokensRequest) Reset() {
 	*x = ListTokensRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[24]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[25]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1725,7 +1869,7 @@ func (x *ListTokensRequest) String() string {
 func (*ListTokensRequest) ProtoMessage() {}
 
 func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[24]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[25]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1738,7 +1882,7 @@ func (x *ListTokensRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensRequest.ProtoReflect.Descriptor instead.
 func (*ListTokensRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{24}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{25}
 }
 
 func (x *ListTokensRequest) GetPageSize() uint32 {
@@ -1766,7 +1910,7 @@ type ListTokensResponse struct {
 
 func (x *ListTokensResponse) Reset() {
 	*x = ListTokensResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[25]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[26]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1778,7 +1922,7 @@ func (x *ListTokensResponse) String() string {
 func (*ListTokensResponse) ProtoMessage() {}
 
 func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[25]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[26]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1791,7 +1935,7 @@ func (x *ListTokensResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListTokensResponse.ProtoReflect.Descriptor instead.
 func (*ListTokensResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{25}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{26}
 }
 
 func (x *ListTokensResponse) GetTokens() []*Token {
@@ -1818,7 +1962,7 @@ type RevokeTokenRequest struct {
 
 func (x *RevokeTokenRequest) Reset() {
 	*x = RevokeTokenRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[26]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[27]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1830,7 +1974,7 @@ func (x *RevokeTokenRequest) String() string {
 func (*RevokeTokenRequest) ProtoMessage() {}
 
 func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[26]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[27]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1843,7 +1987,7 @@ func (x *RevokeTokenRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeTokenRequest.ProtoReflect.Descriptor instead.
 func (*RevokeTokenRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{26}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{27}
 }
 
 func (x *RevokeTokenRequest) GetId() string {
@@ -1862,7 +2006,7 @@ type TokenResponse struct {
 
 func (x *TokenResponse) Reset() {
 	*x = TokenResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[27]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[28]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1874,7 +2018,7 @@ func (x *TokenResponse) String() string {
 func (*TokenResponse) ProtoMessage() {}
 
 func (x *TokenResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[27]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[28]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1887,7 +2031,7 @@ func (x *TokenResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use TokenResponse.ProtoReflect.Descriptor instead.
 func (*TokenResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{27}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{28}
 }
 
 func (x *TokenResponse) GetToken() *Token {
@@ -1921,7 +2065,7 @@ type Credential struct {
 
 func (x *Credential) Reset() {
 	*x = Credential{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[28]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[29]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -1933,7 +2077,7 @@ func (x *Credential) String() string {
 func (*Credential) ProtoMessage() {}
 
 func (x *Credential) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[28]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[29]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -1946,7 +2090,7 @@ func (x *Credential) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Credential.ProtoReflect.Descriptor instead.
 func (*Credential) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{28}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{29}
 }
 
 func (x *Credential) GetSubject() string {
@@ -2021,7 +2165,7 @@ type CreateCredentialRequest struct {
 
 func (x *CreateCredentialRequest) Reset() {
 	*x = CreateCredentialRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[29]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[30]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2033,7 +2177,7 @@ func (x *CreateCredentialRequest) String() string {
 func (*CreateCredentialRequest) ProtoMessage() {}
 
 func (x *CreateCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[29]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[30]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2046,7 +2190,7 @@ func (x *CreateCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateCredentialRequest.ProtoReflect.Descriptor instead.
 func (*CreateCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{29}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{30}
 }
 
 func (x *CreateCredentialRequest) GetSubject() string {
@@ -2086,7 +2230,7 @@ type CredentialResponse struct {
 
 func (x *CredentialResponse) Reset() {
 	*x = CredentialResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[30]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[31]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2098,7 +2242,7 @@ func (x *CredentialResponse) String() string {
 func (*CredentialResponse) ProtoMessage() {}
 
 func (x *CredentialResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[30]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[31]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2111,7 +2255,7 @@ func (x *CredentialResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CredentialResponse.ProtoReflect.Descriptor instead.
 func (*CredentialResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{30}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{31}
 }
 
 func (x *CredentialResponse) GetCredential() *Credential {
@@ -2133,7 +2277,7 @@ type ListCredentialsRequest struct {
 
 func (x *ListCredentialsRequest) Reset() {
 	*x = ListCredentialsRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[31]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[32]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2145,7 +2289,7 @@ func (x *ListCredentialsRequest) String() string {
 func (*ListCredentialsRequest) ProtoMessage() {}
 
 func (x *ListCredentialsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[31]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[32]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2158,7 +2302,7 @@ func (x *ListCredentialsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCredentialsRequest.ProtoReflect.Descriptor instead.
 func (*ListCredentialsRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{31}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{32}
 }
 
 func (x *ListCredentialsRequest) GetPageSize() uint32 {
@@ -2186,7 +2330,7 @@ type ListCredentialsResponse struct {
 
 func (x *ListCredentialsResponse) Reset() {
 	*x = ListCredentialsResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[32]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[33]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2198,7 +2342,7 @@ func (x *ListCredentialsResponse) String() string {
 func (*ListCredentialsResponse) ProtoMessage() {}
 
 func (x *ListCredentialsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[32]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[33]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2211,7 +2355,7 @@ func (x *ListCredentialsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListCredentialsResponse.ProtoReflect.Descriptor instead.
 func (*ListCredentialsResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{32}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{33}
 }
 
 func (x *ListCredentialsResponse) GetCredentials() []*Credential {
@@ -2237,7 +2381,7 @@ type RevokeCredentialRequest struct {
 
 func (x *RevokeCredentialRequest) Reset() {
 	*x = RevokeCredentialRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[33]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[34]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2249,7 +2393,7 @@ func (x *RevokeCredentialRequest) String() string {
 func (*RevokeCredentialRequest) ProtoMessage() {}
 
 func (x *RevokeCredentialRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[33]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[34]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2262,7 +2406,7 @@ func (x *RevokeCredentialRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeCredentialRequest.ProtoReflect.Descriptor instead.
 func (*RevokeCredentialRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{33}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{34}
 }
 
 func (x *RevokeCredentialRequest) GetSubject() string {
@@ -2303,7 +2447,7 @@ type AccessKey struct {
 
 func (x *AccessKey) Reset() {
 	*x = AccessKey{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[34]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[35]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2315,7 +2459,7 @@ func (x *AccessKey) String() string {
 func (*AccessKey) ProtoMessage() {}
 
 func (x *AccessKey) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[34]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[35]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2328,7 +2472,7 @@ func (x *AccessKey) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessKey.ProtoReflect.Descriptor instead.
 func (*AccessKey) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{34}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{35}
 }
 
 func (x *AccessKey) GetId() string {
@@ -2426,7 +2570,7 @@ type CreateAccessKeyRequest struct {
 
 func (x *CreateAccessKeyRequest) Reset() {
 	*x = CreateAccessKeyRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[35]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[36]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2438,7 +2582,7 @@ func (x *CreateAccessKeyRequest) String() string {
 func (*CreateAccessKeyRequest) ProtoMessage() {}
 
 func (x *CreateAccessKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[35]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[36]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2451,7 +2595,7 @@ func (x *CreateAccessKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAccessKeyRequest.ProtoReflect.Descriptor instead.
 func (*CreateAccessKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{35}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{36}
 }
 
 func (x *CreateAccessKeyRequest) GetPrincipal() string {
@@ -2502,7 +2646,7 @@ type CreateAccessKeyResponse struct {
 
 func (x *CreateAccessKeyResponse) Reset() {
 	*x = CreateAccessKeyResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[36]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[37]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2514,7 +2658,7 @@ func (x *CreateAccessKeyResponse) String() string {
 func (*CreateAccessKeyResponse) ProtoMessage() {}
 
 func (x *CreateAccessKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[36]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[37]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2527,7 +2671,7 @@ func (x *CreateAccessKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CreateAccessKeyResponse.ProtoReflect.Descriptor instead.
 func (*CreateAccessKeyResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{36}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{37}
 }
 
 func (x *CreateAccessKeyResponse) GetSecret() string {
@@ -2565,7 +2709,7 @@ type ListAccessKeysRequest struct {
 
 func (x *ListAccessKeysRequest) Reset() {
 	*x = ListAccessKeysRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[37]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[38]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2577,7 +2721,7 @@ func (x *ListAccessKeysRequest) String() string {
 func (*ListAccessKeysRequest) ProtoMessage() {}
 
 func (x *ListAccessKeysRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[37]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[38]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2590,7 +2734,7 @@ func (x *ListAccessKeysRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessKeysRequest.ProtoReflect.Descriptor instead.
 func (*ListAccessKeysRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{37}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{38}
 }
 
 func (x *ListAccessKeysRequest) GetPrincipal() string {
@@ -2625,7 +2769,7 @@ type ListAccessKeysResponse struct {
 
 func (x *ListAccessKeysResponse) Reset() {
 	*x = ListAccessKeysResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[38]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[39]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2637,7 +2781,7 @@ func (x *ListAccessKeysResponse) String() string {
 func (*ListAccessKeysResponse) ProtoMessage() {}
 
 func (x *ListAccessKeysResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[38]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[39]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2650,7 +2794,7 @@ func (x *ListAccessKeysResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListAccessKeysResponse.ProtoReflect.Descriptor instead.
 func (*ListAccessKeysResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{38}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{39}
 }
 
 func (x *ListAccessKeysResponse) GetAccessKeys() []*AccessKey {
@@ -2681,7 +2825,7 @@ type RotateAccessKeyRequest struct {
 
 func (x *RotateAccessKeyRequest) Reset() {
 	*x = RotateAccessKeyRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[39]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2693,7 +2837,7 @@ func (x *RotateAccessKeyRequest) String() string {
 func (*RotateAccessKeyRequest) ProtoMessage() {}
 
 func (x *RotateAccessKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[39]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2706,7 +2850,7 @@ func (x *RotateAccessKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateAccessKeyRequest.ProtoReflect.Descriptor instead.
 func (*RotateAccessKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{39}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{40}
 }
 
 func (x *RotateAccessKeyRequest) GetId() string {
@@ -2740,7 +2884,7 @@ type RevokeAccessKeyRequest struct {
 
 func (x *RevokeAccessKeyRequest) Reset() {
 	*x = RevokeAccessKeyRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2752,7 +2896,7 @@ func (x *RevokeAccessKeyRequest) String() string {
 func (*RevokeAccessKeyRequest) ProtoMessage() {}
 
 func (x *RevokeAccessKeyRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[40]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2765,7 +2909,7 @@ func (x *RevokeAccessKeyRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RevokeAccessKeyRequest.ProtoReflect.Descriptor instead.
 func (*RevokeAccessKeyRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{40}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{41}
 }
 
 func (x *RevokeAccessKeyRequest) GetId() string {
@@ -2784,7 +2928,7 @@ type AccessKeyResponse struct {
 
 func (x *AccessKeyResponse) Reset() {
 	*x = AccessKeyResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2796,7 +2940,7 @@ func (x *AccessKeyResponse) String() string {
 func (*AccessKeyResponse) ProtoMessage() {}
 
 func (x *AccessKeyResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[41]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2809,7 +2953,7 @@ func (x *AccessKeyResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use AccessKeyResponse.ProtoReflect.Descriptor instead.
 func (*AccessKeyResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{41}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{42}
 }
 
 func (x *AccessKeyResponse) GetAccessKey() *AccessKey {
@@ -2848,7 +2992,7 @@ type Role struct {
 
 func (x *Role) Reset() {
 	*x = Role{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2860,7 +3004,7 @@ func (x *Role) String() string {
 func (*Role) ProtoMessage() {}
 
 func (x *Role) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[42]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2873,7 +3017,7 @@ func (x *Role) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Role.ProtoReflect.Descriptor instead.
 func (*Role) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{42}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{43}
 }
 
 func (x *Role) GetName() string {
@@ -2961,7 +3105,7 @@ type RoleTrust struct {
 
 func (x *RoleTrust) Reset() {
 	*x = RoleTrust{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -2973,7 +3117,7 @@ func (x *RoleTrust) String() string {
 func (*RoleTrust) ProtoMessage() {}
 
 func (x *RoleTrust) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[43]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -2986,7 +3130,7 @@ func (x *RoleTrust) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleTrust.ProtoReflect.Descriptor instead.
 func (*RoleTrust) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{43}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{44}
 }
 
 func (x *RoleTrust) GetPrincipals() []string {
@@ -3025,7 +3169,7 @@ type WebTrust struct {
 
 func (x *WebTrust) Reset() {
 	*x = WebTrust{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3037,7 +3181,7 @@ func (x *WebTrust) String() string {
 func (*WebTrust) ProtoMessage() {}
 
 func (x *WebTrust) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[44]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3050,7 +3194,7 @@ func (x *WebTrust) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WebTrust.ProtoReflect.Descriptor instead.
 func (*WebTrust) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{44}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{45}
 }
 
 func (x *WebTrust) GetIssuer() string {
@@ -3083,7 +3227,7 @@ type PutRoleRequest struct {
 
 func (x *PutRoleRequest) Reset() {
 	*x = PutRoleRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[46]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3095,7 +3239,7 @@ func (x *PutRoleRequest) String() string {
 func (*PutRoleRequest) ProtoMessage() {}
 
 func (x *PutRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[45]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[46]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3108,7 +3252,7 @@ func (x *PutRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use PutRoleRequest.ProtoReflect.Descriptor instead.
 func (*PutRoleRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{45}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{46}
 }
 
 func (x *PutRoleRequest) GetRole() *Role {
@@ -3128,7 +3272,7 @@ type GetRoleRequest struct {
 
 func (x *GetRoleRequest) Reset() {
 	*x = GetRoleRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[46]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[47]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3140,7 +3284,7 @@ func (x *GetRoleRequest) String() string {
 func (*GetRoleRequest) ProtoMessage() {}
 
 func (x *GetRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[46]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[47]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3153,7 +3297,7 @@ func (x *GetRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use GetRoleRequest.ProtoReflect.Descriptor instead.
 func (*GetRoleRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{46}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{47}
 }
 
 func (x *GetRoleRequest) GetName() string {
@@ -3175,7 +3319,7 @@ type ListRolesRequest struct {
 
 func (x *ListRolesRequest) Reset() {
 	*x = ListRolesRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[47]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[48]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3187,7 +3331,7 @@ func (x *ListRolesRequest) String() string {
 func (*ListRolesRequest) ProtoMessage() {}
 
 func (x *ListRolesRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[47]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[48]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3200,7 +3344,7 @@ func (x *ListRolesRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRolesRequest.ProtoReflect.Descriptor instead.
 func (*ListRolesRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{47}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{48}
 }
 
 func (x *ListRolesRequest) GetPageSize() uint32 {
@@ -3228,7 +3372,7 @@ type ListRolesResponse struct {
 
 func (x *ListRolesResponse) Reset() {
 	*x = ListRolesResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[48]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[49]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3240,7 +3384,7 @@ func (x *ListRolesResponse) String() string {
 func (*ListRolesResponse) ProtoMessage() {}
 
 func (x *ListRolesResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[48]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[49]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3253,7 +3397,7 @@ func (x *ListRolesResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListRolesResponse.ProtoReflect.Descriptor instead.
 func (*ListRolesResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{48}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{49}
 }
 
 func (x *ListRolesResponse) GetRoles() []*Role {
@@ -3280,7 +3424,7 @@ type DeleteRoleRequest struct {
 
 func (x *DeleteRoleRequest) Reset() {
 	*x = DeleteRoleRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[49]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[50]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3292,7 +3436,7 @@ func (x *DeleteRoleRequest) String() string {
 func (*DeleteRoleRequest) ProtoMessage() {}
 
 func (x *DeleteRoleRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[49]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[50]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3305,7 +3449,7 @@ func (x *DeleteRoleRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use DeleteRoleRequest.ProtoReflect.Descriptor instead.
 func (*DeleteRoleRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{49}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{50}
 }
 
 func (x *DeleteRoleRequest) GetName() string {
@@ -3324,7 +3468,7 @@ type RoleResponse struct {
 
 func (x *RoleResponse) Reset() {
 	*x = RoleResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[50]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[51]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3336,7 +3480,7 @@ func (x *RoleResponse) String() string {
 func (*RoleResponse) ProtoMessage() {}
 
 func (x *RoleResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[50]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[51]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3349,7 +3493,7 @@ func (x *RoleResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RoleResponse.ProtoReflect.Descriptor instead.
 func (*RoleResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{50}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{51}
 }
 
 func (x *RoleResponse) GetRole() *Role {
@@ -3367,7 +3511,7 @@ type WhoAmIRequest struct {
 
 func (x *WhoAmIRequest) Reset() {
 	*x = WhoAmIRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[51]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[52]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3379,7 +3523,7 @@ func (x *WhoAmIRequest) String() string {
 func (*WhoAmIRequest) ProtoMessage() {}
 
 func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[51]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[52]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3392,7 +3536,7 @@ func (x *WhoAmIRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIRequest.ProtoReflect.Descriptor instead.
 func (*WhoAmIRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{51}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{52}
 }
 
 type WhoAmIResponse struct {
@@ -3419,7 +3563,7 @@ type WhoAmIResponse struct {
 
 func (x *WhoAmIResponse) Reset() {
 	*x = WhoAmIResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[52]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[53]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3431,7 +3575,7 @@ func (x *WhoAmIResponse) String() string {
 func (*WhoAmIResponse) ProtoMessage() {}
 
 func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[52]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[53]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3444,7 +3588,7 @@ func (x *WhoAmIResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use WhoAmIResponse.ProtoReflect.Descriptor instead.
 func (*WhoAmIResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{52}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{53}
 }
 
 func (x *WhoAmIResponse) GetPrincipal() string {
@@ -3520,7 +3664,7 @@ type ListJobsRequest struct {
 
 func (x *ListJobsRequest) Reset() {
 	*x = ListJobsRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[53]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[54]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3532,7 +3676,7 @@ func (x *ListJobsRequest) String() string {
 func (*ListJobsRequest) ProtoMessage() {}
 
 func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[53]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[54]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3545,7 +3689,7 @@ func (x *ListJobsRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsRequest.ProtoReflect.Descriptor instead.
 func (*ListJobsRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{53}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{54}
 }
 
 func (x *ListJobsRequest) GetDue() uint32 {
@@ -3565,7 +3709,7 @@ type ListJobsResponse struct {
 
 func (x *ListJobsResponse) Reset() {
 	*x = ListJobsResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[54]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[55]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3577,7 +3721,7 @@ func (x *ListJobsResponse) String() string {
 func (*ListJobsResponse) ProtoMessage() {}
 
 func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[54]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[55]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3590,7 +3734,7 @@ func (x *ListJobsResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use ListJobsResponse.ProtoReflect.Descriptor instead.
 func (*ListJobsResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{54}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{55}
 }
 
 func (x *ListJobsResponse) GetJobs() []*Job {
@@ -3629,7 +3773,7 @@ type Job struct {
 
 func (x *Job) Reset() {
 	*x = Job{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[55]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[56]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3641,7 +3785,7 @@ func (x *Job) String() string {
 func (*Job) ProtoMessage() {}
 
 func (x *Job) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[55]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[56]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3654,7 +3798,7 @@ func (x *Job) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use Job.ProtoReflect.Descriptor instead.
 func (*Job) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{55}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{56}
 }
 
 func (x *Job) GetName() string {
@@ -3749,7 +3893,7 @@ type RollEpochRequest struct {
 
 func (x *RollEpochRequest) Reset() {
 	*x = RollEpochRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[56]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[57]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3761,7 +3905,7 @@ func (x *RollEpochRequest) String() string {
 func (*RollEpochRequest) ProtoMessage() {}
 
 func (x *RollEpochRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[56]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[57]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3774,7 +3918,7 @@ func (x *RollEpochRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RollEpochRequest.ProtoReflect.Descriptor instead.
 func (*RollEpochRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{56}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{57}
 }
 
 type RebuildUsageRequest struct {
@@ -3785,7 +3929,7 @@ type RebuildUsageRequest struct {
 
 func (x *RebuildUsageRequest) Reset() {
 	*x = RebuildUsageRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[57]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[58]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3797,7 +3941,7 @@ func (x *RebuildUsageRequest) String() string {
 func (*RebuildUsageRequest) ProtoMessage() {}
 
 func (x *RebuildUsageRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[57]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[58]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3810,7 +3954,7 @@ func (x *RebuildUsageRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildUsageRequest.ProtoReflect.Descriptor instead.
 func (*RebuildUsageRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{57}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{58}
 }
 
 type RebuildUsageResponse struct {
@@ -3825,7 +3969,7 @@ type RebuildUsageResponse struct {
 
 func (x *RebuildUsageResponse) Reset() {
 	*x = RebuildUsageResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[58]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[59]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3837,7 +3981,7 @@ func (x *RebuildUsageResponse) String() string {
 func (*RebuildUsageResponse) ProtoMessage() {}
 
 func (x *RebuildUsageResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[58]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[59]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3850,7 +3994,7 @@ func (x *RebuildUsageResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RebuildUsageResponse.ProtoReflect.Descriptor instead.
 func (*RebuildUsageResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{58}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{59}
 }
 
 func (x *RebuildUsageResponse) GetWas() *timestamppb.Timestamp {
@@ -3875,7 +4019,7 @@ type RotateRootRequest struct {
 
 func (x *RotateRootRequest) Reset() {
 	*x = RotateRootRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[59]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[60]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3887,7 +4031,7 @@ func (x *RotateRootRequest) String() string {
 func (*RotateRootRequest) ProtoMessage() {}
 
 func (x *RotateRootRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[59]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[60]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3900,7 +4044,7 @@ func (x *RotateRootRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRootRequest.ProtoReflect.Descriptor instead.
 func (*RotateRootRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{59}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{60}
 }
 
 type RotateRootResponse struct {
@@ -3912,7 +4056,7 @@ type RotateRootResponse struct {
 
 func (x *RotateRootResponse) Reset() {
 	*x = RotateRootResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[60]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[61]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3924,7 +4068,7 @@ func (x *RotateRootResponse) String() string {
 func (*RotateRootResponse) ProtoMessage() {}
 
 func (x *RotateRootResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[60]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[61]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3937,7 +4081,7 @@ func (x *RotateRootResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use RotateRootResponse.ProtoReflect.Descriptor instead.
 func (*RotateRootResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{60}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{61}
 }
 
 func (x *RotateRootResponse) GetStatus() *ServerStatus {
@@ -3955,7 +4099,7 @@ type CheckStoreRequest struct {
 
 func (x *CheckStoreRequest) Reset() {
 	*x = CheckStoreRequest{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[61]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[62]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -3967,7 +4111,7 @@ func (x *CheckStoreRequest) String() string {
 func (*CheckStoreRequest) ProtoMessage() {}
 
 func (x *CheckStoreRequest) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[61]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[62]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -3980,7 +4124,7 @@ func (x *CheckStoreRequest) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStoreRequest.ProtoReflect.Descriptor instead.
 func (*CheckStoreRequest) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{61}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{62}
 }
 
 type CheckStoreResponse struct {
@@ -4001,7 +4145,7 @@ type CheckStoreResponse struct {
 
 func (x *CheckStoreResponse) Reset() {
 	*x = CheckStoreResponse{}
-	mi := &file_keyhold_v1_admin_proto_msgTypes[62]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[63]
 	ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 	ms.StoreMessageInfo(mi)
 }
@@ -4013,7 +4157,7 @@ func (x *CheckStoreResponse) String() string {
 func (*CheckStoreResponse) ProtoMessage() {}
 
 func (x *CheckStoreResponse) ProtoReflect() protoreflect.Message {
-	mi := &file_keyhold_v1_admin_proto_msgTypes[62]
+	mi := &file_keyhold_v1_admin_proto_msgTypes[63]
 	if x != nil {
 		ms := protoimpl.X.MessageStateOf(protoimpl.Pointer(x))
 		if ms.LoadMessageInfo() == nil {
@@ -4026,7 +4170,7 @@ func (x *CheckStoreResponse) ProtoReflect() protoreflect.Message {
 
 // Deprecated: Use CheckStoreResponse.ProtoReflect.Descriptor instead.
 func (*CheckStoreResponse) Descriptor() ([]byte, []int) {
-	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{62}
+	return file_keyhold_v1_admin_proto_rawDescGZIP(), []int{63}
 }
 
 func (x *CheckStoreResponse) GetRecords() uint64 {
@@ -4187,7 +4331,7 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\fPolicyReason\x12\x16\n" +
 	"\x06policy\x18\x01 \x01(\tR\x06policy\x12\x12\n" +
 	"\x04line\x18\x02 \x01(\x05R\x04line\x12\x12\n" +
-	"\x04text\x18\x03 \x01(\tR\x04text\"\xe7\x02\n" +
+	"\x04text\x18\x03 \x01(\tR\x04text\"\xa8\x06\n" +
 	"\x05Token\x12\x0e\n" +
 	"\x02id\x18\x01 \x01(\tR\x02id\x12\x1c\n" +
 	"\tnamespace\x18\x02 \x01(\tR\tnamespace\x12\x1c\n" +
@@ -4203,7 +4347,25 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"expires_at\x18\t \x01(\v2\x1a.google.protobuf.TimestampR\texpiresAt\x129\n" +
 	"\n" +
 	"revoked_at\x18\n" +
-	" \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\"\xa3\x01\n" +
+	" \x01(\v2\x1a.google.protobuf.TimestampR\trevokedAt\x12\x1c\n" +
+	"\trenewable\x18\v \x01(\bR\trenewable\x12+\n" +
+	"\x03ttl\x18\f \x01(\v2\x19.google.protobuf.DurationR\x03ttl\x121\n" +
+	"\x06period\x18\r \x01(\v2\x19.google.protobuf.DurationR\x06period\x129\n" +
+	"\n" +
+	"renewed_at\x18\x0e \x01(\v2\x1a.google.protobuf.TimestampR\trenewedAt\x12\x12\n" +
+	"\x04uses\x18\x0f \x01(\rR\x04uses\x12\x1b\n" +
+	"\tuses_left\x18\x10 \x01(\rR\busesLeft\x12\x14\n" +
+	"\x05bound\x18\x11 \x03(\tR\x05bound\x12\x12\n" +
+	"\x04path\x18\x12 \x01(\tR\x04path\x12\x12\n" +
+	"\x04role\x18\x13 \x01(\tR\x04role\x12;\n" +
+	"\bmetadata\x18\x14 \x03(\v2\x1f.keyhold.v1.Token.MetadataEntryR\bmetadata\x12\x1d\n" +
+	"\n" +
+	"comes_from\x18\x15 \x03(\tR\tcomesFrom\x1a;\n" +
+	"\rMetadataEntry\x12\x10\n" +
+	"\x03key\x18\x01 \x01(\tR\x03key\x12\x14\n" +
+	"\x05value\x18\x02 \x01(\tR\x05value:\x028\x01\"!\n" +
+	"\x0fGetTokenRequest\x12\x0e\n" +
+	"\x02id\x18\x01 \x01(\tR\x02id\"\xa3\x01\n" +
 	"\x12CreateTokenRequest\x12\x1c\n" +
 	"\tprincipal\x18\x01 \x01(\tR\tprincipal\x12\x14\n" +
 	"\x05roles\x18\x02 \x03(\tR\x05roles\x12\x16\n" +
@@ -4391,7 +4553,7 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\x04keys\x18\x02 \x01(\x04R\x04keys\x12\x1a\n" +
 	"\bversions\x18\x03 \x01(\x04R\bversions\x12\x18\n" +
 	"\adamaged\x18\x04 \x03(\tR\adamaged\x12#\n" +
-	"\rdamaged_count\x18\x05 \x01(\x04R\fdamagedCount2\x95\x13\n" +
+	"\rdamaged_count\x18\x05 \x01(\x04R\fdamagedCount2\xd9\x13\n" +
 	"\fAdminService\x12T\n" +
 	"\x0fCreateNamespace\x12\".keyhold.v1.CreateNamespaceRequest\x1a\x1d.keyhold.v1.NamespaceResponse\x12T\n" +
 	"\x0fUpdateNamespace\x12\".keyhold.v1.UpdateNamespaceRequest\x1a\x1d.keyhold.v1.NamespaceResponse\x12X\n" +
@@ -4406,7 +4568,8 @@ const file_keyhold_v1_admin_proto_rawDesc = "" +
 	"\aExplain\x12\x1a.keyhold.v1.ExplainRequest\x1a\x1b.keyhold.v1.ExplainResponse\x12N\n" +
 	"\vCreateToken\x12\x1e.keyhold.v1.CreateTokenRequest\x1a\x1f.keyhold.v1.CreateTokenResponse\x12K\n" +
 	"\n" +
-	"ListTokens\x12\x1d.keyhold.v1.ListTokensRequest\x1a\x1e.keyhold.v1.ListTokensResponse\x12H\n" +
+	"ListTokens\x12\x1d.keyhold.v1.ListTokensRequest\x1a\x1e.keyhold.v1.ListTokensResponse\x12B\n" +
+	"\bGetToken\x12\x1b.keyhold.v1.GetTokenRequest\x1a\x19.keyhold.v1.TokenResponse\x12H\n" +
 	"\vRevokeToken\x12\x1e.keyhold.v1.RevokeTokenRequest\x1a\x19.keyhold.v1.TokenResponse\x12W\n" +
 	"\x10CreateCredential\x12#.keyhold.v1.CreateCredentialRequest\x1a\x1e.keyhold.v1.CredentialResponse\x12Z\n" +
 	"\x0fListCredentials\x12\".keyhold.v1.ListCredentialsRequest\x1a#.keyhold.v1.ListCredentialsResponse\x12W\n" +
@@ -4441,7 +4604,7 @@ func file_keyhold_v1_admin_proto_rawDescGZIP() []byte {
 	return file_keyhold_v1_admin_proto_rawDescData
 }
 
-var file_keyhold_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 65)
+var file_keyhold_v1_admin_proto_msgTypes = make([]protoimpl.MessageInfo, 67)
 var file_keyhold_v1_admin_proto_goTypes = []any{
 	(*Namespace)(nil),                // 0: keyhold.v1.Namespace
 	(*Required)(nil),                 // 1: keyhold.v1.Required
@@ -4465,183 +4628,191 @@ var file_keyhold_v1_admin_proto_goTypes = []any{
 	(*Explanation)(nil),              // 19: keyhold.v1.Explanation
 	(*PolicyReason)(nil),             // 20: keyhold.v1.PolicyReason
 	(*Token)(nil),                    // 21: keyhold.v1.Token
-	(*CreateTokenRequest)(nil),       // 22: keyhold.v1.CreateTokenRequest
-	(*CreateTokenResponse)(nil),      // 23: keyhold.v1.CreateTokenResponse
-	(*ListTokensRequest)(nil),        // 24: keyhold.v1.ListTokensRequest
-	(*ListTokensResponse)(nil),       // 25: keyhold.v1.ListTokensResponse
-	(*RevokeTokenRequest)(nil),       // 26: keyhold.v1.RevokeTokenRequest
-	(*TokenResponse)(nil),            // 27: keyhold.v1.TokenResponse
-	(*Credential)(nil),               // 28: keyhold.v1.Credential
-	(*CreateCredentialRequest)(nil),  // 29: keyhold.v1.CreateCredentialRequest
-	(*CredentialResponse)(nil),       // 30: keyhold.v1.CredentialResponse
-	(*ListCredentialsRequest)(nil),   // 31: keyhold.v1.ListCredentialsRequest
-	(*ListCredentialsResponse)(nil),  // 32: keyhold.v1.ListCredentialsResponse
-	(*RevokeCredentialRequest)(nil),  // 33: keyhold.v1.RevokeCredentialRequest
-	(*AccessKey)(nil),                // 34: keyhold.v1.AccessKey
-	(*CreateAccessKeyRequest)(nil),   // 35: keyhold.v1.CreateAccessKeyRequest
-	(*CreateAccessKeyResponse)(nil),  // 36: keyhold.v1.CreateAccessKeyResponse
-	(*ListAccessKeysRequest)(nil),    // 37: keyhold.v1.ListAccessKeysRequest
-	(*ListAccessKeysResponse)(nil),   // 38: keyhold.v1.ListAccessKeysResponse
-	(*RotateAccessKeyRequest)(nil),   // 39: keyhold.v1.RotateAccessKeyRequest
-	(*RevokeAccessKeyRequest)(nil),   // 40: keyhold.v1.RevokeAccessKeyRequest
-	(*AccessKeyResponse)(nil),        // 41: keyhold.v1.AccessKeyResponse
-	(*Role)(nil),                     // 42: keyhold.v1.Role
-	(*RoleTrust)(nil),                // 43: keyhold.v1.RoleTrust
-	(*WebTrust)(nil),                 // 44: keyhold.v1.WebTrust
-	(*PutRoleRequest)(nil),           // 45: keyhold.v1.PutRoleRequest
-	(*GetRoleRequest)(nil),           // 46: keyhold.v1.GetRoleRequest
-	(*ListRolesRequest)(nil),         // 47: keyhold.v1.ListRolesRequest
-	(*ListRolesResponse)(nil),        // 48: keyhold.v1.ListRolesResponse
-	(*DeleteRoleRequest)(nil),        // 49: keyhold.v1.DeleteRoleRequest
-	(*RoleResponse)(nil),             // 50: keyhold.v1.RoleResponse
-	(*WhoAmIRequest)(nil),            // 51: keyhold.v1.WhoAmIRequest
-	(*WhoAmIResponse)(nil),           // 52: keyhold.v1.WhoAmIResponse
-	(*ListJobsRequest)(nil),          // 53: keyhold.v1.ListJobsRequest
-	(*ListJobsResponse)(nil),         // 54: keyhold.v1.ListJobsResponse
-	(*Job)(nil),                      // 55: keyhold.v1.Job
-	(*RollEpochRequest)(nil),         // 56: keyhold.v1.RollEpochRequest
-	(*RebuildUsageRequest)(nil),      // 57: keyhold.v1.RebuildUsageRequest
-	(*RebuildUsageResponse)(nil),     // 58: keyhold.v1.RebuildUsageResponse
-	(*RotateRootRequest)(nil),        // 59: keyhold.v1.RotateRootRequest
-	(*RotateRootResponse)(nil),       // 60: keyhold.v1.RotateRootResponse
-	(*CheckStoreRequest)(nil),        // 61: keyhold.v1.CheckStoreRequest
-	(*CheckStoreResponse)(nil),       // 62: keyhold.v1.CheckStoreResponse
-	nil,                              // 63: keyhold.v1.CanIRequest.ContextEntry
-	nil,                              // 64: keyhold.v1.WebTrust.ClaimsEntry
-	(*timestamppb.Timestamp)(nil),    // 65: google.protobuf.Timestamp
-	(*ApprovalRule)(nil),             // 66: keyhold.v1.ApprovalRule
-	(*AuditRecord)(nil),              // 67: keyhold.v1.AuditRecord
-	(*durationpb.Duration)(nil),      // 68: google.protobuf.Duration
-	(*ServerStatus)(nil),             // 69: keyhold.v1.ServerStatus
+	(*GetTokenRequest)(nil),          // 22: keyhold.v1.GetTokenRequest
+	(*CreateTokenRequest)(nil),       // 23: keyhold.v1.CreateTokenRequest
+	(*CreateTokenResponse)(nil),      // 24: keyhold.v1.CreateTokenResponse
+	(*ListTokensRequest)(nil),        // 25: keyhold.v1.ListTokensRequest
+	(*ListTokensResponse)(nil),       // 26: keyhold.v1.ListTokensResponse
+	(*RevokeTokenRequest)(nil),       // 27: keyhold.v1.RevokeTokenRequest
+	(*TokenResponse)(nil),            // 28: keyhold.v1.TokenResponse
+	(*Credential)(nil),               // 29: keyhold.v1.Credential
+	(*CreateCredentialRequest)(nil),  // 30: keyhold.v1.CreateCredentialRequest
+	(*CredentialResponse)(nil),       // 31: keyhold.v1.CredentialResponse
+	(*ListCredentialsRequest)(nil),   // 32: keyhold.v1.ListCredentialsRequest
+	(*ListCredentialsResponse)(nil),  // 33: keyhold.v1.ListCredentialsResponse
+	(*RevokeCredentialRequest)(nil),  // 34: keyhold.v1.RevokeCredentialRequest
+	(*AccessKey)(nil),                // 35: keyhold.v1.AccessKey
+	(*CreateAccessKeyRequest)(nil),   // 36: keyhold.v1.CreateAccessKeyRequest
+	(*CreateAccessKeyResponse)(nil),  // 37: keyhold.v1.CreateAccessKeyResponse
+	(*ListAccessKeysRequest)(nil),    // 38: keyhold.v1.ListAccessKeysRequest
+	(*ListAccessKeysResponse)(nil),   // 39: keyhold.v1.ListAccessKeysResponse
+	(*RotateAccessKeyRequest)(nil),   // 40: keyhold.v1.RotateAccessKeyRequest
+	(*RevokeAccessKeyRequest)(nil),   // 41: keyhold.v1.RevokeAccessKeyRequest
+	(*AccessKeyResponse)(nil),        // 42: keyhold.v1.AccessKeyResponse
+	(*Role)(nil),                     // 43: keyhold.v1.Role
+	(*RoleTrust)(nil),                // 44: keyhold.v1.RoleTrust
+	(*WebTrust)(nil),                 // 45: keyhold.v1.WebTrust
+	(*PutRoleRequest)(nil),           // 46: keyhold.v1.PutRoleRequest
+	(*GetRoleRequest)(nil),           // 47: keyhold.v1.GetRoleRequest
+	(*ListRolesRequest)(nil),         // 48: keyhold.v1.ListRolesRequest
+	(*ListRolesResponse)(nil),        // 49: keyhold.v1.ListRolesResponse
+	(*DeleteRoleRequest)(nil),        // 50: keyhold.v1.DeleteRoleRequest
+	(*RoleResponse)(nil),             // 51: keyhold.v1.RoleResponse
+	(*WhoAmIRequest)(nil),            // 52: keyhold.v1.WhoAmIRequest
+	(*WhoAmIResponse)(nil),           // 53: keyhold.v1.WhoAmIResponse
+	(*ListJobsRequest)(nil),          // 54: keyhold.v1.ListJobsRequest
+	(*ListJobsResponse)(nil),         // 55: keyhold.v1.ListJobsResponse
+	(*Job)(nil),                      // 56: keyhold.v1.Job
+	(*RollEpochRequest)(nil),         // 57: keyhold.v1.RollEpochRequest
+	(*RebuildUsageRequest)(nil),      // 58: keyhold.v1.RebuildUsageRequest
+	(*RebuildUsageResponse)(nil),     // 59: keyhold.v1.RebuildUsageResponse
+	(*RotateRootRequest)(nil),        // 60: keyhold.v1.RotateRootRequest
+	(*RotateRootResponse)(nil),       // 61: keyhold.v1.RotateRootResponse
+	(*CheckStoreRequest)(nil),        // 62: keyhold.v1.CheckStoreRequest
+	(*CheckStoreResponse)(nil),       // 63: keyhold.v1.CheckStoreResponse
+	nil,                              // 64: keyhold.v1.CanIRequest.ContextEntry
+	nil,                              // 65: keyhold.v1.Token.MetadataEntry
+	nil,                              // 66: keyhold.v1.WebTrust.ClaimsEntry
+	(*timestamppb.Timestamp)(nil),    // 67: google.protobuf.Timestamp
+	(*ApprovalRule)(nil),             // 68: keyhold.v1.ApprovalRule
+	(*AuditRecord)(nil),              // 69: keyhold.v1.AuditRecord
+	(*durationpb.Duration)(nil),      // 70: google.protobuf.Duration
+	(*ServerStatus)(nil),             // 71: keyhold.v1.ServerStatus
 }
 var file_keyhold_v1_admin_proto_depIdxs = []int32{
-	65, // 0: keyhold.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
-	66, // 1: keyhold.v1.Namespace.approvals:type_name -> keyhold.v1.ApprovalRule
-	65, // 2: keyhold.v1.Namespace.destroy_at:type_name -> google.protobuf.Timestamp
-	65, // 3: keyhold.v1.Namespace.destroyed_at:type_name -> google.protobuf.Timestamp
-	65, // 4: keyhold.v1.Namespace.irrecoverable_at:type_name -> google.protobuf.Timestamp
-	66, // 5: keyhold.v1.CreateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	67, // 0: keyhold.v1.Namespace.created_at:type_name -> google.protobuf.Timestamp
+	68, // 1: keyhold.v1.Namespace.approvals:type_name -> keyhold.v1.ApprovalRule
+	67, // 2: keyhold.v1.Namespace.destroy_at:type_name -> google.protobuf.Timestamp
+	67, // 3: keyhold.v1.Namespace.destroyed_at:type_name -> google.protobuf.Timestamp
+	67, // 4: keyhold.v1.Namespace.irrecoverable_at:type_name -> google.protobuf.Timestamp
+	68, // 5: keyhold.v1.CreateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
 	1,  // 6: keyhold.v1.CreateNamespaceRequest.required:type_name -> keyhold.v1.Required
-	66, // 7: keyhold.v1.UpdateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
+	68, // 7: keyhold.v1.UpdateNamespaceRequest.approvals:type_name -> keyhold.v1.ApprovalRule
 	1,  // 8: keyhold.v1.UpdateNamespaceRequest.required:type_name -> keyhold.v1.Required
 	0,  // 9: keyhold.v1.NamespaceResponse.namespace:type_name -> keyhold.v1.Namespace
 	0,  // 10: keyhold.v1.ListNamespacesResponse.namespaces:type_name -> keyhold.v1.Namespace
-	65, // 11: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
+	67, // 11: keyhold.v1.Policy.changed_at:type_name -> google.protobuf.Timestamp
 	8,  // 12: keyhold.v1.PolicyResponse.policy:type_name -> keyhold.v1.Policy
 	8,  // 13: keyhold.v1.ListPoliciesResponse.policies:type_name -> keyhold.v1.Policy
-	63, // 14: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
-	67, // 15: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
+	64, // 14: keyhold.v1.CanIRequest.context:type_name -> keyhold.v1.CanIRequest.ContextEntry
+	69, // 15: keyhold.v1.ExplainResponse.record:type_name -> keyhold.v1.AuditRecord
 	19, // 16: keyhold.v1.ExplainResponse.explanation:type_name -> keyhold.v1.Explanation
 	20, // 17: keyhold.v1.Explanation.permits:type_name -> keyhold.v1.PolicyReason
 	20, // 18: keyhold.v1.Explanation.forbids:type_name -> keyhold.v1.PolicyReason
 	20, // 19: keyhold.v1.Explanation.failed:type_name -> keyhold.v1.PolicyReason
 	20, // 20: keyhold.v1.Explanation.unmet:type_name -> keyhold.v1.PolicyReason
 	20, // 21: keyhold.v1.Explanation.manages:type_name -> keyhold.v1.PolicyReason
-	65, // 22: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
-	65, // 23: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
-	65, // 24: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
-	68, // 25: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
-	21, // 26: keyhold.v1.CreateTokenResponse.token:type_name -> keyhold.v1.Token
-	21, // 27: keyhold.v1.ListTokensResponse.tokens:type_name -> keyhold.v1.Token
-	21, // 28: keyhold.v1.TokenResponse.token:type_name -> keyhold.v1.Token
-	65, // 29: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
-	65, // 30: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
-	28, // 31: keyhold.v1.CredentialResponse.credential:type_name -> keyhold.v1.Credential
-	28, // 32: keyhold.v1.ListCredentialsResponse.credentials:type_name -> keyhold.v1.Credential
-	65, // 33: keyhold.v1.AccessKey.created_at:type_name -> google.protobuf.Timestamp
-	65, // 34: keyhold.v1.AccessKey.expires_at:type_name -> google.protobuf.Timestamp
-	65, // 35: keyhold.v1.AccessKey.revoked_at:type_name -> google.protobuf.Timestamp
-	68, // 36: keyhold.v1.CreateAccessKeyRequest.ttl:type_name -> google.protobuf.Duration
-	34, // 37: keyhold.v1.CreateAccessKeyResponse.access_key:type_name -> keyhold.v1.AccessKey
-	34, // 38: keyhold.v1.CreateAccessKeyResponse.replaced:type_name -> keyhold.v1.AccessKey
-	34, // 39: keyhold.v1.ListAccessKeysResponse.access_keys:type_name -> keyhold.v1.AccessKey
-	68, // 40: keyhold.v1.RotateAccessKeyRequest.grace:type_name -> google.protobuf.Duration
-	68, // 41: keyhold.v1.RotateAccessKeyRequest.ttl:type_name -> google.protobuf.Duration
-	34, // 42: keyhold.v1.AccessKeyResponse.access_key:type_name -> keyhold.v1.AccessKey
-	43, // 43: keyhold.v1.Role.trust:type_name -> keyhold.v1.RoleTrust
-	68, // 44: keyhold.v1.Role.max_session:type_name -> google.protobuf.Duration
-	65, // 45: keyhold.v1.Role.created_at:type_name -> google.protobuf.Timestamp
-	65, // 46: keyhold.v1.Role.changed_at:type_name -> google.protobuf.Timestamp
-	44, // 47: keyhold.v1.RoleTrust.web:type_name -> keyhold.v1.WebTrust
-	64, // 48: keyhold.v1.WebTrust.claims:type_name -> keyhold.v1.WebTrust.ClaimsEntry
-	42, // 49: keyhold.v1.PutRoleRequest.role:type_name -> keyhold.v1.Role
-	42, // 50: keyhold.v1.ListRolesResponse.roles:type_name -> keyhold.v1.Role
-	42, // 51: keyhold.v1.RoleResponse.role:type_name -> keyhold.v1.Role
-	65, // 52: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
-	55, // 53: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
-	65, // 54: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
-	65, // 55: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
-	65, // 56: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
-	65, // 57: keyhold.v1.RebuildUsageResponse.was:type_name -> google.protobuf.Timestamp
-	65, // 58: keyhold.v1.RebuildUsageResponse.from:type_name -> google.protobuf.Timestamp
-	69, // 59: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
-	2,  // 60: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
-	3,  // 61: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
-	4,  // 62: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
-	6,  // 63: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
-	9,  // 64: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
-	10, // 65: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
-	11, // 66: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
-	12, // 67: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
-	14, // 68: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
-	16, // 69: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
-	17, // 70: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
-	22, // 71: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
-	24, // 72: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
-	26, // 73: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
-	29, // 74: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
-	31, // 75: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
-	33, // 76: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
-	35, // 77: keyhold.v1.AdminService.CreateAccessKey:input_type -> keyhold.v1.CreateAccessKeyRequest
-	37, // 78: keyhold.v1.AdminService.ListAccessKeys:input_type -> keyhold.v1.ListAccessKeysRequest
-	39, // 79: keyhold.v1.AdminService.RotateAccessKey:input_type -> keyhold.v1.RotateAccessKeyRequest
-	40, // 80: keyhold.v1.AdminService.RevokeAccessKey:input_type -> keyhold.v1.RevokeAccessKeyRequest
-	45, // 81: keyhold.v1.AdminService.PutRole:input_type -> keyhold.v1.PutRoleRequest
-	46, // 82: keyhold.v1.AdminService.GetRole:input_type -> keyhold.v1.GetRoleRequest
-	47, // 83: keyhold.v1.AdminService.ListRoles:input_type -> keyhold.v1.ListRolesRequest
-	49, // 84: keyhold.v1.AdminService.DeleteRole:input_type -> keyhold.v1.DeleteRoleRequest
-	51, // 85: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
-	53, // 86: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
-	56, // 87: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
-	59, // 88: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
-	57, // 89: keyhold.v1.AdminService.RebuildUsage:input_type -> keyhold.v1.RebuildUsageRequest
-	61, // 90: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
-	5,  // 91: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	5,  // 92: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
-	5,  // 93: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
-	7,  // 94: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
-	13, // 95: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
-	13, // 96: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
-	13, // 97: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
-	13, // 98: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
-	15, // 99: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
-	18, // 100: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
-	18, // 101: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
-	23, // 102: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
-	25, // 103: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
-	27, // 104: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
-	30, // 105: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
-	32, // 106: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
-	30, // 107: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
-	36, // 108: keyhold.v1.AdminService.CreateAccessKey:output_type -> keyhold.v1.CreateAccessKeyResponse
-	38, // 109: keyhold.v1.AdminService.ListAccessKeys:output_type -> keyhold.v1.ListAccessKeysResponse
-	36, // 110: keyhold.v1.AdminService.RotateAccessKey:output_type -> keyhold.v1.CreateAccessKeyResponse
-	41, // 111: keyhold.v1.AdminService.RevokeAccessKey:output_type -> keyhold.v1.AccessKeyResponse
-	50, // 112: keyhold.v1.AdminService.PutRole:output_type -> keyhold.v1.RoleResponse
-	50, // 113: keyhold.v1.AdminService.GetRole:output_type -> keyhold.v1.RoleResponse
-	48, // 114: keyhold.v1.AdminService.ListRoles:output_type -> keyhold.v1.ListRolesResponse
-	50, // 115: keyhold.v1.AdminService.DeleteRole:output_type -> keyhold.v1.RoleResponse
-	52, // 116: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
-	54, // 117: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
-	54, // 118: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
-	60, // 119: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
-	58, // 120: keyhold.v1.AdminService.RebuildUsage:output_type -> keyhold.v1.RebuildUsageResponse
-	62, // 121: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
-	91, // [91:122] is the sub-list for method output_type
-	60, // [60:91] is the sub-list for method input_type
-	60, // [60:60] is the sub-list for extension type_name
-	60, // [60:60] is the sub-list for extension extendee
-	0,  // [0:60] is the sub-list for field type_name
+	67, // 22: keyhold.v1.Token.created_at:type_name -> google.protobuf.Timestamp
+	67, // 23: keyhold.v1.Token.expires_at:type_name -> google.protobuf.Timestamp
+	67, // 24: keyhold.v1.Token.revoked_at:type_name -> google.protobuf.Timestamp
+	70, // 25: keyhold.v1.Token.ttl:type_name -> google.protobuf.Duration
+	70, // 26: keyhold.v1.Token.period:type_name -> google.protobuf.Duration
+	67, // 27: keyhold.v1.Token.renewed_at:type_name -> google.protobuf.Timestamp
+	65, // 28: keyhold.v1.Token.metadata:type_name -> keyhold.v1.Token.MetadataEntry
+	70, // 29: keyhold.v1.CreateTokenRequest.ttl:type_name -> google.protobuf.Duration
+	21, // 30: keyhold.v1.CreateTokenResponse.token:type_name -> keyhold.v1.Token
+	21, // 31: keyhold.v1.ListTokensResponse.tokens:type_name -> keyhold.v1.Token
+	21, // 32: keyhold.v1.TokenResponse.token:type_name -> keyhold.v1.Token
+	67, // 33: keyhold.v1.Credential.created_at:type_name -> google.protobuf.Timestamp
+	67, // 34: keyhold.v1.Credential.revoked_at:type_name -> google.protobuf.Timestamp
+	29, // 35: keyhold.v1.CredentialResponse.credential:type_name -> keyhold.v1.Credential
+	29, // 36: keyhold.v1.ListCredentialsResponse.credentials:type_name -> keyhold.v1.Credential
+	67, // 37: keyhold.v1.AccessKey.created_at:type_name -> google.protobuf.Timestamp
+	67, // 38: keyhold.v1.AccessKey.expires_at:type_name -> google.protobuf.Timestamp
+	67, // 39: keyhold.v1.AccessKey.revoked_at:type_name -> google.protobuf.Timestamp
+	70, // 40: keyhold.v1.CreateAccessKeyRequest.ttl:type_name -> google.protobuf.Duration
+	35, // 41: keyhold.v1.CreateAccessKeyResponse.access_key:type_name -> keyhold.v1.AccessKey
+	35, // 42: keyhold.v1.CreateAccessKeyResponse.replaced:type_name -> keyhold.v1.AccessKey
+	35, // 43: keyhold.v1.ListAccessKeysResponse.access_keys:type_name -> keyhold.v1.AccessKey
+	70, // 44: keyhold.v1.RotateAccessKeyRequest.grace:type_name -> google.protobuf.Duration
+	70, // 45: keyhold.v1.RotateAccessKeyRequest.ttl:type_name -> google.protobuf.Duration
+	35, // 46: keyhold.v1.AccessKeyResponse.access_key:type_name -> keyhold.v1.AccessKey
+	44, // 47: keyhold.v1.Role.trust:type_name -> keyhold.v1.RoleTrust
+	70, // 48: keyhold.v1.Role.max_session:type_name -> google.protobuf.Duration
+	67, // 49: keyhold.v1.Role.created_at:type_name -> google.protobuf.Timestamp
+	67, // 50: keyhold.v1.Role.changed_at:type_name -> google.protobuf.Timestamp
+	45, // 51: keyhold.v1.RoleTrust.web:type_name -> keyhold.v1.WebTrust
+	66, // 52: keyhold.v1.WebTrust.claims:type_name -> keyhold.v1.WebTrust.ClaimsEntry
+	43, // 53: keyhold.v1.PutRoleRequest.role:type_name -> keyhold.v1.Role
+	43, // 54: keyhold.v1.ListRolesResponse.roles:type_name -> keyhold.v1.Role
+	43, // 55: keyhold.v1.RoleResponse.role:type_name -> keyhold.v1.Role
+	67, // 56: keyhold.v1.WhoAmIResponse.expires_at:type_name -> google.protobuf.Timestamp
+	56, // 57: keyhold.v1.ListJobsResponse.jobs:type_name -> keyhold.v1.Job
+	67, // 58: keyhold.v1.Job.last_run:type_name -> google.protobuf.Timestamp
+	67, // 59: keyhold.v1.Job.next_run:type_name -> google.protobuf.Timestamp
+	67, // 60: keyhold.v1.Job.due:type_name -> google.protobuf.Timestamp
+	67, // 61: keyhold.v1.RebuildUsageResponse.was:type_name -> google.protobuf.Timestamp
+	67, // 62: keyhold.v1.RebuildUsageResponse.from:type_name -> google.protobuf.Timestamp
+	71, // 63: keyhold.v1.RotateRootResponse.status:type_name -> keyhold.v1.ServerStatus
+	2,  // 64: keyhold.v1.AdminService.CreateNamespace:input_type -> keyhold.v1.CreateNamespaceRequest
+	3,  // 65: keyhold.v1.AdminService.UpdateNamespace:input_type -> keyhold.v1.UpdateNamespaceRequest
+	4,  // 66: keyhold.v1.AdminService.DescribeNamespace:input_type -> keyhold.v1.DescribeNamespaceRequest
+	6,  // 67: keyhold.v1.AdminService.ListNamespaces:input_type -> keyhold.v1.ListNamespacesRequest
+	9,  // 68: keyhold.v1.AdminService.PutPolicy:input_type -> keyhold.v1.PutPolicyRequest
+	10, // 69: keyhold.v1.AdminService.CheckPolicy:input_type -> keyhold.v1.CheckPolicyRequest
+	11, // 70: keyhold.v1.AdminService.GetPolicy:input_type -> keyhold.v1.GetPolicyRequest
+	12, // 71: keyhold.v1.AdminService.DeletePolicy:input_type -> keyhold.v1.DeletePolicyRequest
+	14, // 72: keyhold.v1.AdminService.ListPolicies:input_type -> keyhold.v1.ListPoliciesRequest
+	16, // 73: keyhold.v1.AdminService.CanI:input_type -> keyhold.v1.CanIRequest
+	17, // 74: keyhold.v1.AdminService.Explain:input_type -> keyhold.v1.ExplainRequest
+	23, // 75: keyhold.v1.AdminService.CreateToken:input_type -> keyhold.v1.CreateTokenRequest
+	25, // 76: keyhold.v1.AdminService.ListTokens:input_type -> keyhold.v1.ListTokensRequest
+	22, // 77: keyhold.v1.AdminService.GetToken:input_type -> keyhold.v1.GetTokenRequest
+	27, // 78: keyhold.v1.AdminService.RevokeToken:input_type -> keyhold.v1.RevokeTokenRequest
+	30, // 79: keyhold.v1.AdminService.CreateCredential:input_type -> keyhold.v1.CreateCredentialRequest
+	32, // 80: keyhold.v1.AdminService.ListCredentials:input_type -> keyhold.v1.ListCredentialsRequest
+	34, // 81: keyhold.v1.AdminService.RevokeCredential:input_type -> keyhold.v1.RevokeCredentialRequest
+	36, // 82: keyhold.v1.AdminService.CreateAccessKey:input_type -> keyhold.v1.CreateAccessKeyRequest
+	38, // 83: keyhold.v1.AdminService.ListAccessKeys:input_type -> keyhold.v1.ListAccessKeysRequest
+	40, // 84: keyhold.v1.AdminService.RotateAccessKey:input_type -> keyhold.v1.RotateAccessKeyRequest
+	41, // 85: keyhold.v1.AdminService.RevokeAccessKey:input_type -> keyhold.v1.RevokeAccessKeyRequest
+	46, // 86: keyhold.v1.AdminService.PutRole:input_type -> keyhold.v1.PutRoleRequest
+	47, // 87: keyhold.v1.AdminService.GetRole:input_type -> keyhold.v1.GetRoleRequest
+	48, // 88: keyhold.v1.AdminService.ListRoles:input_type -> keyhold.v1.ListRolesRequest
+	50, // 89: keyhold.v1.AdminService.DeleteRole:input_type -> keyhold.v1.DeleteRoleRequest
+	52, // 90: keyhold.v1.AdminService.WhoAmI:input_type -> keyhold.v1.WhoAmIRequest
+	54, // 91: keyhold.v1.AdminService.ListJobs:input_type -> keyhold.v1.ListJobsRequest
+	57, // 92: keyhold.v1.AdminService.RollEpoch:input_type -> keyhold.v1.RollEpochRequest
+	60, // 93: keyhold.v1.AdminService.RotateRoot:input_type -> keyhold.v1.RotateRootRequest
+	58, // 94: keyhold.v1.AdminService.RebuildUsage:input_type -> keyhold.v1.RebuildUsageRequest
+	62, // 95: keyhold.v1.AdminService.CheckStore:input_type -> keyhold.v1.CheckStoreRequest
+	5,  // 96: keyhold.v1.AdminService.CreateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	5,  // 97: keyhold.v1.AdminService.UpdateNamespace:output_type -> keyhold.v1.NamespaceResponse
+	5,  // 98: keyhold.v1.AdminService.DescribeNamespace:output_type -> keyhold.v1.NamespaceResponse
+	7,  // 99: keyhold.v1.AdminService.ListNamespaces:output_type -> keyhold.v1.ListNamespacesResponse
+	13, // 100: keyhold.v1.AdminService.PutPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 101: keyhold.v1.AdminService.CheckPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 102: keyhold.v1.AdminService.GetPolicy:output_type -> keyhold.v1.PolicyResponse
+	13, // 103: keyhold.v1.AdminService.DeletePolicy:output_type -> keyhold.v1.PolicyResponse
+	15, // 104: keyhold.v1.AdminService.ListPolicies:output_type -> keyhold.v1.ListPoliciesResponse
+	18, // 105: keyhold.v1.AdminService.CanI:output_type -> keyhold.v1.ExplainResponse
+	18, // 106: keyhold.v1.AdminService.Explain:output_type -> keyhold.v1.ExplainResponse
+	24, // 107: keyhold.v1.AdminService.CreateToken:output_type -> keyhold.v1.CreateTokenResponse
+	26, // 108: keyhold.v1.AdminService.ListTokens:output_type -> keyhold.v1.ListTokensResponse
+	28, // 109: keyhold.v1.AdminService.GetToken:output_type -> keyhold.v1.TokenResponse
+	28, // 110: keyhold.v1.AdminService.RevokeToken:output_type -> keyhold.v1.TokenResponse
+	31, // 111: keyhold.v1.AdminService.CreateCredential:output_type -> keyhold.v1.CredentialResponse
+	33, // 112: keyhold.v1.AdminService.ListCredentials:output_type -> keyhold.v1.ListCredentialsResponse
+	31, // 113: keyhold.v1.AdminService.RevokeCredential:output_type -> keyhold.v1.CredentialResponse
+	37, // 114: keyhold.v1.AdminService.CreateAccessKey:output_type -> keyhold.v1.CreateAccessKeyResponse
+	39, // 115: keyhold.v1.AdminService.ListAccessKeys:output_type -> keyhold.v1.ListAccessKeysResponse
+	37, // 116: keyhold.v1.AdminService.RotateAccessKey:output_type -> keyhold.v1.CreateAccessKeyResponse
+	42, // 117: keyhold.v1.AdminService.RevokeAccessKey:output_type -> keyhold.v1.AccessKeyResponse
+	51, // 118: keyhold.v1.AdminService.PutRole:output_type -> keyhold.v1.RoleResponse
+	51, // 119: keyhold.v1.AdminService.GetRole:output_type -> keyhold.v1.RoleResponse
+	49, // 120: keyhold.v1.AdminService.ListRoles:output_type -> keyhold.v1.ListRolesResponse
+	51, // 121: keyhold.v1.AdminService.DeleteRole:output_type -> keyhold.v1.RoleResponse
+	53, // 122: keyhold.v1.AdminService.WhoAmI:output_type -> keyhold.v1.WhoAmIResponse
+	55, // 123: keyhold.v1.AdminService.ListJobs:output_type -> keyhold.v1.ListJobsResponse
+	55, // 124: keyhold.v1.AdminService.RollEpoch:output_type -> keyhold.v1.ListJobsResponse
+	61, // 125: keyhold.v1.AdminService.RotateRoot:output_type -> keyhold.v1.RotateRootResponse
+	59, // 126: keyhold.v1.AdminService.RebuildUsage:output_type -> keyhold.v1.RebuildUsageResponse
+	63, // 127: keyhold.v1.AdminService.CheckStore:output_type -> keyhold.v1.CheckStoreResponse
+	96, // [96:128] is the sub-list for method output_type
+	64, // [64:96] is the sub-list for method input_type
+	64, // [64:64] is the sub-list for extension type_name
+	64, // [64:64] is the sub-list for extension extendee
+	0,  // [0:64] is the sub-list for field type_name
 }
 
 func init() { file_keyhold_v1_admin_proto_init() }
@@ -4660,7 +4831,7 @@ func file_keyhold_v1_admin_proto_init() {
 			GoPackagePath: reflect.TypeOf(x{}).PkgPath(),
 			RawDescriptor: unsafe.Slice(unsafe.StringData(file_keyhold_v1_admin_proto_rawDesc), len(file_keyhold_v1_admin_proto_rawDesc)),
 			NumEnums:      0,
-			NumMessages:   65,
+			NumMessages:   67,
 			NumExtensions: 0,
 			NumServices:   1,
 		},

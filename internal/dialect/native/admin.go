@@ -2,6 +2,7 @@ package native
 
 import (
 	"context"
+	"net/netip"
 
 	"connectrpc.com/connect"
 
@@ -92,7 +93,21 @@ func tokenMessage(t *engine.TokenInfo) *keyholdv1.Token {
 	return &keyholdv1.Token{
 		Id: t.ID.String(), Namespace: string(t.Namespace), Principal: t.Principal, Roles: each(t.Roles, roleText), Groups: t.Groups,
 		Scope: each(t.Scope, actionText), CreatedAt: stamp(t.Created), CreatedBy: t.By, ExpiresAt: stamp(t.Expires), RevokedAt: stamp(t.Revoked),
+		Renewable: t.Renewable, Ttl: spanMessage(t.TTL), Period: spanMessage(t.Period), RenewedAt: stamp(t.Renewed), Uses: t.Uses, UsesLeft: t.Left, Bound: each(t.Bound, (*netip.Prefix).String),
+		Path: t.Path, Role: t.Role, Metadata: t.Meta, ComesFrom: each(t.Line, (*kms.ID).String),
 	}
+}
+
+func tokenAnswer(out engine.TokenOutput, err error) (*connect.Response[keyholdv1.TokenResponse], error) {
+	return answer(&keyholdv1.TokenResponse{Token: tokenMessage(&out.Token)}, err)
+}
+
+func tokenID(s string) (engine.IDInput, error) {
+	id, ok := kms.ParseID(s)
+	if !ok {
+		return engine.IDInput{}, kms.Errorf(kms.CodeBadRequest, "%q is not the id of a token: want a UUID", clip(s))
+	}
+	return engine.IDInput{ID: id}, nil
 }
 
 // newToken reads a token that was just made. Its text becomes a string, which cannot be erased: the message holds one.
@@ -120,13 +135,20 @@ func (s adminService) ListTokens(ctx context.Context, r *connect.Request[keyhold
 	return answer(&keyholdv1.ListTokensResponse{Tokens: each(out.Tokens, tokenMessage), NextPageToken: out.Next}, err)
 }
 
-func (s adminService) RevokeToken(ctx context.Context, r *connect.Request[keyholdv1.RevokeTokenRequest]) (*connect.Response[keyholdv1.TokenResponse], error) {
-	id, ok := kms.ParseID(r.Msg.GetId())
-	if !ok {
-		return nil, kms.Errorf(kms.CodeBadRequest, "%q is not the id of a token: want a UUID", clip(r.Msg.GetId()))
+func (s adminService) GetToken(ctx context.Context, r *connect.Request[keyholdv1.GetTokenRequest]) (*connect.Response[keyholdv1.TokenResponse], error) {
+	in, err := tokenID(r.Msg.GetId())
+	if err != nil {
+		return nil, err
 	}
-	out, err := s.engine.RevokeToken(ctx, callOf(ctx), engine.IDInput{ID: id})
-	return answer(&keyholdv1.TokenResponse{Token: tokenMessage(&out.Token)}, err)
+	return tokenAnswer(s.engine.Token(ctx, callOf(ctx), in))
+}
+
+func (s adminService) RevokeToken(ctx context.Context, r *connect.Request[keyholdv1.RevokeTokenRequest]) (*connect.Response[keyholdv1.TokenResponse], error) {
+	in, err := tokenID(r.Msg.GetId())
+	if err != nil {
+		return nil, err
+	}
+	return tokenAnswer(s.engine.RevokeToken(ctx, callOf(ctx), in))
 }
 
 func credentialMessage(c *engine.CredentialInfo) *keyholdv1.Credential {

@@ -176,6 +176,7 @@ var rpcs = []rpc{
 	{method: "AdminService/CanI", body: `{"action":"Encrypt","key":"orders"}`, by: "user"},
 	{method: "AdminService/CreateToken", body: `{"principal":"svc/y","roles":["user"],"scope":["Encrypt"],"ttl":"3600s"}`, by: "admin", keep: `token="id": ?"([0-9a-f-]{36})"`, other: "user"},
 	{method: "AdminService/ListTokens", body: `{}`, by: "admin", other: "user"},
+	{method: "AdminService/GetToken", body: `{"id":"{token}"}`, by: "admin", missing: `{"id":"00000000-0000-7000-8000-000000000000"}`, absent: "KH1303", other: "user"},
 	{method: "AdminService/RevokeToken", body: `{"id":"{token}"}`, by: "admin", missing: `{"id":"00000000-0000-7000-8000-000000000000"}`, absent: "KH1303", other: "user"},
 	{method: "AdminService/CreateCredential", body: `{"subject":"spiffe://example.org/svc","principal":"svc/z","roles":["user"]}`, by: "admin", other: "user"},
 	{method: "AdminService/ListCredentials", body: `{}`, by: "admin", other: "user"},

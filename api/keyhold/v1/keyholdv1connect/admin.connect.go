@@ -67,6 +67,8 @@ const (
 	AdminServiceCreateTokenProcedure = "/keyhold.v1.AdminService/CreateToken"
 	// AdminServiceListTokensProcedure is the fully-qualified name of the AdminService's ListTokens RPC.
 	AdminServiceListTokensProcedure = "/keyhold.v1.AdminService/ListTokens"
+	// AdminServiceGetTokenProcedure is the fully-qualified name of the AdminService's GetToken RPC.
+	AdminServiceGetTokenProcedure = "/keyhold.v1.AdminService/GetToken"
 	// AdminServiceRevokeTokenProcedure is the fully-qualified name of the AdminService's RevokeToken
 	// RPC.
 	AdminServiceRevokeTokenProcedure = "/keyhold.v1.AdminService/RevokeToken"
@@ -143,6 +145,8 @@ type AdminServiceClient interface {
 	CreateToken(context.Context, *connect.Request[v1.CreateTokenRequest]) (*connect.Response[v1.CreateTokenResponse], error)
 	// ListTokens pages through the tokens. It never shows a token itself.
 	ListTokens(context.Context, *connect.Request[v1.ListTokensRequest]) (*connect.Response[v1.ListTokensResponse], error)
+	// GetToken answers a token by its public id. One that is used up, or ended with another one, is not found.
+	GetToken(context.Context, *connect.Request[v1.GetTokenRequest]) (*connect.Response[v1.TokenResponse], error)
 	// RevokeToken ends a token at once.
 	RevokeToken(context.Context, *connect.Request[v1.RevokeTokenRequest]) (*connect.Response[v1.TokenResponse], error)
 	// CreateCredential binds the identity of a TLS client certificate to a principal.
@@ -272,6 +276,12 @@ func NewAdminServiceClient(httpClient connect.HTTPClient, baseURL string, opts .
 			connect.WithSchema(adminServiceMethods.ByName("ListTokens")),
 			connect.WithClientOptions(opts...),
 		),
+		getToken: connect.NewClient[v1.GetTokenRequest, v1.TokenResponse](
+			httpClient,
+			baseURL+AdminServiceGetTokenProcedure,
+			connect.WithSchema(adminServiceMethods.ByName("GetToken")),
+			connect.WithClientOptions(opts...),
+		),
 		revokeToken: connect.NewClient[v1.RevokeTokenRequest, v1.TokenResponse](
 			httpClient,
 			baseURL+AdminServiceRevokeTokenProcedure,
@@ -398,6 +408,7 @@ type adminServiceClient struct {
 	explain           *connect.Client[v1.ExplainRequest, v1.ExplainResponse]
 	createToken       *connect.Client[v1.CreateTokenRequest, v1.CreateTokenResponse]
 	listTokens        *connect.Client[v1.ListTokensRequest, v1.ListTokensResponse]
+	getToken          *connect.Client[v1.GetTokenRequest, v1.TokenResponse]
 	revokeToken       *connect.Client[v1.RevokeTokenRequest, v1.TokenResponse]
 	createCredential  *connect.Client[v1.CreateCredentialRequest, v1.CredentialResponse]
 	listCredentials   *connect.Client[v1.ListCredentialsRequest, v1.ListCredentialsResponse]
@@ -481,6 +492,11 @@ func (c *adminServiceClient) CreateToken(ctx context.Context, req *connect.Reque
 // ListTokens calls keyhold.v1.AdminService.ListTokens.
 func (c *adminServiceClient) ListTokens(ctx context.Context, req *connect.Request[v1.ListTokensRequest]) (*connect.Response[v1.ListTokensResponse], error) {
 	return c.listTokens.CallUnary(ctx, req)
+}
+
+// GetToken calls keyhold.v1.AdminService.GetToken.
+func (c *adminServiceClient) GetToken(ctx context.Context, req *connect.Request[v1.GetTokenRequest]) (*connect.Response[v1.TokenResponse], error) {
+	return c.getToken.CallUnary(ctx, req)
 }
 
 // RevokeToken calls keyhold.v1.AdminService.RevokeToken.
@@ -602,6 +618,8 @@ type AdminServiceHandler interface {
 	CreateToken(context.Context, *connect.Request[v1.CreateTokenRequest]) (*connect.Response[v1.CreateTokenResponse], error)
 	// ListTokens pages through the tokens. It never shows a token itself.
 	ListTokens(context.Context, *connect.Request[v1.ListTokensRequest]) (*connect.Response[v1.ListTokensResponse], error)
+	// GetToken answers a token by its public id. One that is used up, or ended with another one, is not found.
+	GetToken(context.Context, *connect.Request[v1.GetTokenRequest]) (*connect.Response[v1.TokenResponse], error)
 	// RevokeToken ends a token at once.
 	RevokeToken(context.Context, *connect.Request[v1.RevokeTokenRequest]) (*connect.Response[v1.TokenResponse], error)
 	// CreateCredential binds the identity of a TLS client certificate to a principal.
@@ -725,6 +743,12 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 		AdminServiceListTokensProcedure,
 		svc.ListTokens,
 		connect.WithSchema(adminServiceMethods.ByName("ListTokens")),
+		connect.WithHandlerOptions(opts...),
+	)
+	adminServiceGetTokenHandler := connect.NewUnaryHandler(
+		AdminServiceGetTokenProcedure,
+		svc.GetToken,
+		connect.WithSchema(adminServiceMethods.ByName("GetToken")),
 		connect.WithHandlerOptions(opts...),
 	)
 	adminServiceRevokeTokenHandler := connect.NewUnaryHandler(
@@ -863,6 +887,8 @@ func NewAdminServiceHandler(svc AdminServiceHandler, opts ...connect.HandlerOpti
 			adminServiceCreateTokenHandler.ServeHTTP(w, r)
 		case AdminServiceListTokensProcedure:
 			adminServiceListTokensHandler.ServeHTTP(w, r)
+		case AdminServiceGetTokenProcedure:
+			adminServiceGetTokenHandler.ServeHTTP(w, r)
 		case AdminServiceRevokeTokenProcedure:
 			adminServiceRevokeTokenHandler.ServeHTTP(w, r)
 		case AdminServiceCreateCredentialProcedure:
@@ -958,6 +984,10 @@ func (UnimplementedAdminServiceHandler) CreateToken(context.Context, *connect.Re
 
 func (UnimplementedAdminServiceHandler) ListTokens(context.Context, *connect.Request[v1.ListTokensRequest]) (*connect.Response[v1.ListTokensResponse], error) {
 	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.ListTokens is not implemented"))
+}
+
+func (UnimplementedAdminServiceHandler) GetToken(context.Context, *connect.Request[v1.GetTokenRequest]) (*connect.Response[v1.TokenResponse], error) {
+	return nil, connect.NewError(connect.CodeUnimplemented, errors.New("keyhold.v1.AdminService.GetToken is not implemented"))
 }
 
 func (UnimplementedAdminServiceHandler) RevokeToken(context.Context, *connect.Request[v1.RevokeTokenRequest]) (*connect.Response[v1.TokenResponse], error) {
