@@ -2,6 +2,7 @@ package vault_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -44,4 +45,27 @@ func TestARoleCanBeCalledLogin(t *testing.T) {
 		asked{"", "GET", "auth/approle/login", ``, http.StatusForbidden, `["permission denied"]`},
 		asked{"", "POST", "default/auth/approle/login", `{"role_id":"x"}`, http.StatusBadRequest, "invalid role or secret ID"},
 		asked{"", "POST", "system/auth/approle/login", `{"role_id":"x"}`, http.StatusForbidden, `["permission denied"]`})
+}
+
+// TestALoginDoesNotTellWhatIsThere: a role or user that there is not, and a secret that is wrong, used up or none, look the same.
+func TestALoginDoesNotTellWhatIsThere(t *testing.T) {
+	s := vaulttest.Open(t)
+	for _, put := range []struct{ path, body string }{
+		{"sys/auth/userpass", `{"type":"userpass"}`}, {"auth/userpass/users/ann", `{"password":"correct horse"}`},
+		{"sys/auth/approle", `{"type":"approle"}`}, {"auth/approle/role/ci", `{"role_id":"app-id","secret_id_num_uses":1}`},
+	} {
+		wantStatus(t, s.Ask(t, s.Admin, "POST", put.path, put.body), http.StatusNoContent, "")
+	}
+	used := newSecretID(t, s, "approle", "")
+	wantStatus(t, s.Ask(t, "", "POST", "auth/approle/login", `{"role_id":"app-id","secret_id":"`+used.Value+`"}`), http.StatusOK, "")
+	wrong := s.Ask(t, "", "POST", "auth/approle/login", `{"role_id":"app-id","secret_id":"wrong"}`)
+	for _, body := range []string{`{"role_id":"app-id","secret_id":"` + used.Value + `"}`, `{"role_id":"none","secret_id":"wrong"}`, `{"role_id":"none","secret_id":"` + used.Value + `"}`} {
+		if got := s.Ask(t, "", "POST", "auth/approle/login", body); got.Status != http.StatusBadRequest || got.Status != wrong.Status || !slices.Equal(got.Errors(), wrong.Errors()) {
+			t.Errorf("%s: got %d %s, want %d %s", body, got.Status, got.Body, wrong.Status, wrong.Body)
+		}
+	}
+	there, not := s.Ask(t, "", "POST", "auth/userpass/login/ann", `{"password":"x"}`), s.Ask(t, "", "POST", "auth/userpass/login/bob", `{"password":"x"}`)
+	if there.Status != http.StatusBadRequest || there.Status != not.Status || !slices.Equal(there.Errors(), not.Errors()) {
+		t.Errorf("got %s and %s", there.Body, not.Body)
+	}
 }

@@ -11,6 +11,8 @@ import (
 
 	"encoding/pem"
 
+	"github.com/go-json-experiment/json"
+
 	"github.com/keyhold/keyhold/internal/kms"
 	"github.com/keyhold/keyhold/internal/login"
 )
@@ -74,4 +76,44 @@ func FuzzTokens(f *testing.F) {
 			t.Fatalf("%q: got %v", token, err)
 		}
 	})
+}
+
+// FuzzReviews: whatever a cluster answers, nobody comes of it but a service account that has a name.
+func FuzzReviews(f *testing.F) {
+	f.Add([]byte(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","status":{"authenticated":true,"audiences":["a"],"user":{"username":"system:serviceaccount:n:s","uid":"u"}}}`), "a")
+	f.Add([]byte(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","status":{"authenticated":true,"user":{"username":"system:serviceaccount::"}}}`), "")
+	f.Fuzz(func(t *testing.T, answer []byte, audience string) {
+		var a review
+		if json.Unmarshal(answer, &a) != nil {
+			return
+		}
+		who, err := a.account(audience)
+		switch {
+		case err != nil && !refused(err) && kms.CodeOf(err) != kms.CodeIssuer:
+			t.Fatalf("%s: got %v", answer, err)
+		case err == nil && (who.namespace == "" || who.name == "" || !a.Status.Authenticated || a.Status.Error != ""):
+			t.Fatalf("%s: got %+v", answer, who)
+		}
+	})
+}
+
+// TestAReviewIsForTheAudience: a cluster that does not look at audiences has not said that the token is for this one.
+func TestAReviewIsForTheAudience(t *testing.T) {
+	for answer, good := range map[string]bool{
+		`"authenticated":true,"audiences":["a","b"],"user":{"username":"system:serviceaccount:n:s"}`:         true,
+		`"authenticated":true,"user":{"username":"system:serviceaccount:n:s"}`:                               false,
+		`"authenticated":true,"audiences":["b"],"user":{"username":"system:serviceaccount:n:s"}`:             false,
+		`"authenticated":false,"audiences":["a"],"user":{"username":"system:serviceaccount:n:s"}`:            false,
+		`"authenticated":true,"error":"e","audiences":["a"],"user":{"username":"system:serviceaccount:n:s"}`: false,
+		`"authenticated":true,"audiences":["a"],"user":{"username":"system:admin"}`:                          false,
+		`"authenticated":true,"audiences":["a"],"user":{"username":"system:serviceaccount:n:s:t"}`:           false,
+	} {
+		var a review
+		if err := json.Unmarshal([]byte(`{"kind":"TokenReview","apiVersion":"authentication.k8s.io/v1","status":{`+answer+`}}`), &a); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := a.account("a"); (err == nil) != good || err != nil && !refused(err) {
+			t.Errorf("%s: got %v", answer, err)
+		}
+	}
 }

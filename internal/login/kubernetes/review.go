@@ -72,6 +72,11 @@ func (m *Method) review(ctx context.Context, c *config, reviewer, token, audienc
 	if err := post(ctx, c, reviewer, body, &a); err != nil {
 		return nil, kms.Errorf(kms.CodeIssuer, "the cluster could not be asked whose the token is").Because(err)
 	}
+	return a.account(audience)
+}
+
+// account is the service account that a cluster says a token is of.
+func (a *review) account(audience string) (*account, error) {
 	switch {
 	case a.Kind != kindReview || a.APIVersion != apiVersion:
 		return nil, kms.Errorf(kms.CodeIssuer, "the cluster could not be asked whose the token is").Because(errors.New("it answers something else than a review"))
