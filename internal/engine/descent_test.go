@@ -172,3 +172,34 @@ func TestWhatWasLetGoOutlivesTheSweep(t *testing.T) {
 		wantCode(t, err, kms.CodeNotFound)
 	}
 }
+
+// TestAVoteOutlivesWhatItsTokenCameFrom if that was revoked alone, and does not otherwise.
+func TestAVoteOutlivesWhatItsTokenCameFrom(t *testing.T) {
+	for name, c := range map[string]struct {
+		revoke func(w *world, id kms.ID) error
+		want   kms.Code
+	}{
+		"alone": {func(w *world, id kms.ID) error {
+			_, err := w.e.RevokeTokenAlone(w.t.Context(), admin, engine.LetGoInput{ID: id})
+			return err
+		}, 0},
+		"with what came from it": {func(w *world, id kms.ID) error {
+			_, err := w.e.RevokeToken(w.t.Context(), admin, engine.IDInput{ID: id})
+			return err
+		}, kms.CodeNotApproved},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			w.create("orders", kms.AES256GCM, 0)
+			w.rule(kms.ScheduleKeyDestruction, 1)
+			alice, from := w.holder("alice", kms.RoleAdmin), w.child(kms.ID{})
+			made, err := w.e.CreateToken(t.Context(), withToken(admin, from.ID), engine.CreateTokenInput{Principal: "bob", Roles: []kms.Role{kms.RoleAdmin}, Child: true})
+			wantCode(t, err, 0)
+			bob := withToken(w.holder("bob", kms.RoleAdmin), made.Info.ID)
+			id := askedFor(t, w.destroyAs(asking(alice), "orders"))
+			wantCode(t, w.approve(bob, id), 0)
+			wantCode(t, c.revoke(w, from.ID), 0)
+			wantCode(t, w.destroyAs(under(alice, id), "orders"), c.want)
+		})
+	}
+}
