@@ -264,6 +264,48 @@ func TestAnAcceptedACLPolicyGoesOnDenying(t *testing.T) {
 	}
 }
 
+// TestAnActionOfManyPathsIsPermittedByAllOrNone: whoever may set passwords by one path of an action would be let do all that the action stands for.
+func TestAnActionOfManyPathsIsPermittedByAllOrNone(t *testing.T) {
+	paths := []kms.Path{
+		{Pattern: "auth/token/roles/{any}", Capability: "update", Action: kms.PutAuthRole, Whole: true},
+		{Pattern: "auth/{mount}/role/{any}", Capability: "update", Action: kms.PutAuthRole, Whole: true},
+		{Pattern: "auth/{mount}/users/{any}", Capability: "update", Action: kms.PutAuthRole, Whole: true},
+		{Pattern: "auth/{mount}/users/{any}/password", Capability: "update", Action: kms.PutAuthRole},
+	}
+	for text, want := range map[string]string{
+		`path "auth/+/users/+/password" { capabilities = ["update"] }`:                                                                                               "speaks about a part of",
+		`path "auth/+/role/+" { capabilities = ["update"] }`:                                                                                                         "speaks about a part of",
+		`path "auth/*" { capabilities = ["update"] } path "auth/+/role/+" { capabilities = ["deny"] }`:                                                               "speaks about a part of",
+		`path "auth/*" { capabilities = ["update"] } path "auth/token/roles/+" { capabilities = ["read"] }`:                                                          "speaks about a part of",
+		`path "auth/*" { capabilities = ["update"] }`:                                                                                                                "",
+		`path "auth/+/role/+" { capabilities = ["update"] } path "auth/+/users/*" { capabilities = ["update"] } path "auth/+/roles/+" { capabilities = ["update"] }`: "",
+		`path "auth/+/users/+/password" { capabilities = ["deny"] }`:                                                                                                 "",
+		`path "auth/token/roles/+" { capabilities = ["update"] } path "auth/+/+/+" { capabilities = ["update"] }`:                                                    "",
+	} {
+		p, _, err := CheckACL("acl", paths, []byte(text), Attached{Groups: []string{"acl"}}, false)
+		if want != "" {
+			var found Findings
+			if kms.CodeOf(err) != kms.CodeBadPolicy || !errors.As(err, &found) || !strings.Contains(found.Error(), want) {
+				t.Errorf("%s: got %v, want %q", text, err, want)
+			}
+			if p, _, err = CheckACL("acl", paths, []byte(text), Attached{Groups: []string{"acl"}}, true); err != nil { // it stands since an earlier release
+				t.Fatal(err)
+			}
+		} else if err != nil {
+			t.Errorf("%s: %v", text, err)
+			continue
+		}
+		rules, err := Compile("default", Settings{}, []*Policy{p}, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		permits := want == "" && !strings.Contains(text, "deny")
+		if got := aclAsk(t, rules, &paths[0], ""); got != permits {
+			t.Errorf("%s: permitted %t, want %t", text, got, permits)
+		}
+	}
+}
+
 // FuzzACL: whatever is written is translated or refused with findings.
 func FuzzACL(f *testing.F) {
 	for _, s := range []string{`path "transit/+/app*" { capabilities = ["update", "deny"] }`, `{"path":{"*":{"policy":"sudo"}}}`, "path \"a\" {\ncapabilities=[<<EOF\nread\nEOF\n]}", `path "${x}" {}`, "{", "[", `path`} {

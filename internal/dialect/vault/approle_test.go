@@ -164,4 +164,11 @@ func TestWhoMayHandOutSecretIDsNeedsNoMore(t *testing.T) {
 	ask(t, s,
 		asked{s.Admin, "POST", "sys/policies/acl/one", `{"policy":"path \"auth/approle/role/+/secret-id\" { capabilities = [\"update\"] }"}`, http.StatusBadRequest, "cannot decide on"},
 		asked{one.Token, "POST", "auth/approle/role/ci/secret-id", `{}`, http.StatusForbidden, "permission denied"})
+	// Nor does a part of what a role is give the rest of it.
+	ask(t, s,
+		asked{s.Admin, "POST", "sys/policies/acl/one", `{"policy":"path \"auth/+/users/+/password\" { capabilities = [\"update\"] }"}`, http.StatusBadRequest, "speaks about a part of"},
+		asked{s.Admin, "POST", "sys/policies/acl/one", `{"policy":"path \"auth/+/role/+/token-ttl\" { capabilities = [\"update\"] }"}`, http.StatusBadRequest, "speaks about a part of"},
+		asked{one.Token, "POST", "auth/approle/role/ci", `{"token_policies":"admin"}`, http.StatusForbidden, "permission denied"},
+		asked{s.Admin, "POST", "sys/policies/acl/one", `{"policy":"path \"auth/*\" { capabilities = [\"update\"] }"}`, http.StatusNoContent, ""},
+		asked{one.Token, "POST", "auth/approle/role/ci", `{"token_policies":"user"}`, http.StatusNoContent, ""})
 }

@@ -24,7 +24,7 @@ func Paths(mounts, kv []string) []kms.Path {
 		switch group {
 		case authGroup:
 			if kind, below, _ := strings.Cut(rest, "/"); kind != tokenMount { // of whichever mount: the action is for all of them
-				at, rest = []string{group + "/{any}"}, below
+				at, rest = []string{group + "/{mount}"}, below
 			}
 		case defaultMount:
 			at = mounts
@@ -37,6 +37,7 @@ func Paths(mounts, kv []string) []kms.Path {
 				if group == kvGroup || group == defaultMount && m != defaultMount {
 					p.Prefix = m + "/"
 				}
+				p.Whole = wholeRole(&p)
 				all = append(all, p)
 			}
 		}
@@ -45,6 +46,16 @@ func Paths(mounts, kv []string) []kms.Path {
 		return cmp.Or(cmp.Compare(a.Pattern, b.Pattern), cmp.Compare(a.Capability, b.Capability))
 	})
 	return slices.Compact(all)
+}
+
+// wholeRole tells whether a path stands for a whole role, user or certificate of a login, or role of tokens. The actions on them are for all of these, whichever
+// mount they are of, and for every field of one that has a path of its own.
+func wholeRole(p *kms.Path) bool {
+	switch p.Action {
+	case kms.PutAuthRole, kms.DeleteAuthRole, kms.ReadAuthRole:
+		return !p.List && len(strings.Split(p.Pattern, "/")) == len(strings.Split("auth/{mount}/role/{any}", "/"))
+	}
+	return false
 }
 
 // words is a pattern with what its variables mean for a grant.

@@ -115,3 +115,42 @@ func TestPoliciesAreKeptAsTheyAreWritten(t *testing.T) {
 		t.Errorf("deleted: got %d %s", a.Status, a.Body)
 	}
 }
+
+// TestPoliciesThatEverybodyHas: the paths of tokens, leases and wrapping that policies of applications name as a matter of course are accepted beside those of
+// logins, and mean what they say.
+func TestPoliciesThatEverybodyHas(t *testing.T) {
+	s := vaulttest.Open(t)
+	put := func(name string, paths map[string]string) vaulttest.Answer {
+		var text strings.Builder
+		for path, can := range paths {
+			fmt.Fprintf(&text, "path %q { capabilities = [%q] }\n", path, can)
+		}
+		body, _ := json.Marshal(map[string]string{"policy": text.String()})
+		return s.Ask(t, s.Admin, "PUT", "sys/policies/acl/"+name, string(body))
+	}
+	for name, paths := range map[string]map[string]string{
+		"usual": {
+			"auth/token/lookup-self": "read", "auth/token/renew-self": "update", "auth/token/revoke-self": "update", "sys/capabilities-self": "update",
+			"sys/internal/ui/resultant-acl": "read", "sys/renew": "update", "sys/leases/renew": "update", "sys/leases/lookup": "update", "cubbyhole/*": "read",
+			"sys/wrapping/wrap": "update", "sys/wrapping/lookup": "update", "sys/wrapping/unwrap": "update", "sys/tools/hash": "update", "sys/control-group/request": "update",
+		},
+		"maker": {"auth/token/create": "update"},
+		"ender": {"auth/token/revoke-accessor": "update", "auth/token/lookup-accessor": "update"},
+		"all":   {"auth/*": "update"},
+	} {
+		if a := put(name, paths); a.Status != 204 && a.Status != 200 {
+			t.Errorf("%s: got %d %s", name, a.Status, a.Body)
+		}
+	}
+	// Whoever makes roles of tokens makes those of logins: that is not permitted by the way.
+	if a := put("issuer", map[string]string{"auth/token/*": "update"}); a.Status != 200 || !strings.Contains(string(a.Body), "and does not permit it") {
+		t.Errorf("got %d %s", a.Status, a.Body)
+	}
+	maker := tokenWith(t, s, "svc/maker", "maker", "issuer")
+	if a := s.Ask(t, maker, "POST", "auth/token/create", `{"ttl":"1m"}`); a.Status != 200 {
+		t.Errorf("it may make tokens: got %d %s", a.Status, a.Body)
+	}
+	if a := s.Ask(t, maker, "POST", "auth/token/roles/x", `{}`); a.Status != 403 {
+		t.Errorf("it may not make roles: got %d %s", a.Status, a.Body)
+	}
+}

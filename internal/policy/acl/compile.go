@@ -45,11 +45,11 @@ func Compile(paths []kms.Path, doc []byte, accepted bool) ([]Compiled, []Note, e
 	for i := range paths {
 		c.path(&paths[i])
 	}
+	notes := c.whole()
 	if len(c.reader.found) > 0 {
 		slices.SortStableFunc(c.reader.found, func(a, b Finding) int { return a.Line - b.Line })
 		return nil, nil, slices.Compact(c.reader.found)
 	}
-	var notes []Note
 	for i, used := range c.used {
 		if !used {
 			notes = append(notes, Note{rules[i].at.Line, "the path " + clip(rules[i].path) + " stands for nothing on this server"})
@@ -65,8 +65,15 @@ type compiler struct {
 	used   []bool
 	reader *reader
 	out    []part
+	wholes []whole
 
 	accepted bool
+}
+
+// whole is a path that is permitted together with the others of its action, or not at all.
+type whole struct {
+	path      *kms.Path
+	permitted bool
 }
 
 // part is one action of a rule.
@@ -106,6 +113,14 @@ func (c *compiler) path(p *kms.Path) {
 				"end it behind the key's name, or put + or * in that place")
 		}
 	}
+	if p.Whole {
+		n := len(c.out)
+		defer func() {
+			permits := slices.ContainsFunc(c.out[n:], func(o part) bool { return o.permit })
+			denies := slices.ContainsFunc(c.out[n:], func(o part) bool { return !o.permit })
+			c.wholes = append(c.wholes, whole{p, permits && !denies})
+		}()
+	}
 	for i, m := range some {
 		r := &c.rules[m.rule]
 		denies := r.has(Deny)
@@ -138,6 +153,34 @@ func (c *compiler) path(p *kms.Path) {
 			c.out = append(c.out, part{m.rule, !denies, p.Action, text, when})
 		}
 	}
+}
+
+// whole takes away what permits an action by some of the paths that it stands for: it would permit it by the others as well. A rule that stands for nothing
+// else is refused, unless it was accepted before; of another it is noted.
+func (c *compiler) whole() (notes []Note) {
+	for _, w := range c.wholes {
+		if w.permitted {
+			continue
+		}
+		taken := map[int]bool{}
+		c.out = slices.DeleteFunc(c.out, func(o part) bool {
+			take := o.permit && o.action == w.path.Action
+			taken[o.rule] = taken[o.rule] || take
+			return take
+		})
+		for i := range c.rules {
+			r := &c.rules[i]
+			what := "the path " + clip(r.path) + " speaks about a part of " + w.path.Action.String() + ", which stands for " + w.path.Pattern + " as well"
+			switch {
+			case !taken[i]:
+			case slices.ContainsFunc(c.out, func(o part) bool { return o.rule == i }):
+				notes = append(notes, Note{r.at.Line, what + ", and does not permit it"})
+			case !c.accepted:
+				c.reader.report(r.at, what, "permit that too, as auth/* does, or neither")
+			}
+		}
+	}
+	return notes
 }
 
 // match compares a rule with a pattern. A list is asked for with a slash at the end of the path; a rule without wildcards means it with and without.

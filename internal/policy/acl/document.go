@@ -195,7 +195,7 @@ func (r *reader) path(rules []rule, path string, item *ast.ObjectItem) []rule {
 	case strings.Contains(strings.TrimSuffix(one.path, "*"), "*"):
 		r.report(one.at, "a * stands at the end of a path only", "+ stands for one segment")
 		return rules
-	case strings.Contains(strings.ReplaceAll("/"+one.path+"/", "/+/", "//"), "+"):
+	case slices.ContainsFunc(strings.Split(one.path, "/"), func(s string) bool { return s != "+" && strings.Contains(s, "+") }):
 		r.report(one.at, "a + stands for a whole segment", "")
 		return rules
 	}

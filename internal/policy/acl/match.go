@@ -9,7 +9,11 @@ const (
 	nameSegment  = "{name}"
 	nameSegments = "{names}"
 	anySegment   = "{any}"
+	mountSegment = "{mount}"
 )
+
+// tokenMount is no mount that {mount} stands for: it has paths of its own.
+const tokenMount = "token"
 
 // about says which names a path means, of those that stand at the place of a pattern's variable.
 type about struct {
@@ -33,6 +37,7 @@ const (
 // match compares the path of a rule with a pattern. written: every word of the pattern in front of the name is written out in the path.
 func match(g *glob, pattern []string) (a about, written bool) {
 	a, written = about{kind: all}, true
+	part := false // something is said about what does not matter: if the rest agrees, nothing can be decided on
 	for i, want := range pattern {
 		last := i == len(g.segments)-1
 		if i >= len(g.segments) {
@@ -45,30 +50,29 @@ func match(g *glob, pattern []string) (a about, written bool) {
 				if got != "" {
 					a = about{begins, got}
 				}
-			case want == anySegment:
-				if got != "" {
-					return about{kind: partial}, false
-				}
+			case want == anySegment || want == mountSegment:
+				part = part || got != ""
 			case !strings.HasPrefix(want, got):
 				return about{}, false
 			default:
 				written = false
 			}
 			for _, rest := range pattern[i+1:] {
-				written = written && (rest == nameSegment || rest == nameSegments || rest == anySegment)
+				written = written && strings.HasPrefix(rest, "{")
 			}
-			return a, written
+			return partly(a, part), written && !part
 		}
 		switch {
 		case want == nameSegments:
-			return restOf(g, i), written
+			return partly(restOf(g, i), part), written && !part
 		case want == nameSegment && got == "+":
 			a = about{kind: segment}
 		case want == nameSegment && got != "":
 			a = about{equal, got}
-		case want == anySegment && got != "+":
-			return about{kind: partial}, false
-		case want == anySegment:
+		case want == mountSegment && got == tokenMount:
+			return about{}, false
+		case want == anySegment || want == mountSegment:
+			part = part || got != "+"
 		case got == "+":
 			written = false
 		case got != want:
@@ -78,7 +82,15 @@ func match(g *glob, pattern []string) (a about, written bool) {
 	if len(g.segments) > len(pattern) {
 		return about{}, false
 	}
-	return a, written
+	return partly(a, part), written && !part
+}
+
+// partly is what a path means that says something about what does not matter.
+func partly(a about, part bool) about {
+	if part && a.kind != none {
+		return about{kind: partial}
+	}
+	return a
 }
 
 // restOf is what a path says of a name of several segments, from the one at i on.
